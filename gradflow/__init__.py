@@ -1,0 +1,57 @@
+"""gradflow: exact gradient flow for small neural networks, from a teacher to a critical point.
+
+    import gradflow as gf
+
+    teacher = gf.teachers.orthonormal(width=8, input_dim=9, activation="erf")
+    student = gf.MLP.random((9, 3, 1), activation="erf", bias=False, seed=0)
+    print(gf.train(teacher, student))
+
+Importing gradflow switches JAX to 64-bit numbers (`jax_enable_x64`): everything here is Float64.
+"""
+
+import jax as _jax
+
+_jax.config.update("jax_enable_x64", True)
+
+from . import refiners, solvers, teachers  # noqa: E402
+from ._train import train  # noqa: E402
+from ._version import __version__  # noqa: E402
+from .activations import ACTIVATIONS, Activation  # noqa: E402
+from .errors import (  # noqa: E402
+    ArgumentError,
+    GradflowError,
+    HessianUndefinedError,
+    MemoryLimitError,
+    MissingExtraError,
+    StorageError,
+)
+from .inputs import Gaussian, Samples  # noqa: E402
+from .losses.problem import Problem  # noqa: E402
+from .networks import MLP  # noqa: E402
+from .result import Result, Spectrum  # noqa: E402
+from .stopping import StopReason  # noqa: E402
+from .storage import load  # noqa: E402
+
+__all__ = [
+    "ACTIVATIONS",
+    "MLP",
+    "Activation",
+    "ArgumentError",
+    "Gaussian",
+    "GradflowError",
+    "HessianUndefinedError",
+    "MemoryLimitError",
+    "MissingExtraError",
+    "Problem",
+    "Result",
+    "Samples",
+    "Spectrum",
+    "StopReason",
+    "StorageError",
+    "__version__",
+    "load",
+    "refiners",
+    "solvers",
+    "teachers",
+    "train",
+]

@@ -1,0 +1,149 @@
+"""The one road: problem → flow → refinement → result."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import jax
+import numpy as np
+
+from ._threads import single_threaded_blas
+from ._validate import real_array
+from .errors import ArgumentError
+from .losses.base import Objective, Restricted
+from .losses.problem import Problem, check_hessian_memory
+from .networks import MLP
+from .progress import Monitor
+from .refiners import Refinement, Refiner, TrustRegionNewton, default_refiner
+from .result import Result
+from .solvers import Flow, FlowSolver, default_solver
+from .stopping import StopReason
+
+
+def train(
+    teacher,
+    student: MLP | None = None,
+    inputs=None,
+    *,
+    solver: FlowSolver | str | None = "auto",
+    refiner: Refiner | str | None = "auto",
+    rates=None,
+    progress: bool | None = None,
+) -> Result:
+    """Follow the gradient flow dθ/dt = −r ⊙ ∇L(θ) from the student's parameters, then refine its end.
+
+    L(θ) = mean over inputs of the sum over outputs of (f_θ − f*)², no ½.
+
+    teacher   a network; with samples also a function of X or an array of targets (samples, outputs);
+              or a `Problem`, and then neither student nor inputs
+    student   an `MLP`: architecture and starting point
+    inputs    None: x ~ N(0, I), infinitely many; a `Gaussian`; samples X (samples, features); `Samples`
+    solver    "auto", a solver with its settings (`gradflow.solvers`), or None for refinement only
+    refiner   "auto", a refiner with its settings (`gradflow.refiners`), or None for the flow only
+    rates     r ≥ 0, flat (P,), one each unless given; zero freezes a parameter, which is then left out
+              of the gradient norm, the refinement and the spectrum
+    progress  True or False; by default a line is shown where standard error is a terminal
+
+    Returns a `Result`. Ctrl-C returns the best point so far as a result marked interrupted. Raises
+    `ArgumentError` for input that cannot be used, before anything is compiled.
+    """
+    problem = _problem(teacher, student, inputs)
+    theta = problem.theta0.copy()
+    rates = _rates(rates, theta.size)
+    free = rates != 0
+    chosen_solver = _choose("solver", solver, FlowSolver, default_solver, int(free.sum()))
+    chosen_refiner = _choose("refiner", refiner, Refiner, default_refiner, int(free.sum()))
+    if chosen_solver is None and chosen_refiner is None:
+        raise ArgumentError("refiner", "None, with solver=None", "a refiner, or a solver: one of the two")
+    if getattr(chosen_solver, "implicit", False) or isinstance(chosen_refiner, TrustRegionNewton):
+        check_hessian_memory(problem.size)
+    objective: Objective = problem.objective
+    restricted = None if free.all() else Restricted(objective, theta, free)
+    moving = restricted or objective
+
+    began = time.monotonic()
+    flow: Flow | None = None
+    refinement: Refinement | None = None
+    monitor = Monitor(progress)
+    point = theta[free]
+    with single_threaded_blas(), jax.default_device(jax.devices("cpu")[0]), monitor.listening():
+        if chosen_solver is not None:
+            flow = chosen_solver.integrate(moving, point, rates[free], monitor)
+            point = flow.step_theta[-1]
+        stop = flow.stop_reason if flow is not None else None
+        if chosen_refiner is not None and stop not in (StopReason.INTERRUPTED, StopReason.NON_FINITE):
+            refinement = chosen_refiner.refine(moving, np.ascontiguousarray(point), monitor)
+            point = refinement.theta
+        loss, gradient = moving.loss_and_gradient(np.ascontiguousarray(point))
+    if restricted is not None:
+        flow = _widen(restricted, flow)
+        refinement = None if refinement is None else dataclasses.replace(
+            refinement, theta=restricted.full(refinement.theta)
+        )
+        point = restricted.full(point)
+    return Result(
+        problem=problem,
+        theta=np.array(point),
+        loss=loss,
+        grad_norm=float(np.abs(gradient).max()),
+        rates=rates,
+        flow=flow,
+        refinement=refinement,
+        seconds=time.monotonic() - began,
+    )
+
+
+def _problem(teacher, student, inputs) -> Problem:
+    if isinstance(teacher, Problem):
+        if student is not None or inputs is not None:
+            raise ArgumentError("student", "a student or inputs beside a Problem", "the Problem alone")
+        return teacher
+    if student is None:
+        raise ArgumentError("student", None, "a gradflow.MLP")
+    return Problem(teacher, student, inputs)
+
+
+def _rates(given, size: int) -> np.ndarray:
+    if given is None:
+        return np.ones(size)
+    rates = real_array("rates", given, 1)
+    if rates.size != size:
+        raise ArgumentError("rates", f"shape {rates.shape}", f"shape ({size},), one per parameter")
+    if (rates < 0).any() or not (rates > 0).any():
+        raise ArgumentError("rates", f"minimum {rates.min():g}", "rates ≥ 0, at least one of them > 0")
+    return rates
+
+
+def _choose(argument: str, given, kind: type, default, size: int):
+    if given is None or isinstance(given, kind):
+        return given
+    if isinstance(given, str) and given == "auto":
+        return default(size)
+    known = sorted(cls.__name__ for cls in _leaves(kind))
+    raise ArgumentError(argument, repr(given), f"None, 'auto', or one of {', '.join(known)}")
+
+
+def _leaves(kind: type) -> list[type]:
+    below = kind.__subclasses__()
+    return [leaf for cls in below for leaf in _leaves(cls)] if below else [kind]
+
+
+def _widen(restricted: Restricted, flow: Flow | None) -> Flow | None:
+    """The flow of the free parameters as one of all parameters; the frozen ones stand still."""
+    if flow is None:
+        return None
+
+    def widen(rows: np.ndarray, still: np.ndarray) -> np.ndarray:
+        full = np.repeat(still[None], rows.shape[0], axis=0)
+        full[:, restricted.free] = rows
+        return full
+
+    rest = np.zeros_like(restricted.theta)
+    return dataclasses.replace(
+        flow,
+        theta=widen(flow.theta, restricted.theta),
+        step_theta=widen(flow.step_theta, restricted.theta),
+        step_velocity=widen(flow.step_velocity, rest),
+        step_acceleration=widen(flow.step_acceleration, rest),
+    )

@@ -1,0 +1,288 @@
+"""Activation functions σ with two derivatives: the table of built-in ones, and the user's own.
+
+An activation is evaluated a block at a time through one compiled routine (`Activation.address`), the
+same that network kernels call; JAX arrays take a `jax.numpy` formula instead.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from types import MappingProxyType
+
+import numba
+import numpy as np
+from numba.core.errors import NumbaError
+
+from .errors import ArgumentError
+from .kernels import abi, activation_blocks
+
+SYMMETRIES = ("odd", "even", "odd+constant", "even+linear", "none")
+"""σ(-z) = -σ(z); σ(z); c - σ(z); σ(z) - c z; or nothing of these."""
+
+# Where a user's functions are checked: irrational, so that kinks at round numbers are not met.
+_CHECK_POINTS = tuple(sign * x for x in (0.0731 * math.pi, 0.5**0.5, 3.1**0.5, math.e) for sign in (-1, 1))
+
+
+class Activation:
+    """One activation σ: R → R with its first and second derivative.
+
+    value, first, second   scalar Python functions that Numba can compile (`math`, NumPy scalars)
+    symmetry   one of `SYMMETRIES`; neurons that a symmetry makes equivalent are matched by it
+    name       how results and files call it; not a name of the table
+    traced     the same σ in `jax.numpy`, needed only where JAX differentiates through it
+
+    name       as given, else the function's own
+    symmetry   as given
+    degree     k with σ(c z) = c^k σ(z) for all c > 0, or None; a user's own has None
+
+    The functions are compiled and compared with one another at a few points when the object is made:
+    `ArgumentError` names the one that does not compile, is not finite or contradicts the others.
+    Built-in ones equal their like by name and pickle as that name; a user's own equals only itself, and
+    pickles if its functions do. An exception raised inside a user's function is lost: return NaN instead.
+    """
+
+    def __init__(
+        self,
+        value: Callable,
+        first: Callable,
+        second: Callable,
+        *,
+        symmetry: str = "none",
+        name: str | None = None,
+        traced: Callable | None = None,
+    ):
+        if symmetry not in SYMMETRIES:
+            raise ArgumentError("symmetry", repr(symmetry), ", ".join(SYMMETRIES))
+        if name is not None and name in ACTIVATIONS:
+            raise ArgumentError("name", repr(name), "a name that is not in the table of activations")
+        if traced is not None and not callable(traced):
+            raise ArgumentError("traced", repr(traced), "a function of a JAX array")
+        compiled = [_scalar(a, f) for a, f in (("value", value), ("first", first), ("second", second))]
+        _check_finite(compiled)
+        _check_derivative("first", compiled[0], compiled[1])
+        _check_derivative("second", compiled[1], compiled[2])
+        _check_symmetry(symmetry, compiled[0])
+        own_name = getattr(value, "__name__", "<lambda>")
+        default = "custom" if own_name == "<lambda>" or own_name in ACTIVATIONS else own_name
+        self._set(default if name is None else name, symmetry, None, traced, _user_block(*compiled), False)
+        self._functions = (value, first, second)
+
+    def _set(self, name, symmetry, degree, traced, block, built_in) -> None:
+        self.name: str = name
+        self.symmetry: str = symmetry
+        self.degree: int | None = degree
+        self._traced = traced
+        self._block = block
+        self._built_in: bool = built_in
+
+    @classmethod
+    def _from_block(cls, block: Callable, symmetry: str, degree: int | None, traced: Callable) -> Activation:
+        """A built-in activation: its block routine in `kernels/activation_blocks.py`, which names it."""
+        activation = cls.__new__(cls)
+        activation._set(block.__name__, symmetry, degree, traced, block, True)
+        return activation
+
+    @property
+    def address(self) -> int:
+        """Address of the block routine, of C signature `abi.ACTIVATION`; compiled when first asked for."""
+        return abi.compile_function(self._block, abi.ACTIVATION, cached=self._built_in).address
+
+    def __call__(self, z):
+        """σ(z): Float64 NumPy for what NumPy understands, a traced JAX array for a JAX array."""
+        jax = sys.modules.get("jax")
+        if jax is not None and isinstance(z, jax.Array):
+            if self._traced is None:
+                given = f"{self.name!r} on a JAX array, but it has no jax.numpy formula"
+                raise ArgumentError("activation", given, "an Activation made with traced=")
+            return self._traced(z)
+        return self.derivatives(z, 0)[0]
+
+    def derivatives(self, z, order: int = 2) -> tuple:
+        """(σ(z), σ'(z), σ''(z)) as far as `order` ∈ {0, 1, 2}: Float64 arrays of the shape of z."""
+        if order not in (0, 1, 2):
+            raise ArgumentError("order", repr(order), "0, 1 or 2")
+        inputs = np.asarray(z)
+        if inputs.dtype.kind not in "fiub":
+            raise ArgumentError("z", f"an array of {inputs.dtype}", "an array of real numbers")
+        outputs = [np.empty(inputs.shape) for _ in range(order + 1)]
+        inputs = np.ascontiguousarray(inputs, dtype=np.float64)
+        addresses = [a.ctypes.data for a in outputs] + [0] * (2 - order)
+        abi.callable_from_python(self.address)(inputs.size, order, inputs.ctypes.data, *addresses)
+        return tuple(outputs)
+
+    def __eq__(self, other) -> bool:
+        if isinstance(other, Activation) and self._built_in and other._built_in:
+            return self.name == other.name
+        return self is other
+
+    def __hash__(self) -> int:
+        return hash(self.name) if self._built_in else object.__hash__(self)
+
+    def __reduce__(self):
+        if self._built_in:
+            return resolve, (self.name,)
+        return _rebuild, (self._functions, self.symmetry, self.name, self._traced)
+
+    def __repr__(self) -> str:
+        return f"<Activation {self.name!r}>"
+
+
+def resolve(activation: object) -> Activation:
+    """The activation of a name of the table, or the `Activation` itself."""
+    if isinstance(activation, Activation):
+        return activation
+    if isinstance(activation, str) and activation in ACTIVATIONS:
+        return ACTIVATIONS[activation]
+    raise ArgumentError("activation", repr(activation), f"{', '.join(ACTIVATIONS)}, or an Activation")
+
+
+def _rebuild(functions, symmetry, name, traced) -> Activation:
+    return Activation(*functions, symmetry=symmetry, name=name, traced=traced)
+
+
+def _scalar(argument: str, function) -> Callable:
+    """A user's scalar function compiled for one double; an `ArgumentError` if Numba cannot."""
+    allowed = "a function of one float, returning a real number, that Numba can compile"
+    if not callable(function):
+        raise ArgumentError(argument, repr(function), allowed)
+    compiled = abi.kernel_jit(getattr(function, "py_func", function))
+    try:
+        compiled.compile((numba.float64,))
+    except NumbaError as error:
+        given = f"a function that Numba cannot compile; it says: {str(error).strip()}\n"
+        raise ArgumentError(argument, given, allowed) from error
+    returned = compiled.nopython_signatures[0].return_type
+    if not isinstance(returned, (numba.types.Float, numba.types.Integer, numba.types.Boolean)):
+        raise ArgumentError(argument, f"a function that returns {returned}", allowed)
+    return compiled
+
+
+def _user_block(value: Callable, first: Callable, second: Callable) -> Callable:
+    """A block routine around three compiled scalar functions."""
+
+    def block(n, order, z, out_value, out_first, out_second):
+        inputs = numba.carray(abi.as_pointer(z), n, np.float64)
+        values = numba.carray(abi.as_pointer(out_value), n, np.float64)
+        firsts = numba.carray(abi.as_pointer(out_first), n, np.float64)
+        seconds = numba.carray(abi.as_pointer(out_second), n, np.float64)
+        for i in range(n):
+            values[i] = value(inputs[i])
+        if order >= 1:
+            for i in range(n):
+                firsts[i] = first(inputs[i])
+        if order == 2:
+            for i in range(n):
+                seconds[i] = second(inputs[i])
+
+    return block
+
+
+def _check_finite(compiled: list) -> None:
+    for argument, function in zip(("value", "first", "second"), compiled, strict=True):
+        for z in _CHECK_POINTS:
+            if not math.isfinite(function(z)):
+                raise ArgumentError(argument, f"{function(z)} at z = {z:.6g}", "finite values")
+
+
+def _check_derivative(argument: str, function: Callable, derivative: Callable) -> None:
+    for z in _CHECK_POINTS:
+        estimate, error = _richardson(function, z)
+        given = derivative(z)
+        if abs(given - estimate) > 1e-6 * max(abs(given), abs(estimate)) + 10.0 * error + 1e-9:
+            raise ArgumentError(
+                argument,
+                f"{given:.12g} at z = {z:.6g} where finite differences give {estimate:.12g} ± {error:.1g}",
+                "the derivative of value" if argument == "first" else "the derivative of first",
+            )
+
+
+def _richardson(function: Callable, z: float) -> tuple[float, float]:
+    """f'(z) and an estimate of its error: central differences with steps 0.06 … 1e-6, extrapolated.
+
+    Ridders' method (Advances in Engineering Software 4 (1982) 75): the entry of the Neville tableau
+    that differs least from its neighbours. Small steps serve functions that vary fast; their ratio is
+    not 2, because steps that share a period with the function would all see none of it.
+    """
+    ratio = 1.7
+    best, smallest, previous = math.nan, math.inf, []
+    for level in range(21):
+        step = 0.0613 / ratio**level
+        row = [(function(z + step) - function(z - step)) / (2.0 * step)]
+        for j, coarse in enumerate(previous):
+            row.append(row[j] + (row[j] - coarse) / (ratio ** (2 * (j + 1)) - 1.0))
+            error = max(abs(row[j + 1] - row[j]), abs(row[j + 1] - coarse))
+            if error < smallest:
+                best, smallest = row[j + 1], error
+        previous = row
+    return best, smallest
+
+
+def _check_symmetry(symmetry: str, value: Callable) -> None:
+    points = [z for z in _CHECK_POINTS if z > 0]
+    even = [value(z) + value(-z) for z in points]
+    odd = [value(z) - value(-z) for z in points]
+    slopes = [difference / z for difference, z in zip(odd, points, strict=True)]
+    deviation = {
+        "odd": max(map(abs, even)),
+        "even": max(map(abs, odd)),
+        "odd+constant": max(even) - min(even),
+        "even+linear": max(slopes) - min(slopes),
+        "none": 0.0,
+    }[symmetry]
+    if deviation > 1e-9 * max(abs(value(z)) for z in _CHECK_POINTS):
+        given = f"{symmetry!r}, which value misses by {deviation:.3g}"
+        raise ArgumentError("symmetry", given, "the symmetry of value")
+
+
+def _traced(formula: Callable) -> Callable:
+    """A formula of (z, jax, jax.numpy) as a function of z that imports JAX when called."""
+
+    def traced(z):
+        import jax
+        import jax.numpy as jnp
+
+        return formula(z, jax, jnp)
+
+    return traced
+
+
+_SELU_SCALE, _SELU_ALPHA = activation_blocks.SELU_SCALE, activation_blocks.SELU_ALPHA
+
+_TABLE = (
+    # block routine, symmetry, degree of homogeneity, the same in JAX
+    (activation_blocks.erf, "odd", None, lambda z, jax, jnp: jax.scipy.special.erf(z * math.sqrt(0.5))),
+    (activation_blocks.normal_cdf, "odd+constant", None, lambda z, jax, jnp: _jax_normal_cdf(z, jax)),
+    (activation_blocks.relu, "even+linear", 1, lambda z, jax, jnp: jax.nn.relu(z)),
+    (activation_blocks.leaky_relu, "even+linear", 1, lambda z, jax, jnp: jnp.where(z > 0, z, 0.01 * z)),
+    (activation_blocks.tanh, "odd", None, lambda z, jax, jnp: jnp.tanh(z)),
+    (activation_blocks.sigmoid, "odd+constant", None, lambda z, jax, jnp: jax.nn.sigmoid(z)),
+    (activation_blocks.softplus, "even+linear", None, lambda z, jax, jnp: jax.nn.softplus(z)),
+    (activation_blocks.gelu, "even+linear", None, lambda z, jax, jnp: z * _jax_normal_cdf(z, jax)),
+    (activation_blocks.silu, "even+linear", None, lambda z, jax, jnp: z * jax.nn.sigmoid(z)),
+    (activation_blocks.selu, "none", None, lambda z, jax, jnp: _SELU_SCALE * _jax_elu(z, _SELU_ALPHA, jnp)),
+    (activation_blocks.elu, "none", None, lambda z, jax, jnp: _jax_elu(z, 1.0, jnp)),
+    (activation_blocks.identity, "odd", 1, lambda z, jax, jnp: z),
+    (activation_blocks.square, "even", 2, lambda z, jax, jnp: z * z),
+    (activation_blocks.cube, "odd", 3, lambda z, jax, jnp: z * z * z),
+    (activation_blocks.g, "none", None, lambda z, jax, jnp: jax.nn.sigmoid(4.0 * z) + jax.nn.softplus(z)),
+)
+
+
+def _jax_normal_cdf(z, jax):
+    return 0.5 * jax.scipy.special.erfc(-z * math.sqrt(0.5))
+
+
+def _jax_elu(z, alpha, jnp):
+    # The inner `where` keeps e^z finite where it is not chosen: its derivative would be NaN.
+    return jnp.where(z > 0, z, alpha * jnp.expm1(jnp.where(z > 0, 0.0, z)))
+
+
+ACTIVATIONS = MappingProxyType({
+    block.__name__: Activation._from_block(block, symmetry, degree, _traced(formula))
+    for block, symmetry, degree, formula in _TABLE
+})
+"""The built-in activations by name. Conventions at the kinks: relu has σ'(0) = 0; leaky_relu, elu and
+selu take their left branch at 0 (slopes 0.01, 1 and λα; σ''(0) = 0, 1 and λα); leaky_relu's slope is
+0.01 for z ≤ 0; elu has α = 1."""

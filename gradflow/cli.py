@@ -1,0 +1,132 @@
+"""The command line: `gradflow demo`, `gradflow train`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from . import teachers
+from ._train import train
+from ._version import __version__
+from .activations import ACTIVATIONS
+from .errors import ArgumentError, GradflowError, StorageError
+from .networks import MLP
+from .result import Result
+from .stopping import StopReason
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; the exit code: 0 done, 1 not converged, 2 bad input, 130 interrupted."""
+    parser = argparse.ArgumentParser(
+        prog="gradflow", description="Gradient flow of small neural networks, to machine precision."
+    )
+    parser.add_argument("--version", action="version", version=f"gradflow {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True)
+    _add_demo(commands)
+    _add_train(commands)
+    arguments = parser.parse_args(argv)
+    try:
+        return arguments.run(arguments)
+    except GradflowError as error:
+        print(f"gradflow: {error}", file=sys.stderr)
+        return 2
+
+
+def _add_demo(commands) -> None:
+    demo = commands.add_parser(
+        "demo", help="train an erf student of 3 neurons on 8 orthonormal teacher neurons, infinite data"
+    )
+    demo.add_argument("--out", type=Path, default=Path("gradflow-demo.h5"), help="HDF5 file (default %(default)s)")
+    demo.add_argument("--plot", type=Path, default=Path("gradflow-demo.png"), help="picture (default %(default)s)")
+    demo.add_argument("--seed", type=int, default=0, help="of the student's weights (default %(default)s)")
+    demo.set_defaults(run=_demo)
+
+
+def _demo(arguments) -> int:
+    teacher = teachers.orthonormal(width=8, input_dim=9, activation="erf")
+    student = MLP.random((9, 3, 1), activation="erf", bias=False, seed=arguments.seed)
+    return _finish(train(teacher, student), arguments)
+
+
+def _add_train(commands) -> None:
+    names = ", ".join(ACTIVATIONS)
+    parser = commands.add_parser(
+        "train",
+        help="train a student network on a teacher, or on samples from .npy files",
+        description="Infinite standard Gaussian data unless --inputs is given.",
+    )
+    parser.add_argument("--student", required=True, metavar="SIZES", help="sizes in-hidden…-out, e.g. 9-3-1")
+    parser.add_argument("--activation", default="erf", help=f"of student and teacher: {names}")
+    parser.add_argument("--bias", action="store_true", help="student (and random teacher) with biases")
+    parser.add_argument("--seed", type=int, default=0, help="of the student's weights (default %(default)s)")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--orthonormal", type=int, metavar="K", help="teacher of K orthonormal neurons")
+    source.add_argument("--teacher", metavar="SIZES", help="random teacher of these sizes, e.g. 2-4-1")
+    source.add_argument("--targets", type=Path, metavar="Y.npy", help="targets (samples, outputs)")
+    parser.add_argument("--teacher-seed", type=int, default=1, help="of a random teacher (default %(default)s)")
+    parser.add_argument("--inputs", type=Path, metavar="X.npy", help="samples (samples, features)")
+    parser.add_argument("--samples", type=int, metavar="N", help="N standard Gaussian samples drawn with --seed")
+    parser.add_argument("--out", type=Path, help="HDF5 file to write")
+    parser.add_argument("--plot", type=Path, help="picture to write")
+    parser.set_defaults(run=_train)
+
+
+def _train(arguments) -> int:
+    sizes = _sizes("--student", arguments.student)
+    student = MLP.random(sizes, arguments.activation, arguments.bias, seed=arguments.seed)
+    if arguments.inputs is not None and arguments.samples is not None:
+        raise ArgumentError("--samples", arguments.samples, "only without --inputs")
+    inputs = None
+    if arguments.inputs is not None:
+        inputs = _read("--inputs", arguments.inputs)
+    elif arguments.samples is not None:
+        if arguments.samples < 1:
+            raise ArgumentError("--samples", arguments.samples, "an integer ≥ 1")
+        rng = np.random.default_rng(np.random.SeedSequence([arguments.seed, 1]))
+        inputs = rng.standard_normal((arguments.samples, sizes[0]))
+    if arguments.targets is not None:
+        if arguments.inputs is None:
+            raise ArgumentError("--targets", arguments.targets, "targets together with --inputs")
+        teacher = _read("--targets", arguments.targets)
+    elif arguments.orthonormal is not None:
+        teacher = teachers.orthonormal(arguments.orthonormal, sizes[0], arguments.activation)
+    else:
+        teacher = teachers.random(
+            _sizes("--teacher", arguments.teacher),
+            arguments.activation,
+            arguments.bias,
+            seed=arguments.teacher_seed,
+        )
+    return _finish(train(teacher, student, inputs), arguments)
+
+
+def _finish(result: Result, arguments) -> int:
+    print(result)
+    if arguments.out is not None:
+        result.save(arguments.out)
+        print(f"  saved      {arguments.out}")
+    if arguments.plot is not None:
+        from .plot import save_overview
+
+        save_overview(result, arguments.plot)
+        print(f"  picture    {arguments.plot}")
+    if result.stop_reason is StopReason.INTERRUPTED:
+        return 130
+    return 0 if result.converged else 1
+
+
+def _sizes(argument: str, text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split("-")]
+    except ValueError:
+        raise ArgumentError(argument, repr(text), "sizes joined by hyphens, e.g. 9-3-1") from None
+
+
+def _read(argument: str, path: Path) -> np.ndarray:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise StorageError(f"{argument}: {path} is not a readable .npy file ({error})") from error

@@ -1,0 +1,107 @@
+"""Where the inputs of a problem come from: a Gaussian law, or samples."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._validate import real_array
+from .errors import ArgumentError
+
+
+class Gaussian:
+    """Infinitely many inputs x ~ N(mean, cov), shapes (d,) and (d, d); both dimensionless.
+
+    Without arguments the standard Gaussian of whatever dimension the networks have. `cov` must be
+    symmetric (to 1e-12 of its largest entry) and positive semi-definite (no eigenvalue below −1e-12
+    of the largest, else `ArgumentError`; smaller negative ones are taken as zero).
+    """
+
+    def __init__(self, mean=None, cov=None):
+        self.mean = None if mean is None else real_array("mean", mean, 1)
+        self.cov = None if cov is None else real_array("cov", cov, 2)
+        if self.cov is not None:
+            self._factor = _symmetric_root(self.cov)
+        if self.mean is not None and self.cov is not None and self.mean.size != self.cov.shape[0]:
+            raise ArgumentError("mean", f"shape {self.mean.shape}", f"shape ({self.cov.shape[0]},) as cov")
+
+    @property
+    def dim(self) -> int | None:
+        """Input dimension, or None where any will do."""
+        for array in (self.mean, self.cov):
+            if array is not None:
+                return array.shape[0]
+        return None
+
+    @property
+    def factor(self) -> np.ndarray | None:
+        """The symmetric root C^{1/2} of the covariance (d, d); None for the identity."""
+        return None if self.cov is None else self._factor
+
+    def sample(self, count: int, dim: int, rng: np.random.Generator) -> np.ndarray:
+        """`count` draws, shape (count, dim)."""
+        draws = rng.standard_normal((count, dim))
+        if self.cov is not None:
+            draws = draws @ self._factor
+        return draws if self.mean is None else draws + self.mean
+
+    def __repr__(self) -> str:
+        if self.mean is None and self.cov is None:
+            return "Gaussian()"
+        parts = [f"mean of norm {np.linalg.norm(self.mean):.3g}"] if self.mean is not None else []
+        parts += [f"cov of trace {np.trace(self.cov):.3g}"] if self.cov is not None else []
+        return f"Gaussian({', '.join(parts)}; dim {self.dim})"
+
+
+class Samples:
+    """Finitely many inputs X (samples, features), weighted by `sample_weight` (samples,) if given.
+
+    The loss is the weighted mean over samples, Σ_s w_s (…) / Σ_s w_s. Weights are ≥ 0, not all zero.
+    """
+
+    def __init__(self, X, sample_weight=None):
+        self.X = real_array("X", X, 2)
+        if self.X.size == 0:
+            raise ArgumentError("X", f"shape {self.X.shape}", "at least one sample and one feature")
+        self.sample_weight = None
+        if sample_weight is not None:
+            weight = real_array("sample_weight", sample_weight, 1)
+            if weight.size != self.X.shape[0]:
+                raise ArgumentError(
+                    "sample_weight", f"shape {weight.shape}", f"one weight per sample: ({self.X.shape[0]},)"
+                )
+            if (weight < 0).any() or not weight.sum() > 0:
+                raise ArgumentError("sample_weight", f"minimum {weight.min():g}", "≥ 0, not all zero")
+            self.sample_weight = weight
+
+    @property
+    def dim(self) -> int:
+        """Number of features."""
+        return self.X.shape[1]
+
+    def __repr__(self) -> str:
+        weighted = "" if self.sample_weight is None else ", weighted"
+        return f"Samples({self.X.shape[0]} × {self.X.shape[1]}{weighted})"
+
+
+def as_inputs(inputs) -> Gaussian | Samples:
+    """None is the standard Gaussian, an array is `Samples`; the two classes pass unchanged."""
+    if inputs is None:
+        return Gaussian()
+    if isinstance(inputs, (Gaussian, Samples)):
+        return inputs
+    try:
+        return Samples(inputs)
+    except ArgumentError as error:
+        raise ArgumentError("inputs", error.given, f"a Gaussian, Samples, or {error.allowed}") from error
+
+
+def _symmetric_root(cov: np.ndarray) -> np.ndarray:
+    if cov.shape[0] != cov.shape[1] or cov.size == 0:
+        raise ArgumentError("cov", f"shape {cov.shape}", "a square matrix")
+    asymmetry = np.abs(cov - cov.T).max()
+    if asymmetry > 1e-12 * np.abs(cov).max():
+        raise ArgumentError("cov", f"an asymmetry of {asymmetry:.3g}", "a symmetric matrix")
+    values, vectors = np.linalg.eigh(0.5 * (cov + cov.T))
+    if values[0] < -1e-12 * max(values[-1], 0.0) or values[-1] <= 0:
+        raise ArgumentError("cov", f"an eigenvalue of {values[0]:.6g}", "a positive semi-definite matrix")
+    return (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T

@@ -1,0 +1,151 @@
+"""How compiled kernels are called: one C signature for all of them, raw addresses only.
+
+Every kernel that a solver may call is a Numba `@cfunc` with the signature `KERNEL`,
+
+    void kernel(descriptor, theta, v, loss, gradient, matrix)        (all int64: addresses)
+
+`descriptor` points to an int64 array that holds sizes and the addresses of the data, so that sizes
+and sample counts are run-time values and nothing is compiled again for a new one. A null output
+address means "not wanted". A kernel reads only the descriptor, `theta` (P) and `v` (P, for products)
+and writes only its outputs: it can be called from several threads at once, from Python through
+`ctypes` (which releases the GIL) and from inside a jitted JAX program (`kernels/xla.py`).
+
+Activations are called through addresses as well, a block of pre-activations at a time (`ACTIVATION`),
+so that one compiled network kernel serves every activation, a user's own included.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import platform
+import tempfile
+import threading
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numba
+from llvmlite import ir
+from numba import types
+from numba.extending import get_cython_function_address, intrinsic
+
+KERNEL = types.void(*(types.int64,) * 6)
+"""void kernel(descriptor, theta, v, loss, gradient, matrix)"""
+
+ACTIVATION = types.void(*(types.int64,) * 6)
+"""void activation(n, order, z, value, first, second): writes σ(z) and, up to `order`, σ' and σ''."""
+
+_CTYPES_SIGNATURE = ctypes.CFUNCTYPE(None, *(ctypes.c_int64,) * 6)
+
+_compile_lock = threading.Lock()
+
+
+@intrinsic
+def as_pointer(typingctx, address):
+    """The void pointer at an int64 address, for `numba.carray`."""
+
+    def codegen(context, builder, signature, args):
+        return builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+
+    return types.voidptr(types.int64), codegen
+
+
+@intrinsic
+def call_six(typingctx, address, a, b, c, d, e, f):
+    """Call the C function `void(int64 × 6)` at `address`: kernels and activations have this shape."""
+
+    def codegen(context, builder, signature, args):
+        int64 = ir.IntType(64)
+        function_type = ir.FunctionType(ir.VoidType(), [int64] * 6)
+        function = builder.inttoptr(args[0], function_type.as_pointer())
+        builder.call(function, args[1:])
+        return context.get_dummy_value()
+
+    return types.void(*(types.int64,) * 7), codegen
+
+
+@cache
+def _cache_directory() -> Path:
+    """Where compiled code is kept: one folder per state of the kernel sources and of Numba.
+
+    Numba's own cache looks at one source file and misses changes in the functions that it imports
+    from others (numba issues 1833 and 9483); naming the folder after all kernel sources cures that.
+    """
+    digest = hashlib.sha256(f"{numba.__version__} {platform.python_version()}".encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    root = os.environ.get("GRADFLOW_CACHE_DIR")
+    base = Path(root) if root else Path.home() / ".cache" / "gradflow"
+    folder = base / digest.hexdigest()[:16]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError:  # no writable home: compile anew in each process rather than fail
+        folder = Path(tempfile.mkdtemp(prefix="gradflow-kernels-"))
+    return folder
+
+
+def compile_function(function: Callable, signature=KERNEL, *, cached: bool = True):
+    """Compile `function` to a C callback of the given signature; Numba's `CFunc`, kept alive for good.
+
+    `cached=False` is for functions that close over a user's Python code.
+    """
+    with _compile_lock:
+        return _compile(function, signature, cached)
+
+
+@cache
+def _compile(function: Callable, signature, cached: bool):
+    saved = numba.config.CACHE_DIR
+    try:
+        if cached:
+            numba.config.CACHE_DIR = str(_cache_directory())
+        return numba.cfunc(signature, cache=cached, error_model="numpy", nogil=True)(function)
+    finally:
+        numba.config.CACHE_DIR = saved
+
+
+def kernel_jit(function: Callable):
+    """`numba.njit` with the options that every helper of a kernel needs.
+
+    `error_model="numpy"` because a division check stops vectorisation (DESIGN: measured).
+    """
+    return numba.njit(error_model="numpy", nogil=True)(function)
+
+
+def inner_jit(function: Callable):
+    """`kernel_jit` for functions that only other compiled functions call, compiled in a third of the time.
+
+    Numba would compile a helper again for every constant that it is called with, and build machine
+    code and Python wrappers of its own for it. Both are left out.
+    """
+    dispatcher = numba.njit(error_model="numpy", nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    template, customize = dispatcher.get_call_template, dispatcher._compiler._customize_flags
+
+    def without_literals(args, kws):
+        return template([types.unliteral(a) for a in args], {k: types.unliteral(a) for k, a in kws.items()})
+
+    def without_machine_code(flags):
+        flags = customize(flags)
+        flags.no_compile = True
+        return flags
+
+    dispatcher.get_call_template = without_literals
+    return dispatcher
+
+
+def callable_from_python(address: int):
+    """The kernel at `address` as a Python callable of six integers; releases the GIL while it runs."""
+    return _CTYPES_SIGNATURE(address)
+
+
+@cache
+def blas_address(name: str) -> int:
+    """Address of a Fortran BLAS/LAPACK routine in SciPy's library ("dgemm", "dsyrk", "dsymv", …).
+
+    It is stored in descriptors and called through a pointer, so that compiled code can be cached.
+    """
+    return get_cython_function_address("scipy.linalg.cython_blas", name)

@@ -1,0 +1,180 @@
+"""Products of the Hessian (or of its Gauss-Newton part) with a vector, without forming the matrix.
+
+Pearlmutter's R-operator, R{·} = ∂/∂ε at θ + εv, with V_l the matrices of v:
+
+    R z_l = V_l h_l + W_l R h_l,   R h_{l+1} = σ'_l R z_l,   R δ_{L−1} = A R z_{L−1}  (A: the loss's own Hessian),
+    R δ_{l−1} = (W_lᵀ R δ_l + V_lᵀ δ_l) σ'_{l−1} + (W_lᵀ δ_l) σ''_{l−1} R z_{l−1},
+    (∇²L v)_l = Σ_s R δ_l h_lᵀ + δ_l R h_lᵀ.
+
+The Gauss-Newton product Jᵀ A J v keeps the terms without δ. Source: B. Pearlmutter, Fast exact
+multiplication by the Hessian, Neural Computation 6 (1994) 147–160.
+"""
+
+from __future__ import annotations
+
+from .abi import inner_jit
+from .memory import allocate, clear, load, release, store, word
+from .network_blocks import (
+    BEND,
+    BLOCK,
+    CHUNK,
+    COUNT,
+    DELTA,
+    DIRECTION,
+    GAUSS_NEWTON,
+    GRADIENT,
+    IN,
+    INPUT,
+    INPUT_STRIDE,
+    KIND,
+    LAYERS,
+    MATRIX,
+    OUT,
+    R_DELTA,
+    R_GRADIENT,
+    R_INPUT,
+    R_OUTPUT,
+    SAMPLE_WEIGHTS,
+    SIZE,
+    SLOPE,
+    SPARE,
+    SQUARED,
+    TABLE_WORDS,
+    add_penalty,
+    backward,
+    columns,
+    forward,
+    get,
+    layer,
+    load_block,
+    matrices_size,
+    output_loss,
+    pack,
+    padded,
+    place_matrices,
+    place_rows,
+    unpack,
+)
+from .tiles import combine, gram, hadamard, multiply_add
+
+
+@inner_jit
+def _forward_direction(descriptor, table, length):
+    layers = word(descriptor, LAYERS)
+    for l in range(layers):
+        n, width = columns(descriptor, l), layer(descriptor, l, OUT)
+        r_z = get(table, l, R_OUTPUT)
+        combine(get(table, l, DIRECTION), n, 1, width, n, get(table, l, INPUT), get(table, l, INPUT_STRIDE),
+                r_z, length, length, 0, 0, 0)  # fmt: skip
+        if l > 0:
+            combine(get(table, l, MATRIX), n, 1, width, layer(descriptor, l, IN), get(table, l, R_INPUT), length,
+                    r_z, length, length, 1, 0, 0)  # fmt: skip
+        if l + 1 < layers:
+            hadamard(get(table, l, SLOPE), r_z, get(table, l + 1, R_INPUT), width * length)
+
+
+@inner_jit
+def _output_direction(descriptor, table, length):
+    """R δ_{L−1} = A R f; call before f turns into δ."""
+    layers = word(descriptor, LAYERS)
+    weights = get(table, layers, SAMPLE_WEIGHTS)
+    source, target = get(table, layers - 1, R_OUTPUT), get(table, layers - 1, R_DELTA)
+    for i in range(layer(descriptor, layers - 1, OUT)):
+        hadamard(weights, source + 8 * i * length, target + 8 * i * length, length)
+
+
+@inner_jit
+def _backward_direction(descriptor, table, length, full):
+    """R δ_l and the sums of the product; BEND holds (W_{l+1}ᵀ δ_{l+1}) ∘ σ''_l."""
+    layers = word(descriptor, LAYERS)
+    spare = get(table, layers, SPARE)
+    for back in range(layers):
+        l = layers - 1 - back
+        n, n_in, width = columns(descriptor, l), layer(descriptor, l, IN), layer(descriptor, l, OUT)
+        r_delta, target = get(table, l, R_DELTA), get(table, l, R_GRADIENT)
+        delta = get(table, l, DELTA)
+        gram(r_delta, length, width, get(table, l, INPUT), get(table, l, INPUT_STRIDE), n,
+             length, target, n, spare, False)  # fmt: skip
+        if l > 0:
+            if full:
+                gram(delta, length, width, get(table, l, R_INPUT), length, n_in, length, target, n, spare, False)
+            below, slope = get(table, l - 1, R_DELTA), get(table, l - 1, SLOPE)
+            combine(get(table, l, MATRIX), 1, n, n_in, width, r_delta, length,
+                    below, length, length, 0, 0 if full else slope, length)  # fmt: skip
+            if full:
+                combine(get(table, l, DIRECTION), 1, n, n_in, width, delta, length,
+                        below, length, length, 1, slope, length)  # fmt: skip
+                multiply_add(get(table, l - 1, BEND), get(table, l - 1, R_OUTPUT), below, n_in * length)
+
+
+@inner_jit
+def _run_chunk(descriptor, order, wanted, first, last, block, matrices, direction, sums, scratch):
+    layers, doubles = word(descriptor, LAYERS), matrices_size(descriptor)
+    full = order == 2
+    table = scratch
+    rows = scratch + 8 * TABLE_WORDS * (layers + 1)
+    place_matrices(descriptor, table, MATRIX, matrices)
+    place_matrices(descriptor, table, DIRECTION, direction)
+    place_matrices(descriptor, table, GRADIENT, sums + 16)
+    place_matrices(descriptor, table, R_GRADIENT, sums + 16 + 8 * doubles)
+    loss, weight = 0.0, 0.0
+    for position in range(first, last, block):
+        valid = min(block, last - position)
+        length = padded(valid)
+        place_rows(descriptor, table, rows, length, order, True)
+        weight += load_block(descriptor, table, position, valid, length)
+        forward(descriptor, table, length, order)
+        _forward_direction(descriptor, table, length)
+        _output_direction(descriptor, table, length)
+        loss += output_loss(descriptor, table, length)
+        if full or wanted:
+            backward(descriptor, table, length, order)
+        _backward_direction(descriptor, table, length, full)
+    store(sums, 0, loss)
+    store(sums, 1, weight)
+
+
+def product(descriptor, theta, v, loss, gradient, matrix):
+    """∇²L v (P,) in `matrix`, and L and ∇L if wanted (`abi.KERNEL`); Jᵀ A J v with GAUSS_NEWTON."""
+    full = word(descriptor, GAUSS_NEWTON) == 0
+    order = 2 if full else 1
+    block, chunk = word(descriptor, BLOCK), word(descriptor, CHUNK)
+    count, layers = word(descriptor, COUNT), word(descriptor, LAYERS)
+    chunks = (count + chunk - 1) // chunk
+    doubles = matrices_size(descriptor)
+    sums_doubles = 2 + 2 * doubles
+    table_doubles = TABLE_WORDS * (layers + 1)
+    table = allocate(table_doubles)
+    scratch_doubles = table_doubles + place_rows(descriptor, table, 0, padded(min(block, count)), order, True)
+    release(table)
+
+    memory = allocate(2 * doubles + chunks * sums_doubles + scratch_doubles + 32)
+    direction = memory + 8 * padded(doubles)
+    sums = direction + 8 * padded(doubles)
+    scratch = sums + 8 * padded(chunks * sums_doubles)
+    pack(descriptor, theta, memory)
+    pack(descriptor, v, direction)
+    clear(sums, chunks * sums_doubles)
+    for c in range(chunks):
+        _run_chunk(descriptor, order, gradient != 0, c * chunk, min(count, (c + 1) * chunk), block, memory, direction,
+                   sums + 8 * c * sums_doubles, scratch)  # fmt: skip
+    for c in range(1, chunks):
+        for k in range(sums_doubles):
+            store(sums, k, load(sums, k) + load(sums, c * sums_doubles + k))
+    weight = load(sums, 1)
+    scale = 2.0 / weight if word(descriptor, KIND) == SQUARED else 1.0 / weight
+    if loss != 0:
+        store(loss, 0, load(sums, 0) / weight)
+    if gradient != 0:
+        unpack(descriptor, sums + 16, scale, gradient)
+    unpack(descriptor, sums + 16 + 8 * doubles, scale, matrix)
+    diagonal, outer = add_penalty(descriptor, theta, loss, gradient)
+    size, along = word(descriptor, SIZE), 0.0
+    if outer != 0.0:
+        for k in range(size):
+            along += load(theta, k) * load(v, k)
+    if diagonal != 0.0 or outer != 0.0:
+        for k in range(size):
+            penalty = diagonal * load(v, k) + outer * along * load(theta, k)
+            store(matrix, k, load(matrix, k) + penalty)
+    release(memory)

@@ -1,0 +1,118 @@
+"""From weight rows to what pair kernels read: unit records, cosines, sines, normals (see `units`)."""
+
+from __future__ import annotations
+
+import math
+
+from .abi import kernel_jit
+from .angles import residual_sine
+from .blas import copy, matmul, matrix
+from .errorfree import fma
+from .units import COSINE, FIELDS, INVERSE, NORM, SCALE, SINE
+
+(
+    STUDENTS,
+    TEACHERS,
+    DIM,
+    STUDENT_PAIR,
+    TEACHER_PAIR,
+    TEACHER_ROWS,
+    TEACHER_UNITS,
+    TEACHER_OUTPUTS,
+    FACTOR,
+    COVARIANCE,
+    CONSTANT,
+    DGEMM,
+    DERIVATIVES,
+    DESCRIPTOR_SIZE,
+) = range(14)
+"""The descriptor of a population loss. Sizes n, k, d; addresses of the pair kernels student × student
+and student × teacher, of the teacher's rows (k, d), records (k, FIELDS) and −c_j (k), of C^{1/2} and C
+(d, d; 0 for the identity), of the teacher-teacher term, of BLAS `dgemm`, of `population.derivatives`."""
+
+NEAR = 0.0625
+"""Below this sin²θ the sine comes from a residual: 1 − cos² has an absolute error of 4e-16 or so."""
+
+_TINY, _HUGE = 2.0**-200, 2.0**200
+
+
+@kernel_jit
+def prepare(descriptor, weights, rows_address, units_address, gram_address):
+    """Fill rows (n+k, d), units (n+k, FIELDS) and gram (n, n+k): inner products of students with all.
+
+    Rows are in the coordinates where inputs are standard Gaussian, w̃ = C^{1/2} w, and divided by a
+    power of two where squares could leave the range of Float64.
+    """
+    n, k, d, dgemm = descriptor[STUDENTS], descriptor[TEACHERS], descriptor[DIM], descriptor[DGEMM]
+    if descriptor[FACTOR] != 0:
+        matmul(dgemm, n, d, d, weights, False, descriptor[FACTOR], False, 0.0, rows_address)
+    else:
+        copy(n * d, weights, rows_address)
+    copy(k * d, descriptor[TEACHER_ROWS], rows_address + 8 * n * d)
+    copy(k * FIELDS, descriptor[TEACHER_UNITS], units_address + 8 * n * FIELDS)
+    rows, units = matrix(rows_address, n, d), matrix(units_address, n, FIELDS)
+    gram = matrix(gram_address, n, n + k)
+    for i in range(n):
+        largest = 0.0
+        for a in range(d):
+            largest = max(largest, abs(rows[i, a]))
+        scale = 1.0
+        if largest > 0.0 and not (_TINY < largest < _HUGE):
+            scale = math.ldexp(1.0, max(-1020, math.frexp(largest)[1] - 1))
+            for a in range(d):
+                rows[i, a] /= scale
+        units[i, SCALE] = scale
+    matmul(dgemm, n, n + k, d, rows_address, False, rows_address, True, 0.0, gram_address)
+    for i in range(n):
+        norm = math.sqrt(gram[i, i])
+        r = norm * units[i, SCALE]
+        units[i, NORM] = r
+        units[i, INVERSE] = 1.0 / norm if norm > 0.0 else 0.0
+        if r < 1.0:
+            units[i, COSINE] = 1.0 / math.sqrt(1.0 + r * r)
+            units[i, SINE] = r * units[i, COSINE]
+        else:
+            units[i, SINE] = 1.0 / math.sqrt(1.0 + (1.0 / r) * (1.0 / r))
+            units[i, COSINE] = units[i, SINE] / r
+
+
+@kernel_jit
+def row_geometry(i, start, count, rows, units, gram, geometry):
+    """geometry (2, count): cos θ and sin²θ between unit i and units start … start+count−1."""
+    inverse = units[i, INVERSE]
+    for j in range(count):
+        cosine = gram[i, start + j] * inverse * units[start + j, INVERSE]
+        cosine = min(1.0, max(-1.0, cosine))
+        geometry[0, j] = cosine
+        geometry[1, j] = (1.0 - cosine) * (1.0 + cosine)
+    for j in range(count):
+        if geometry[1, j] < NEAR:
+            other = units[start + j, INVERSE]
+            sine2 = 0.0
+            if start + j != i:
+                square, other_square = 1.0 / (inverse * inverse), 1.0 / (other * other)
+                sine2 = residual_sine(rows[i], square, rows[start + j], other_square, gram[i, start + j])
+            geometry[1, j] = sine2
+            geometry[0, j] = math.copysign(math.sqrt(1.0 - min(1.0, sine2)), geometry[0, j])
+
+
+@kernel_jit
+def pair_normal(w, inverse_w, v, inverse_v, inner, sine2, normal):
+    """n̂: the unit vector of the part of v orthogonal to w; v/|v| if w = 0; zero if there is no such part."""
+    factor = inner * inverse_w * inverse_w
+    along = 0.0
+    for a in range(w.size):
+        normal[a] = fma(-factor, w[a], v[a])
+    if sine2 >= NEAR:
+        stretch = inverse_v / math.sqrt(sine2)
+    else:
+        for a in range(w.size):
+            along = fma(normal[a], w[a], along)
+        along *= inverse_w * inverse_w
+        square = 0.0
+        for a in range(w.size):
+            normal[a] = fma(-along, w[a], normal[a])
+            square += normal[a] * inverse_v * normal[a] * inverse_v
+        stretch = inverse_v / math.sqrt(square) if sine2 > 0.0 and square > 0.0 else 0.0
+    for a in range(w.size):
+        normal[a] *= stretch

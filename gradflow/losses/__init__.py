@@ -1,0 +1,1 @@
+"""Networks and inputs turned into one function of flat θ: value, gradient, Hessian, product."""

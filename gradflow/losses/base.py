@@ -1,0 +1,264 @@
+"""What solvers and refiners see of a problem: a function of flat θ with its derivatives."""
+
+from __future__ import annotations
+
+import abc
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..kernels import abi, xla
+
+
+class Counts(NamedTuple):
+    """How often a function was evaluated."""
+
+    gradients: int
+    hessians: int
+    products: int
+
+
+class Objective(abc.ABC):
+    """A loss L of flat θ (P,) with gradient, Hessian and Hessian-vector product, all Float64 NumPy.
+
+    Capabilities that not every objective has are attributes with a neutral default here.
+    """
+
+    size: int
+    """Number of parameters P."""
+
+    loss_floor: float = 0.0
+    """A loss at or below this cannot be told from zero: the rounding error of its evaluation."""
+
+    nonnegative: bool = True
+    """Whether L ≥ 0 in exact arithmetic, so that reaching `loss_floor` is the end."""
+
+    @abc.abstractmethod
+    def loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        """L(θ) and ∇L(θ), shape (P,)."""
+
+    @abc.abstractmethod
+    def all_derivatives(self, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """L(θ), ∇L(θ) and ∇²L(θ), shape (P, P)."""
+
+    @abc.abstractmethod
+    def hvp(self, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """∇²L(θ) v, shape (P,)."""
+
+    @property
+    @abc.abstractmethod
+    def oracle(self) -> Any:
+        """A pytree with `loss_and_gradient(theta)` and `hessian(theta)` that trace under JAX.
+
+        Its static part depends on the kind of problem only, so that a program jitted with an oracle as
+        argument serves every problem of that kind and size.
+        """
+
+    @abc.abstractmethod
+    def counts(self) -> Counts:
+        """Evaluations so far, those inside jitted programs included."""
+
+    def loss(self, theta: np.ndarray) -> float:
+        """L(θ)."""
+        return self.loss_and_gradient(theta)[0]
+
+    def gradient(self, theta: np.ndarray) -> np.ndarray:
+        """∇L(θ), shape (P,)."""
+        return self.loss_and_gradient(theta)[1]
+
+    def hessian(self, theta: np.ndarray) -> np.ndarray:
+        """∇²L(θ), shape (P, P)."""
+        return self.all_derivatives(theta)[2]
+
+
+class KernelOracle(NamedTuple):
+    """The traceable side of a `KernelLoss`: handles that name compiled kernels at run time."""
+
+    derivatives: Any
+
+    def loss_and_gradient(self, theta):
+        return xla.loss_and_gradient(self.derivatives, theta)
+
+    def hessian(self, theta):
+        return xla.hessian(self.derivatives, theta)
+
+
+class KernelLoss(Objective):
+    """A loss made of compiled kernels (`kernels.abi`).
+
+    size        number of parameters P
+    derivatives address of the kernel that writes L, ∇L and ∇²L (those whose outputs are not null)
+    product     address of the kernel that writes ∇²L v into `matrix` (P,), and L and ∇L if wanted
+    descriptor  int64 array of sizes and addresses; `keep` holds the arrays it points to
+    """
+
+    def __init__(self, size: int, derivatives: int, product: int, descriptor: np.ndarray, keep: tuple):
+        self.size = size
+        self.derivatives = derivatives
+        self.product = product
+        self.descriptor = descriptor
+        self._keep = keep
+        self._call_derivatives = abi.callable_from_python(derivatives)
+        self._call_product = abi.callable_from_python(product)
+        self._address = descriptor.ctypes.data
+        self._python_counts = [0, 0, 0]
+        self._traced_counts = np.zeros(2, dtype=np.int64)
+
+    def loss(self, theta: np.ndarray) -> float:
+        value = np.empty(1)
+        self._call_derivatives(self._address, theta.ctypes.data, 0, value.ctypes.data, 0, 0)
+        return float(value[0])
+
+    def loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        result = np.empty(1 + self.size)
+        address = result.ctypes.data
+        self._call_derivatives(self._address, theta.ctypes.data, 0, address, address + 8, 0)
+        self._python_counts[0] += 1
+        return float(result[0]), result[1:]
+
+    def all_derivatives(self, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        result = np.empty(1 + self.size)
+        hessian = np.empty((self.size, self.size))
+        address = result.ctypes.data
+        self._call_derivatives(
+            self._address, theta.ctypes.data, 0, address, address + 8, hessian.ctypes.data
+        )
+        self._python_counts[1] += 1
+        return float(result[0]), result[1:], hessian
+
+    def hvp(self, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
+        result = np.empty(self.size)
+        self._call_product(self._address, theta.ctypes.data, v.ctypes.data, 0, 0, result.ctypes.data)
+        self._python_counts[2] += 1
+        return result
+
+    @cached_property
+    def oracle(self) -> KernelOracle:
+        counter = self._traced_counts.ctypes.data
+        return KernelOracle(jnp.asarray([self.derivatives, self._address, counter], dtype=jnp.int64))
+
+    def counts(self) -> Counts:
+        gradients, hessians, products = self._python_counts
+        return Counts(
+            gradients + int(self._traced_counts[0]), hessians + int(self._traced_counts[1]), products
+        )
+
+
+class RestrictedOracle(NamedTuple):
+    """The traceable side of a `Restricted` objective."""
+
+    inner: Any
+    theta: Any
+    free: Any
+
+    def loss_and_gradient(self, theta):
+        loss, gradient = self.inner.loss_and_gradient(self.theta.at[self.free].set(theta))
+        return loss, gradient[self.free]
+
+    def hessian(self, theta):
+        full = self.inner.hessian(self.theta.at[self.free].set(theta))
+        return full[jnp.ix_(self.free, self.free)]
+
+
+class Restricted(Objective):
+    """An objective of the free parameters only; the others stay at their values in `theta` (P,).
+
+    Frozen parameters (rate zero) are left out of the gradient norm, the refinement and the spectrum,
+    and this is how.
+    """
+
+    def __init__(self, inner: Objective, theta: np.ndarray, free: np.ndarray):
+        self.inner = inner
+        self.theta = np.array(theta, dtype=np.float64)
+        self.free = np.flatnonzero(free)
+        self.size = self.free.size
+        self.loss_floor = inner.loss_floor
+        self.nonnegative = inner.nonnegative
+
+    def full(self, theta: np.ndarray) -> np.ndarray:
+        """The full vector (P,) of these free parameters."""
+        result = self.theta.copy()
+        result[self.free] = theta
+        return result
+
+    def loss(self, theta):
+        return self.inner.loss(self.full(theta))
+
+    def loss_and_gradient(self, theta):
+        loss, gradient = self.inner.loss_and_gradient(self.full(theta))
+        return loss, gradient[self.free]
+
+    def all_derivatives(self, theta):
+        loss, gradient, hessian = self.inner.all_derivatives(self.full(theta))
+        return loss, gradient[self.free], np.ascontiguousarray(hessian[np.ix_(self.free, self.free)])
+
+    def hvp(self, theta, v):
+        direction = np.zeros(self.inner.size)
+        direction[self.free] = v
+        return self.inner.hvp(self.full(theta), direction)[self.free]
+
+    @cached_property
+    def oracle(self) -> RestrictedOracle:
+        return RestrictedOracle(self.inner.oracle, jnp.asarray(self.theta), jnp.asarray(self.free))
+
+    def counts(self) -> Counts:
+        return self.inner.counts()
+
+
+@jax.tree_util.register_static
+class JaxOracle:
+    """The traceable side of a `JaxLoss`: the user's function itself, static."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def loss_and_gradient(self, theta):
+        return jax.value_and_grad(self.function)(theta)
+
+    def hessian(self, theta):
+        return jax.hessian(self.function)(theta)
+
+    def __eq__(self, other):
+        return isinstance(other, JaxOracle) and self.function is other.function
+
+    def __hash__(self):
+        return hash(self.function)
+
+
+class JaxLoss(Objective):
+    """A scalar JAX function of flat θ, differentiated by JAX; compiled once per function."""
+
+    nonnegative = False
+
+    def __init__(self, function, size: int):
+        self.size = size
+        self._counts = [0, 0, 0]
+        self._oracle = JaxOracle(function)
+        self._loss_and_gradient = jax.jit(self._oracle.loss_and_gradient)
+        self._all = jax.jit(lambda t: (*self._oracle.loss_and_gradient(t), self._oracle.hessian(t)))
+        self._hvp = jax.jit(lambda t, v: jax.jvp(jax.grad(function), (t,), (v,))[1])
+
+    def loss_and_gradient(self, theta):
+        self._counts[0] += 1
+        loss, gradient = self._loss_and_gradient(theta)
+        return float(loss), np.array(gradient)
+
+    def all_derivatives(self, theta):
+        self._counts[1] += 1
+        loss, gradient, hessian = self._all(theta)
+        return float(loss), np.array(gradient), np.array(hessian)
+
+    def hvp(self, theta, v):
+        self._counts[2] += 1
+        return np.array(self._hvp(theta, v))
+
+    @property
+    def oracle(self) -> JaxOracle:
+        return self._oracle
+
+    def counts(self) -> Counts:
+        """Evaluations from Python; those inside jitted solvers are not seen by a pure JAX function."""
+        return Counts(*self._counts)

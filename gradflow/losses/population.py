@@ -1,0 +1,116 @@
+"""The population loss: infinitely many Gaussian inputs, in closed form."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..activations import Activation, resolve
+from ..errors import ArgumentError
+from ..inputs import Gaussian
+from ..kernels import abi, pair_erf, pair_geometry, pair_relu, population
+from ..kernels.units import FIELDS, PAIR
+from ..networks import MLP
+from .base import KernelLoss
+
+_PAIR_KERNELS = {("erf", "erf"): pair_erf.erf_erf, ("relu", "relu"): pair_relu.relu_relu}
+"""Pair kernel of each pair of activations (student's or teacher's, in this order)."""
+
+_SAMPLES = "; samples (inputs=X) work for any network"
+
+
+class PopulationLoss(KernelLoss):
+    """L(θ) = E_x (f_θ(x) − f*(x))², x ~ N(0, C), both networks Σ_i a_i σ(w_i·x); no ½.
+
+    L = Σ_ii' a_i a_i' K(w_i, w_i') − 2 Σ_ij a_i c_j K(w_i, v_j) + Σ_jj' c_j c_j' K(v_j, v_j') with
+    K(w, w') = E σ(w·x) σ(w'·x). θ is W (n, d) row by row, then a (n). σ is erf(z/√2) or relu, the same
+    in both networks. A zero ReLU weight vector has kernel 0 and zero derivatives (σ'(0) = 0); no
+    Hessian is claimed there, its rows and columns are those of that convention: zero.
+
+    student   an `MLP`: its architecture only, θ is given call by call
+    teacher   an `MLP` of the same activation
+    inputs    a `Gaussian` of mean zero, any covariance
+
+    `loss_floor` is the rounding error of L at a student that reproduces the teacher.
+    Raises `ArgumentError` for networks and inputs that have no closed form here.
+    The mathematics and the error bounds: `docs/population-loss.md`.
+    """
+
+    def __init__(self, student: MLP, teacher: MLP, inputs: Gaussian):
+        sigma = _check_network("student", student)
+        other = _check_network("teacher", teacher)
+        if sigma != other:
+            raise ArgumentError(
+                "teacher", f"activation {other.name!r}", f"{sigma.name!r}, the student's activation{_SAMPLES}"
+            )
+        dim = student.sizes[0]
+        if teacher.sizes[0] != dim:
+            raise ArgumentError("teacher", f"{teacher.sizes[0]} inputs", f"{dim}, as the student has")
+        if not isinstance(inputs, Gaussian):
+            raise ArgumentError("inputs", type(inputs).__name__, "a gradflow.Gaussian")
+        if inputs.dim not in (None, dim):
+            raise ArgumentError("inputs", f"dimension {inputs.dim}", f"{dim}, as the networks have")
+        if inputs.mean is not None and inputs.mean.any():
+            raise ArgumentError("inputs", "a mean that is not zero", f"mean zero{_SAMPLES}")
+
+        pair = abi.compile_function(_PAIR_KERNELS[sigma.name, sigma.name], PAIR).address
+        derivatives = abi.compile_function(population.derivatives).address
+        product = abi.compile_function(population.product).address
+        prepare = abi.compile_function(population.prepare_teacher).address
+
+        n, k = student.sizes[1], teacher.sizes[1]
+        factor, covariance = inputs.factor, inputs.cov
+        if covariance is not None:
+            covariance = 0.5 * (covariance + covariance.T)
+        constant = np.zeros(1)
+
+        # The teacher as a student without a teacher: its loss is the teacher-teacher term, its rows and
+        # records are those that the kernels expect, rounded as the student's would be.
+        alone = _descriptor(k, 0, dim, pair, factor, covariance, constant)
+        theta = np.ascontiguousarray(teacher.flat())
+        rows, units, total = np.empty((k, dim)), np.empty((k, FIELDS)), np.empty(1)
+        given = (alone.ctypes.data, theta.ctypes.data, 0)
+        abi.callable_from_python(prepare)(*given, 0, rows.ctypes.data, units.ctypes.data)
+        abi.callable_from_python(derivatives)(*given, total.ctypes.data, 0, 0)
+        outputs = -theta[k * dim :]
+
+        descriptor = _descriptor(n, k, dim, pair, factor, covariance, total)
+        descriptor[pair_geometry.TEACHER_ROWS] = rows.ctypes.data
+        descriptor[pair_geometry.TEACHER_UNITS] = units.ctypes.data
+        descriptor[pair_geometry.TEACHER_OUTPUTS] = outputs.ctypes.data
+        keep = (factor, covariance, total, rows, units, outputs)
+        super().__init__(n * (dim + 1), derivatives, product, descriptor, keep)
+
+
+def _descriptor(n, k, dim, pair, factor, covariance, constant) -> np.ndarray:
+    descriptor = np.zeros(pair_geometry.DESCRIPTOR_SIZE, dtype=np.int64)
+    descriptor[pair_geometry.STUDENTS] = n
+    descriptor[pair_geometry.TEACHERS] = k
+    descriptor[pair_geometry.DIM] = dim
+    descriptor[pair_geometry.STUDENT_PAIR] = pair
+    descriptor[pair_geometry.TEACHER_PAIR] = pair
+    descriptor[pair_geometry.FACTOR] = 0 if factor is None else factor.ctypes.data
+    descriptor[pair_geometry.COVARIANCE] = 0 if covariance is None else covariance.ctypes.data
+    descriptor[pair_geometry.CONSTANT] = constant.ctypes.data
+    descriptor[pair_geometry.DERIVATIVES] = abi.compile_function(population.derivatives).address
+    descriptor[pair_geometry.DGEMM] = abi.blas_address("dgemm")
+    return descriptor
+
+
+def _check_network(argument: str, network: MLP) -> Activation:
+    """The activation of a network in scope; `ArgumentError` otherwise."""
+    if not isinstance(network, MLP):
+        raise ArgumentError(argument, type(network).__name__, "a gradflow.MLP")
+    hidden = len(network.sizes) - 2
+    if hidden != 1:
+        raise ArgumentError(argument, f"{hidden} hidden layers", f"one hidden layer{_SAMPLES}")
+    if any(b is not None for b in network.biases):
+        raise ArgumentError(argument, "biases", f"no biases (bias=False){_SAMPLES}")
+    if network.sizes[-1] != 1:
+        raise ArgumentError(argument, f"{network.sizes[-1]} outputs", f"one output{_SAMPLES}")
+    sigma = network.activations[0]
+    names = [resolve(a) for a, _ in _PAIR_KERNELS]
+    if sigma not in names:
+        given = f"activation {sigma.name!r}" if isinstance(sigma, Activation) else "several activations"
+        allowed = " or ".join(repr(a.name) for a in names)
+        raise ArgumentError(argument, given, f"{allowed}, which have a closed form here{_SAMPLES}")
+    return sigma

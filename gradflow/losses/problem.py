@@ -1,0 +1,170 @@
+"""What `train` minimises: teacher, student and inputs turned into one function of flat θ."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+
+from .._validate import real_array
+from ..errors import ArgumentError, MemoryLimitError
+from ..inputs import Gaussian, Samples, as_inputs
+from ..networks import MLP
+from .base import JaxLoss, Objective
+from .empirical import EmpiricalLoss
+from .population import PopulationLoss
+
+
+class Problem:
+    """L(θ) = mean over inputs of the sum over outputs of (f_θ − f*)²; no ½.
+
+    teacher   an `MLP`; with samples also a function of X (samples, features), or the targets
+              themselves, (samples, outputs)
+    student   an `MLP`: its architecture, and its parameters as the starting point θ₀
+    inputs    None or a `Gaussian` for infinitely many inputs (closed form); samples X (samples,
+              features) or `Samples` for the (weighted) mean over them
+
+    Raises `ArgumentError` for shapes that do not fit, targets that are not finite, and networks for
+    which the population loss has no closed form here.
+    """
+
+    student: MLP | None
+    teacher: MLP | Callable | np.ndarray | None
+    inputs: Gaussian | Samples | None
+    objective: Objective
+    theta0: np.ndarray
+    scale: float
+    """E|f*|², the loss of a student that answers zero; what a gradient or a loss is small against."""
+
+    def __init__(self, teacher, student: MLP, inputs=None):
+        if not isinstance(student, MLP):
+            raise ArgumentError("student", type(student).__name__, "a gradflow.MLP")
+        self.student = student
+        self.inputs = as_inputs(inputs)
+        self.theta0 = student.flat()
+        if isinstance(self.inputs, Gaussian):
+            if not isinstance(teacher, MLP):
+                raise ArgumentError(
+                    "teacher", type(teacher).__name__, "a gradflow.MLP (or give samples: inputs=X)"
+                )
+            self.teacher = teacher
+            self.objective = PopulationLoss(student, teacher, self.inputs)
+        else:
+            if self.inputs.dim != student.sizes[0]:
+                raise ArgumentError(
+                    "inputs", f"{self.inputs.dim} features", f"{student.sizes[0]}, the student's inputs"
+                )
+            self.teacher = teacher if callable(teacher) else real_array("teacher", teacher, (1, 2))
+            targets = self._targets(self.teacher)
+            self.objective = EmpiricalLoss(student, self.inputs.X, targets, self.inputs.sample_weight)
+        self._set_scale()
+
+    @classmethod
+    def from_jax(cls, loss: Callable, theta0) -> Problem:
+        """Any smooth scalar JAX function of flat θ (P,), with its starting point; derivatives by JAX."""
+        problem = object.__new__(cls)
+        problem.student = problem.teacher = problem.inputs = None
+        problem.theta0 = real_array("theta0", theta0, 1)
+        if not callable(loss):
+            raise ArgumentError("loss", type(loss).__name__, "a function of θ (P,) that JAX can trace")
+        problem.objective = JaxLoss(loss, problem.theta0.size)
+        problem.scale = 1.0
+        value = np.asarray(loss(problem.theta0))
+        if value.shape != () or not np.isfinite(value):
+            raise ArgumentError("loss", f"{value} at theta0", "a finite scalar")
+        return problem
+
+    @property
+    def size(self) -> int:
+        """Number of parameters P."""
+        return self.objective.size
+
+    def loss(self, theta) -> float:
+        """L(θ)."""
+        return self.objective.loss(self._point(theta))
+
+    def gradient(self, theta) -> np.ndarray:
+        """∇L(θ), shape (P,)."""
+        return self.objective.gradient(self._point(theta))
+
+    def loss_and_gradient(self, theta) -> tuple[float, np.ndarray]:
+        """L(θ) and ∇L(θ) in one pass."""
+        return self.objective.loss_and_gradient(self._point(theta))
+
+    def hessian(self, theta) -> np.ndarray:
+        """∇²L(θ), shape (P, P), symmetric bit by bit. Raises `MemoryLimitError` if it does not fit."""
+        check_hessian_memory(self.size)
+        return self.objective.hessian(self._point(theta))
+
+    def hvp(self, theta, v) -> np.ndarray:
+        """∇²L(θ) v, shape (P,)."""
+        return self.objective.hvp(self._point(theta), self._point(v, "v"))
+
+    def _point(self, given, argument: str = "theta") -> np.ndarray:
+        # The fast road for what solvers hand in; anything else is converted and checked.
+        if isinstance(given, np.ndarray) and given.dtype == np.float64 and given.shape == (self.size,):
+            return np.ascontiguousarray(given)
+        theta = real_array(argument, given, 1, finite=False)
+        if theta.size != self.size:
+            raise ArgumentError(argument, f"shape {theta.shape}", f"shape ({self.size},)")
+        return theta
+
+    def _targets(self, teacher) -> np.ndarray:
+        assert isinstance(self.inputs, Samples) and self.student is not None
+        X, outputs = self.inputs.X, self.student.sizes[-1]
+        if callable(teacher):
+            if isinstance(teacher, MLP) and teacher.sizes[0] != X.shape[1]:
+                raise ArgumentError("teacher", f"{teacher.sizes[0]} inputs", f"{X.shape[1]}, as the samples have")
+            teacher = teacher(X)
+        targets = real_array("teacher", teacher, (1, 2))
+        if targets.ndim == 1:
+            targets = targets[:, None]
+        if targets.shape != (X.shape[0], outputs):
+            raise ArgumentError(
+                "teacher",
+                f"targets of shape {targets.shape}",
+                f"({X.shape[0]}, {outputs}): one row per sample, one column per output of the student",
+            )
+        return targets
+
+    def _set_scale(self) -> None:
+        assert self.student is not None
+        silent = self.theta0.copy()
+        last, bias = self.student.weights[-1], self.student.biases[-1]
+        silent[silent.size - last.size - (0 if bias is None else bias.size) :] = 0.0
+        self.scale = self.objective.loss(silent)
+        # The closed form subtracts terms of the size of `scale`; the mean over samples is a sum of
+        # squares of residuals, each rounded to eps times an output.
+        eps = float(np.finfo(np.float64).eps)
+        relative = 8 * eps if isinstance(self.inputs, Gaussian) else eps**2
+        self.objective.loss_floor = relative * self.scale
+
+    def __repr__(self) -> str:
+        if self.student is None:
+            return f"Problem.from_jax({self.size} parameters)"
+        return f"Problem({self.teacher!r}, {self.student!r}, {self.inputs!r})"
+
+
+def check_hessian_memory(size: int, matrices: int = 4) -> None:
+    """Raise `MemoryLimitError` unless `matrices` P × P Float64 matrices fit in the memory now free."""
+    needed = 8 * matrices * size**2
+    available = _available_memory()
+    if available is not None and needed > available:
+        raise MemoryLimitError(
+            "student",
+            f"{size:,} parameters: work with the dense Hessian needs {needed / 2**30:,.1f} GiB",
+            f"what fits in the {available / 2**30:,.1f} GiB available; without Hessians: "
+            "solver=gf.solvers.Tsit5(), refiner=gf.refiners.LBFGS()",
+        )
+
+
+def _available_memory() -> int | None:
+    try:
+        with open("/proc/meminfo") as file:
+            for line in file:
+                if line.startswith("MemAvailable:"):
+                    return 1024 * int(line.split()[1])
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
+        return None

@@ -1,0 +1,198 @@
+"""Multilayer perceptrons: weights, biases, activations, and the flat vector θ of their parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from ._validate import generator, integer, number, real_array
+from .activations import Activation, resolve
+from .errors import ArgumentError
+
+LayerActivation = Activation | tuple[Activation, ...]
+
+
+@jax.tree_util.register_pytree_node_class
+class MLP:
+    """A multilayer perceptron h_0 = x, h_l = σ_l(W_l h_{l−1} + b_l), with a linear output layer.
+
+    weights     one matrix (out, in) per layer
+    biases      one vector (out,) or None per layer; None alone means no biases at all
+    activation  one for all hidden layers, or one per hidden layer; each a name of the table, a
+                `gradflow.Activation`, or a tuple with one of those per neuron of the layer
+
+    `mlp(X)` maps (samples, features) to (samples, outputs); NumPy in gives NumPy out, and JAX arrays
+    trace. Flat θ holds, layer after layer, the weights row by row and then the bias if there is one.
+    Parameters are NumPy Float64, read-only. Raises `ArgumentError` for shapes that do not chain,
+    unknown activations, complex or non-finite numbers.
+    """
+
+    weights: tuple[np.ndarray, ...]
+    biases: tuple[np.ndarray | None, ...]
+    activations: tuple[LayerActivation, ...]
+
+    def __init__(self, weights: Sequence, biases: Sequence | None = None, activation="erf"):
+        if len(weights) == 0:
+            raise ArgumentError("weights", "an empty list", "one (out, in) matrix per layer")
+        self.weights = tuple(_frozen(real_array(f"weights[{i}]", W, 2)) for i, W in enumerate(weights))
+        for i, W in enumerate(self.weights):
+            if W.size == 0:
+                raise ArgumentError(f"weights[{i}]", f"shape {W.shape}", "a matrix (out, in) that is not empty")
+            if i and W.shape[1] != self.weights[i - 1].shape[0]:
+                raise ArgumentError(
+                    f"weights[{i}]", f"shape {W.shape}", f"{self.weights[i - 1].shape[0]} columns, as weights[{i - 1}] has rows"
+                )
+        if biases is None:
+            biases = [None] * len(self.weights)
+        if len(biases) != len(self.weights):
+            raise ArgumentError("biases", f"{len(biases)} entries", f"{len(self.weights)}, one per layer (None for none)")
+        self.biases = tuple(
+            None if b is None else _frozen(real_array(f"biases[{i}]", b, 1)) for i, b in enumerate(biases)
+        )
+        for i, (W, b) in enumerate(zip(self.weights, self.biases)):
+            if b is not None and b.size != W.shape[0]:
+                raise ArgumentError(f"biases[{i}]", f"shape {b.shape}", f"shape ({W.shape[0]},)")
+        self.activations = _layer_activations(activation, self.sizes)
+
+    @classmethod
+    def random(
+        cls, sizes: Sequence[int], activation="erf", bias=True, *, seed, init: str = "glorot_normal", gain: float = 1.0
+    ) -> MLP:
+        """A random network of the given sizes (in, hidden…, out).
+
+        init    "glorot_normal": entries N(0, 2/(in+out)); "glorot_uniform": uniform in ±√(6/(in+out));
+                "normal": N(0, 1), for teachers. Multiplied by `gain`. Biases start at zero, except for
+                "normal", where they are N(0, 1) as well.
+        bias    True or False for all layers, or one of those per layer
+        seed    integer ≥ 0, or a numpy SeedSequence or Generator; the same seed gives the same bits
+        """
+        sizes = [integer(f"sizes[{i}]", size, 1) for i, size in enumerate(sizes)]
+        if len(sizes) < 2:
+            raise ArgumentError("sizes", sizes, "at least two: (in, hidden…, out)")
+        flags = [bias] * (len(sizes) - 1) if isinstance(bias, (bool, np.bool_)) else list(bias)
+        if len(flags) != len(sizes) - 1:
+            raise ArgumentError("bias", bias, f"True, False, or {len(sizes) - 1} of them, one per layer")
+        gain = number("gain", gain)
+        rng = generator("seed", seed)
+        weights, biases = [], []
+        for fan_in, fan_out, flag in zip(sizes[:-1], sizes[1:], flags):
+            weights.append(gain * _draw(init, fan_in, fan_out, rng))
+            start = rng.standard_normal(fan_out) * gain if init == "normal" else np.zeros(fan_out)
+            biases.append(start if flag else None)
+        return cls(weights, biases, activation)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """(in, hidden…, out)."""
+        return (self.weights[0].shape[1], *(W.shape[0] for W in self.weights))
+
+    @property
+    def size(self) -> int:
+        """Number of parameters P."""
+        return sum(W.size for W in self.weights) + sum(b.size for b in self.biases if b is not None)
+
+    def flat(self) -> np.ndarray:
+        """The flat parameter vector θ, shape (P,)."""
+        pieces = []
+        for W, b in zip(self.weights, self.biases):
+            pieces.append(np.asarray(W).ravel())
+            if b is not None:
+                pieces.append(np.asarray(b))
+        return np.concatenate(pieces)
+
+    def with_flat(self, theta) -> MLP:
+        """The same network with the parameters of the flat vector `theta` (P,)."""
+        theta = real_array("theta", theta, 1)
+        if theta.size != self.size:
+            raise ArgumentError("theta", f"shape {theta.shape}", f"shape ({self.size},)")
+        weights, biases, start = [], [], 0
+        for W, b in zip(self.weights, self.biases):
+            weights.append(theta[start : start + W.size].reshape(W.shape))
+            start += W.size
+            biases.append(None if b is None else theta[start : start + b.size])
+            start += 0 if b is None else b.size
+        return MLP(weights, biases, list(self.activations))
+
+    def __call__(self, X):
+        """Outputs (samples, outputs) for inputs (samples, features)."""
+        if not isinstance(X, jax.Array) and not any(isinstance(W, jax.Array) for W in self.weights):
+            X = real_array("X", X, 2)
+        if X.ndim != 2 or X.shape[1] != self.sizes[0]:
+            raise ArgumentError("X", f"shape {X.shape}", f"shape (samples, {self.sizes[0]})")
+        h = X
+        for i, (W, b) in enumerate(zip(self.weights, self.biases)):
+            h = h @ W.T
+            if b is not None:
+                h = h + b
+            if i < len(self.activations):
+                h = _activate(self.activations[i], h)
+        return h
+
+    def __repr__(self) -> str:
+        shape = "-".join(str(size) for size in self.sizes)
+        flags = [b is not None for b in self.biases]
+        bias = "biases" if all(flags) else "no biases" if not any(flags) else f"biases {flags}"
+        names = ", ".join(dict.fromkeys(_name(a) for a in self.activations))
+        return f"MLP({shape}, {names or 'linear'}, {bias}, {self.size} parameters)"
+
+    def tree_flatten(self):
+        return (self.weights, self.biases), self.activations
+
+    @classmethod
+    def tree_unflatten(cls, activations, children):
+        network = object.__new__(cls)
+        network.weights, network.biases = children
+        network.activations = activations
+        return network
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
+
+
+def _name(activation: LayerActivation) -> str:
+    if isinstance(activation, Activation):
+        return activation.name
+    return "(" + ", ".join(a.name for a in activation) + ")"
+
+
+def _layer_activations(given, sizes: tuple[int, ...]) -> tuple[LayerActivation, ...]:
+    hidden = sizes[1:-1]
+    if isinstance(given, (str, Activation)) or (len(hidden) == 1 and isinstance(given, tuple)):
+        given = [given] * len(hidden)
+    if not isinstance(given, (list, tuple)) or len(given) != len(hidden):
+        raise ArgumentError(
+            "activation", repr(given), f"a name, an Activation, or a list of {len(hidden)}, one per hidden layer"
+        )
+    result: list[LayerActivation] = []
+    for layer, (entry, width) in enumerate(zip(given, hidden)):
+        if not isinstance(entry, tuple):
+            result.append(resolve(entry))
+        elif len(entry) != width:
+            raise ArgumentError(f"activation[{layer}]", f"{len(entry)} entries", f"{width}, one per neuron")
+        else:
+            neurons = tuple(resolve(a) for a in entry)
+            result.append(neurons[0] if all(a is neurons[0] for a in neurons) else neurons)
+    return tuple(result)
+
+
+def _activate(activation: LayerActivation, z):
+    if isinstance(activation, Activation):
+        return activation(z)
+    columns = [a(z[:, j]) for j, a in enumerate(activation)]
+    return np.stack(columns, axis=1) if isinstance(z, np.ndarray) else jax.numpy.stack(columns, axis=1)
+
+
+def _draw(init: str, fan_in: int, fan_out: int, rng: np.random.Generator) -> np.ndarray:
+    shape = (fan_out, fan_in)
+    if init == "glorot_normal":
+        return math.sqrt(2.0 / (fan_in + fan_out)) * rng.standard_normal(shape)
+    if init == "glorot_uniform":
+        return math.sqrt(6.0 / (fan_in + fan_out)) * rng.uniform(-1.0, 1.0, shape)
+    if init == "normal":
+        return rng.standard_normal(shape)
+    raise ArgumentError("init", repr(init), "'glorot_normal', 'glorot_uniform' or 'normal'")

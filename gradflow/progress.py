@@ -1,0 +1,83 @@
+"""What long work shows while it runs, and how Ctrl-C ends it with what has been reached."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from contextlib import contextmanager
+
+
+class Monitor:
+    """One line about the stage that runs, and the flag that Ctrl-C sets.
+
+    progress   True: always, False: never, None: when standard error is a terminal
+    """
+
+    def __init__(self, progress: bool | None = None, stream=None, interval: float = 0.2):
+        self.stream = sys.stderr if stream is None else stream
+        self.terminal = bool(getattr(self.stream, "isatty", lambda: False)())
+        self.shown = self.terminal if progress is None else bool(progress)
+        # A line that cannot be overwritten is repeated less often.
+        self.interval = interval if self.terminal else 10 * interval
+        self.interrupted = False
+        self._last = 0.0
+        self._written = 0
+
+    def report(self, stage: str, *, loss: float, grad_norm: float, steps: int, t: float | None = None) -> None:
+        """Show the state of a stage, at most once per interval."""
+        now = time.monotonic()
+        if not self.shown or now - self._last < self.interval:
+            return
+        self._last = now
+        time_text = "" if t is None else f"  t {t:9.3g}"
+        self._write(f"{stage:<18}{time_text}  loss {loss:11.5g}  |grad| {grad_norm:9.3g}  steps {steps:,}")
+
+    def message(self, text: str) -> None:
+        """Show a line at once (a compilation begins, Ctrl-C was seen)."""
+        if self.shown:
+            self._last = 0.0
+            self._write(text)
+
+    def clear(self) -> None:
+        """Remove the line from a terminal."""
+        if self.shown and self.terminal and self._written:
+            self.stream.write("\r" + " " * self._written + "\r")
+            self.stream.flush()
+            self._written = 0
+
+    def _write(self, text: str) -> None:
+        if self.terminal:
+            self.stream.write("\r" + text.ljust(self._written))
+            self._written = len(text)
+        else:
+            self.stream.write(text + "\n")
+        self.stream.flush()
+
+    @contextmanager
+    def listening(self):
+        """Within this block the first Ctrl-C sets `interrupted`, the second one raises as usual.
+
+        Compiled code cannot be stopped in the middle: work runs in pieces of a fraction of a second
+        and looks at the flag between them. Outside the main thread signals are left alone.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        previous = signal.getsignal(signal.SIGINT)
+        if previous is not signal.default_int_handler:  # somebody else handles Ctrl-C: leave it to them
+            yield self
+            return
+
+        def handle(signum, frame):
+            self.interrupted = True
+            signal.signal(signal.SIGINT, previous)
+            self.message("interrupted: finishing the step at hand (Ctrl-C again to abort)")
+
+        signal.signal(signal.SIGINT, handle)
+        try:
+            yield self
+        finally:
+            signal.signal(signal.SIGINT, previous)
+            self.clear()

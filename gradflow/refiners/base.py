@@ -1,0 +1,61 @@
+"""The interface of a refiner, its settings, and what a refinement returns."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import math
+from typing import ClassVar
+
+import numpy as np
+
+from .._validate import integer, number
+from ..losses.base import Counts, Objective
+from ..progress import Monitor
+from ..stopping import StopReason
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Refinement:
+    """The end point of a refinement, why it stopped there, and what it cost.
+
+    theta (P,), loss, grad_norm (∞-norm of ∇L); `iterations` counts accepted steps.
+    """
+
+    theta: np.ndarray
+    loss: float
+    grad_norm: float
+    stop_reason: StopReason
+    iterations: int
+    counts: Counts
+    seconds: float
+    settings: dict
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Refiner(abc.ABC):
+    """Settings of a refinement.
+
+    gtol            stop when the ∞-norm of ∇L is at or below this; 0 goes on to the floor of Float64
+    max_iterations  limit on the number of steps
+    max_seconds     wall-clock limit
+    """
+
+    gtol: float = 0.0
+    max_iterations: int = 1000
+    max_seconds: float = math.inf
+
+    name: ClassVar[str] = ""
+
+    def __post_init__(self):
+        number("gtol", self.gtol, minimum=0.0)
+        integer("max_iterations", self.max_iterations, 1)
+        number("max_seconds", self.max_seconds, minimum=0.0, exclusive=True)
+
+    @abc.abstractmethod
+    def refine(self, objective: Objective, theta: np.ndarray, monitor: Monitor) -> Refinement:
+        """Refine `theta` (P,); a `Refinement` that says why it stopped."""
+
+    def settings(self) -> dict:
+        """The settings as plain values, with the refiner's name."""
+        return {"refiner": self.name, **dataclasses.asdict(self)}

@@ -1,0 +1,103 @@
+"""A result as a short text for people."""
+
+from __future__ import annotations
+
+from .errors import GradflowError
+from .networks import MLP
+from .result import REPORTED_NEURONS, Result
+
+_SPECTRUM_SIZE = 1500
+"""A report does not start an eigenvalue computation of more parameters than this."""
+
+
+def report(result: Result) -> str:
+    """The report that `print(result)` shows."""
+    lines = [
+        _headline(result),
+        *_problem_lines(result),
+        _row("loss", _loss_text(result)),
+        _row("gradient", f"∞-norm {result.grad_norm:.3e} over {int((result.rates != 0).sum())} parameters"),
+        _row("Hessian", _hessian_text(result)),
+    ]
+    if result.flow is not None:
+        flow = result.flow
+        lines.append(
+            _row(
+                "flow",
+                f"{flow.settings['solver']}, t = {flow.end_time:.4g}, {flow.accepted} steps "
+                f"({flow.rejected} rejected), {flow.seconds:.2f} s + {flow.compile_seconds:.2f} s compiling",
+            )
+        )
+        lines.append(_row("", f"loss {flow.loss:.6g}, |∇L| {flow.grad_norm:.2e}: {flow.stop_reason.value}"))
+    if result.refinement is not None:
+        refined = result.refinement
+        lines.append(
+            _row(
+                "refinement",
+                f"{refined.settings['refiner']}, {refined.iterations} steps, {refined.seconds:.2f} s",
+            )
+        )
+        lines.append(_row("", refined.stop_reason.value))
+    return "\n".join(lines + _neuron_lines(result))
+
+
+def _row(label: str, text: str) -> str:
+    return f"  {label:<11}{text}"
+
+
+def _headline(result: Result) -> str:
+    if result.interrupted:
+        state = "interrupted; the last point reached"
+    elif result.converged:
+        state = "converged to a critical point"
+    elif result.refinement is None:
+        state = "flow only, not refined"
+    else:
+        state = "not converged"
+    return f"gradflow: {state} (|∇L| = {result.grad_norm:.1e}, {result.seconds:.2f} s in all)"
+
+
+def _problem_lines(result: Result) -> list[str]:
+    problem = result.problem
+    if problem.student is None:
+        return [_row("problem", repr(problem))]
+    teacher = problem.teacher
+    described = repr(teacher) if isinstance(teacher, MLP) else "given targets"
+    return [
+        _row("teacher", described),
+        _row("student", repr(problem.student)),
+        _row("inputs", repr(problem.inputs)),
+    ]
+
+
+def _loss_text(result: Result) -> str:
+    floor = result.problem.objective.loss_floor
+    if abs(result.loss) <= floor:
+        return f"{result.loss:.6e}: not to be told from 0 (rounding floor {floor:.1e})"
+    return f"{result.loss:.16g}"
+
+
+def _hessian_text(result: Result) -> str:
+    if result.theta.size > _SPECTRUM_SIZE and "_spectrum" not in result.__dict__:
+        return f"{result.theta.size:,} parameters: ask result.spectrum()"
+    try:
+        return str(result.spectrum())
+    except GradflowError as error:
+        return str(error)
+
+
+def _neuron_lines(result: Result) -> list[str]:
+    rows = result.neurons()
+    if not rows:
+        return []
+    lines = ["  neuron       norm  output weight   closest teacher   cosine"]
+    for row in rows[:REPORTED_NEURONS]:
+        line = f"  {row['neuron']:>6} {row['norm']:>10.6f} {row['output_weight']:>14.8f}"
+        if row["norm"] == 0:
+            line += "   dead (zero weights)"
+        elif row["teacher"] is not None:
+            line += f"   {row['teacher']:>15}  {row['cosine']:+.6f}"
+        lines.append(line)
+    if len(rows) > REPORTED_NEURONS:
+        lines.append(f"  … {len(rows) - REPORTED_NEURONS} more: result.neurons()")
+    return lines

@@ -1,0 +1,218 @@
+"""What was found: the end point of a training run, how good it is, and how it was reached."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+from os import PathLike
+
+import numpy as np
+import scipy.linalg
+
+from ._threads import single_threaded_blas
+from .errors import GradflowError, HessianUndefinedError
+from .inputs import Gaussian
+from .losses.base import Restricted
+from .losses.problem import Problem, check_hessian_memory
+from .networks import MLP
+from .refiners import Refinement
+from .solvers import Flow
+from .stopping import StopReason, is_converged
+
+REPORTED_NEURONS = 30
+"""Lines of the neuron table that a report prints at most."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Eigenvalues of ∇²L over the parameters that move, ascending.
+
+    An eigenvalue counts as zero within `tolerance` = 8 P ε |λ|_max, the backward error of `eigh` with
+    room for the rounding of the Hessian itself.
+    """
+
+    eigenvalues: np.ndarray
+
+    @property
+    def tolerance(self) -> float:
+        values = self.eigenvalues
+        return 8 * values.size * float(np.finfo(np.float64).eps) * float(np.abs(values).max(initial=0.0))
+
+    @property
+    def negative(self) -> int:
+        return int((self.eigenvalues < -self.tolerance).sum())
+
+    @property
+    def zero(self) -> int:
+        return int((np.abs(self.eigenvalues) <= self.tolerance).sum())
+
+    @property
+    def positive(self) -> int:
+        return int((self.eigenvalues > self.tolerance).sum())
+
+    @property
+    def smallest(self) -> float:
+        return float(self.eigenvalues[0])
+
+    @property
+    def largest(self) -> float:
+        return float(self.eigenvalues[-1])
+
+    def __str__(self) -> str:
+        return (
+            f"eigenvalues {self.smallest:.6g} … {self.largest:.6g}: {self.positive} positive, "
+            f"{self.zero} zero (within {self.tolerance:.1e}), {self.negative} negative"
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Result:
+    """The outcome of `gradflow.train`.
+
+    theta        the end point, flat (P,); `student` is the network there
+    loss         L there; below `problem.objective.loss_floor` it cannot be told from zero
+    grad_norm    ∞-norm of ∇L there, over the parameters that move
+    converged    grad_norm ≤ 1e-12·max(1, E|f*|²)
+    stop_reason  why the last stage stopped
+    flow         the trajectory, None with `solver=None`
+    refinement   the refinement, None with `refiner=None`
+    problem      what was minimised; `rates` (P,) are the rates of the flow, zero for frozen parameters
+
+    Printing it gives a report.
+    """
+
+    problem: Problem
+    theta: np.ndarray
+    loss: float
+    grad_norm: float
+    rates: np.ndarray
+    flow: Flow | None
+    refinement: Refinement | None
+    seconds: float
+
+    @property
+    def converged(self) -> bool:
+        return is_converged(self.grad_norm, self.problem.scale)
+
+    @property
+    def stop_reason(self) -> StopReason:
+        stage = self.refinement or self.flow
+        assert stage is not None
+        return stage.stop_reason
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the run; the point is then the last one reached."""
+        stages = (self.flow, self.refinement)
+        return any(s is not None and s.stop_reason is StopReason.INTERRUPTED for s in stages)
+
+    @cached_property
+    def student(self) -> MLP:
+        """The student network at the end point."""
+        if self.problem.student is None:
+            raise GradflowError("a problem made by Problem.from_jax has no network: use result.theta")
+        return self.problem.student.with_flat(self.theta)
+
+    def hessian(self) -> np.ndarray:
+        """∇²L at the end point over the parameters that move, shape (p, p).
+
+        Raises `HessianUndefinedError` where a ReLU neuron of a population problem has zero weights.
+        """
+        dead = self._dead_neurons()
+        if dead:
+            raise HessianUndefinedError(
+                f"neuron {dead[0]} has zero weights and a kinked activation: L has no Hessian there"
+            )
+        objective = self.problem.objective
+        check_hessian_memory(objective.size)
+        with single_threaded_blas():
+            free = self.rates != 0
+            if free.all():
+                return objective.hessian(self.theta)
+            return Restricted(objective, self.theta, free).hessian(self.theta[free])
+
+    def spectrum(self) -> Spectrum:
+        """All eigenvalues of ∇²L at the end point over the parameters that move."""
+        return self._spectrum
+
+    @cached_property
+    def _spectrum(self) -> Spectrum:
+        with single_threaded_blas():
+            return Spectrum(scipy.linalg.eigvalsh(self.hessian(), driver="evd"))
+
+    def evaluate(self, inputs=None) -> float:
+        """The loss of the end point on other inputs (see `Problem`), the same teacher."""
+        if self.problem.student is None:
+            raise GradflowError("a problem made by Problem.from_jax has no inputs to exchange")
+        return Problem(self.problem.teacher, self.problem.student, inputs).loss(self.theta)
+
+    def halved(self) -> dict:
+        """The numbers in the convention of papers that use ½E(f − f*)²: L/2, ∇L/2, and times 2t.
+
+        Keys: loss, grad_norm, and with a flow times (m,), losses (m,), grad_norms (m,).
+        """
+        numbers: dict = {"loss": self.loss / 2, "grad_norm": self.grad_norm / 2}
+        if self.flow is not None:
+            numbers["times"] = 2 * self.flow.times
+            numbers["losses"] = self.flow.losses / 2
+            numbers["grad_norms"] = self.flow.grad_norms / 2
+        return numbers
+
+    def neurons(self) -> list[dict]:
+        """One row per neuron of the first hidden layer.
+
+        norm            |w_i| of its input weights
+        output_weight   a_i for one output, the norm of the outgoing weights for several
+        teacher, cosine the teacher neuron of largest |cos(w_i, v_j)| and that cosine with its sign;
+                        None where the teacher has no neurons of the same input dimension
+        """
+        if self.problem.student is None or len(self.student.weights) < 2:
+            return []
+        W, A = self.student.weights[:2]
+        norms = np.linalg.norm(W, axis=1)
+        outgoing = A[0] if A.shape[0] == 1 else np.linalg.norm(A, axis=0)
+        cosines = self._cosines(W, norms)
+        rows = []
+        for i in range(W.shape[0]):
+            best = None if cosines is None or norms[i] == 0 else int(np.argmax(np.abs(cosines[i])))
+            rows.append(
+                {
+                    "neuron": i,
+                    "norm": float(norms[i]),
+                    "output_weight": float(outgoing[i]),
+                    "teacher": best,
+                    "cosine": None if best is None or cosines is None else float(cosines[i, best]),
+                }
+            )
+        return rows
+
+    def _cosines(self, W: np.ndarray, norms: np.ndarray) -> np.ndarray | None:
+        teacher = self.problem.teacher
+        if not isinstance(teacher, MLP) or len(teacher.weights) < 2 or teacher.sizes[0] != W.shape[1]:
+            return None
+        V = teacher.weights[0]
+        lengths = norms[:, None] * np.linalg.norm(V, axis=1)
+        return np.divide(W @ V.T, lengths, out=np.zeros(lengths.shape), where=lengths > 0)
+
+    def _dead_neurons(self) -> list[int]:
+        if not isinstance(self.problem.inputs, Gaussian):
+            return []
+        first = self.student.activations[0]
+        table = first if isinstance(first, tuple) else (first,) * self.student.sizes[1]
+        zero = (self.student.weights[0] == 0).all(axis=1)
+        return [i for i, a in enumerate(table) if zero[i] and a.name in ("relu", "leaky_relu")]
+
+    def save(self, path: str | PathLike) -> None:
+        """Write everything to one HDF5 file (see `gradflow.load`)."""
+        from .storage import save
+
+        save(self, path)
+
+    def __str__(self) -> str:
+        from .report import report
+
+        return report(self)
+
+    def __repr__(self) -> str:
+        state = "converged" if self.converged else "not converged"
+        return f"<Result: {state}, loss {self.loss:.6g}, |grad| {self.grad_norm:.2g}>"

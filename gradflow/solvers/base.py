@@ -1,0 +1,61 @@
+"""The interface of a flow solver, and the settings that all of them share."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import math
+from typing import ClassVar
+
+import numpy as np
+
+from .._validate import integer, number
+from ..errors import ArgumentError
+from ..losses.base import Objective
+from ..progress import Monitor
+from .trajectory import Flow
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FlowSolver(abc.ABC):
+    """Settings of an integration of dθ/dt = −r ⊙ ∇L(θ) from t = 0.
+
+    rtol, atol   local error per step within atol + rtol·|θ|, root mean square over the parameters
+    t1           end time (dimensionless; may be infinite)
+    max_steps    accepted and rejected steps together
+    max_seconds  wall-clock limit of the integration, compilation not counted
+    gtol         stop when the ∞-norm of ∇L falls below this
+
+    Raises `ArgumentError` for tolerances that are not positive and limits that are negative.
+    """
+
+    rtol: float = 1e-7
+    atol: float = 1e-7
+    t1: float = math.inf
+    max_steps: int = 100_000
+    max_seconds: float = math.inf
+    gtol: float = 1e-9
+
+    name: ClassVar[str] = ""
+
+    def __post_init__(self):
+        for field in ("rtol", "atol"):
+            value = number(field, getattr(self, field), minimum=0.0, exclusive=True)
+            if value >= 1.0 and field == "rtol":
+                raise ArgumentError(field, value, "a number below 1")
+        if self.rtol < 1e-14:
+            raise ArgumentError("rtol", self.rtol, "at least 1e-14: Float64 resolves no less")
+        for field in ("t1", "max_seconds"):
+            number(field, getattr(self, field), minimum=0.0, exclusive=True)
+        number("gtol", self.gtol, minimum=0.0)
+        integer("max_steps", self.max_steps, 1)
+
+    @abc.abstractmethod
+    def integrate(
+        self, objective: Objective, theta: np.ndarray, rates: np.ndarray, monitor: Monitor
+    ) -> Flow:
+        """Follow the flow from `theta` (P,) with rates (P,) > 0; a `Flow` that says why it stopped."""
+
+    def settings(self) -> dict:
+        """The settings as plain numbers, with the solver's name."""
+        return {"solver": self.name, **dataclasses.asdict(self)}

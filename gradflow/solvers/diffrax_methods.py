@@ -1,0 +1,69 @@
+"""Runge–Kutta methods of diffrax as flow solvers: implicit ESDIRK ones and explicit ones."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+
+from ..losses.base import Objective
+from ..progress import Monitor
+from .base import FlowSolver
+from .trajectory import Flow
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DiffraxSolver(FlowSolver):
+    """A Runge–Kutta method that diffrax has; `name` is diffrax's, `implicit` decides on Hessians."""
+
+    implicit: ClassVar[bool] = True
+
+    def integrate(
+        self, objective: Objective, theta: np.ndarray, rates: np.ndarray, monitor: Monitor
+    ) -> Flow:
+        from .diffrax_stepping import integrate  # diffrax and optimistix take a second to import
+
+        return integrate(self, objective, theta, rates, monitor)
+
+
+class Kvaerno5(DiffraxSolver):
+    """Kværnø's ESDIRK 5(4), A–L stable, 7 stages, with the exact Jacobian −r ⊙ ∇²L.
+
+    One Hessian and one factorisation a step. Its error runs 5 to 30 times the tolerance.
+    Source: A. Kværnø, BIT Numer. Math. 44 (2004) 489–502.
+    """
+
+    name: ClassVar[str] = "Kvaerno5"
+
+
+class Kvaerno4(DiffraxSolver):
+    """Kværnø's ESDIRK 4(3), 5 stages; see `Kvaerno5`."""
+
+    name: ClassVar[str] = "Kvaerno4"
+
+
+class Kvaerno3(DiffraxSolver):
+    """Kværnø's ESDIRK 3(2), 4 stages; see `Kvaerno5`."""
+
+    name: ClassVar[str] = "Kvaerno3"
+
+
+class Tsit5(DiffraxSolver):
+    """Tsitouras' explicit 5(4): gradients only; for problems that are not stiff, or too large for Hessians.
+
+    Source: Ch. Tsitouras, Comput. Math. Appl. 62 (2011) 770–775.
+    """
+
+    name: ClassVar[str] = "Tsit5"
+    implicit: ClassVar[bool] = False
+
+
+class Dopri8(DiffraxSolver):
+    """Dormand and Prince's explicit 8(7), for reference solutions of problems that are not stiff.
+
+    Source: P. J. Prince and J. R. Dormand, J. Comput. Appl. Math. 7 (1981) 67–75.
+    """
+
+    name: ClassVar[str] = "Dopri8"
+    implicit: ClassVar[bool] = False

@@ -1,0 +1,45 @@
+"""Why a stage of the work stopped, in the words a user reads, and the one test of convergence."""
+
+from __future__ import annotations
+
+import enum
+import math
+
+
+class StopReason(enum.Enum):
+    """Why a flow or a refinement stopped; the values are sentences."""
+
+    GRADIENT = "the gradient's ∞-norm fell below gtol"
+    FLOOR = "neither the gradient nor the loss can be lowered further in Float64"
+    LOSS_FLOOR = "the loss reached the rounding floor of its own evaluation"
+    END_TIME = "t reached t1"
+    MAX_STEPS = "the limit on the number of steps was met"
+    MAX_SECONDS = "the limit on the wall-clock time was met"
+    STATIONARY_RESIDUAL = "|∇L|² has a local minimum here at which ∇L is not zero: not a critical point"
+    NO_PROGRESS = "no further progress, although the gradient is above the rounding floor"
+    NON_FINITE = "the loss or its gradient became non-finite; the last good state is returned"
+    STEP_UNDERFLOW = "the step size fell below what Float64 resolves at this t"
+    INTERRUPTED = "interrupted by the user"
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the stage did what it was asked to do."""
+        return self in (
+            StopReason.GRADIENT,
+            StopReason.FLOOR,
+            StopReason.LOSS_FLOOR,
+            StopReason.END_TIME,
+        )
+
+
+CONVERGED_GRADIENT = 1e-12
+"""∞-norm of ∇L below which a point is called converged, at unit scale of the problem."""
+
+
+def is_converged(grad_norm: float, gradient_scale: float = 1.0) -> bool:
+    """|∇L|_∞ ≤ 1e-12 · max(1, scale): the one predicate behind every `converged` in the package.
+
+    `gradient_scale` is the size of the terms that cancel in the gradient, for problems whose targets
+    are far from one.
+    """
+    return math.isfinite(grad_norm) and grad_norm <= CONVERGED_GRADIENT * max(1.0, gradient_scale)

@@ -1,0 +1,255 @@
+"""Results in HDF5 files: self-describing, no pickle, written whole or not at all."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ._version import __version__
+from .activations import ACTIVATIONS, Activation
+from .errors import GradflowError, StorageError
+from .inputs import Gaussian, Samples
+from .losses.base import Counts
+from .losses.problem import Problem
+from .networks import MLP
+from .refiners import Refinement
+from .result import Result, Spectrum
+from .solvers import Flow
+from .stopping import StopReason
+
+FORMAT = "gradflow result"
+SCHEMA = 1
+
+_CONVENTIONS = {
+    "loss": "mean over inputs of the sum over outputs of (f_theta - f_star)^2, no 1/2; dimensionless",
+    "time": "d theta/dt = -rates * grad L; dimensionless",
+    "theta": "per layer: weights (out, in) row by row, then the bias if any; first layer first",
+    "grad_norm": "infinity norm of grad L over the parameters with rate > 0",
+}
+
+_FLOW_ARRAYS = (
+    "times",
+    "theta",
+    "losses",
+    "grad_norms",
+    "step_times",
+    "step_theta",
+    "step_velocity",
+    "step_acceleration",
+    "stiffness",
+)
+
+
+def save(result: Result, path: str | os.PathLike) -> None:
+    """Write `result` to an HDF5 file at `path`, replacing it in one step.
+
+    Groups: student, teacher, inputs, end, flow, refinement; settings are JSON in attributes, reasons
+    are stored by name and as sentences. A user's own activation or teacher function is code and is
+    not stored: an activation by its name, a function by its values at the samples. Raises
+    `StorageError` where the file cannot be written, or for a problem made by `Problem.from_jax`.
+    """
+    import h5py
+
+    if result.problem.student is None:
+        raise StorageError("a problem made by Problem.from_jax is code and cannot be stored")
+    target = Path(path)
+    handle = None
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        os.close(handle)
+        try:
+            with h5py.File(name, "w") as file:
+                _write(file, result)
+            # mkstemp makes the file private; give it the permissions that open() would have given.
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(name, 0o666 & ~mask)
+            os.replace(name, target)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise StorageError(f"{target}: cannot be written ({error})") from error
+
+
+def load(path: str | os.PathLike, *, activations: Mapping[str, Activation] | None = None) -> Result:
+    """The result stored at `path`, with the same bits.
+
+    activations   a user's own activations by the names they were saved under
+
+    Raises `StorageError` for a file that is missing, truncated, foreign or of a newer schema, and for
+    an activation that is neither in the table nor given.
+    """
+    import h5py
+
+    if not Path(path).is_file():
+        raise StorageError(f"{path}: no such file")
+    try:
+        with h5py.File(path, "r") as file:
+            if file.attrs.get("format") != FORMAT:
+                raise StorageError(f"{path}: an HDF5 file, but not a {FORMAT!r}")
+            schema = int(file.attrs["schema"])
+            if schema > SCHEMA:
+                raise StorageError(
+                    f"{path}: schema {schema}, written by gradflow {file.attrs.get('gradflow')}; "
+                    f"this gradflow {__version__} reads up to schema {SCHEMA}"
+                )
+            return _read(file, {**ACTIVATIONS, **(activations or {})})
+    except StorageError:
+        raise
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, GradflowError) as error:
+        raise StorageError(f"{path}: not a complete gradflow result ({error})") from error
+
+
+def _write(file, result: Result) -> None:
+    import h5py
+
+    problem = result.problem
+    file.attrs["format"] = FORMAT
+    file.attrs["schema"] = SCHEMA
+    file.attrs["gradflow"] = __version__
+    file.attrs["written"] = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    file.attrs["versions"] = json.dumps(
+        {"python": platform.python_version(), "numpy": np.__version__, "h5py": h5py.__version__}
+    )
+    file.attrs["conventions"] = json.dumps(_CONVENTIONS)
+    assert problem.student is not None
+    _write_network(file.create_group("student"), problem.student)
+    teacher = file.create_group("teacher")
+    if isinstance(problem.teacher, MLP):
+        teacher.attrs["kind"] = "network"
+        _write_network(teacher, problem.teacher)
+    else:
+        teacher.attrs["kind"] = "targets"
+        assert isinstance(problem.inputs, Samples)
+        values = problem.teacher(problem.inputs.X) if callable(problem.teacher) else problem.teacher
+        teacher["targets"] = np.asarray(values, dtype=np.float64)
+    _write_inputs(file.create_group("inputs"), problem.inputs)
+    end = file.create_group("end")
+    end["theta"], end["rates"] = result.theta, result.rates
+    end.attrs.update(
+        loss=result.loss, grad_norm=result.grad_norm, converged=result.converged, seconds=result.seconds
+    )
+    if "_spectrum" in result.__dict__:
+        end["hessian_eigenvalues"] = result.spectrum().eigenvalues
+    if result.flow is not None:
+        group = file.create_group("flow")
+        for name in _FLOW_ARRAYS:
+            group[name] = getattr(result.flow, name)
+        group.attrs.update(
+            accepted=result.flow.accepted,
+            rejected=result.flow.rejected,
+            compile_seconds=result.flow.compile_seconds,
+        )
+        _write_stage(group, result.flow)
+    if result.refinement is not None:
+        group = file.create_group("refinement")
+        group["theta"] = result.refinement.theta
+        group.attrs.update(
+            loss=result.refinement.loss,
+            grad_norm=result.refinement.grad_norm,
+            iterations=result.refinement.iterations,
+        )
+        _write_stage(group, result.refinement)
+
+
+def _write_network(group, network: MLP) -> None:
+    names = [[a.name for a in (e if isinstance(e, tuple) else (e,))] for e in network.activations]
+    group.attrs["activations"] = json.dumps(names)
+    group.attrs["layers"] = len(network.weights)
+    for i, (W, b) in enumerate(zip(network.weights, network.biases)):
+        group[f"weights_{i}"] = W
+        if b is not None:
+            group[f"bias_{i}"] = b
+
+
+def _write_inputs(group, inputs) -> None:
+    group.attrs["kind"] = "gaussian" if isinstance(inputs, Gaussian) else "samples"
+    names = ("mean", "cov") if isinstance(inputs, Gaussian) else ("X", "sample_weight")
+    for name in names:
+        if getattr(inputs, name) is not None:
+            group[name] = getattr(inputs, name)
+
+
+def _write_stage(group, stage) -> None:
+    group.attrs["stop_reason"] = stage.stop_reason.name
+    group.attrs["stop_sentence"] = stage.stop_reason.value
+    group.attrs["seconds"] = stage.seconds
+    group.attrs["counts"] = np.array(stage.counts, dtype=np.int64)
+    group.attrs["settings"] = json.dumps(stage.settings)
+
+
+def _read(file, activations: Mapping[str, Activation]) -> Result:
+    student = _read_network(file["student"], activations)
+    if file["teacher"].attrs["kind"] == "network":
+        teacher = _read_network(file["teacher"], activations)
+    else:
+        teacher = file["teacher/targets"][()]
+    inputs = file["inputs"]
+    parts = {name: inputs[name][()] for name in inputs}
+    law = Gaussian(**parts) if inputs.attrs["kind"] == "gaussian" else Samples(**parts)
+    end = file["end"]
+    flow = refinement = None
+    if "flow" in file:
+        group = file["flow"]
+        flow = Flow(
+            **{name: group[name][()] for name in _FLOW_ARRAYS},
+            accepted=int(group.attrs["accepted"]),
+            rejected=int(group.attrs["rejected"]),
+            compile_seconds=float(group.attrs["compile_seconds"]),
+            **_read_stage(group),
+        )
+    if "refinement" in file:
+        group = file["refinement"]
+        refinement = Refinement(
+            theta=group["theta"][()],
+            loss=float(group.attrs["loss"]),
+            grad_norm=float(group.attrs["grad_norm"]),
+            iterations=int(group.attrs["iterations"]),
+            **_read_stage(group),
+        )
+    result = Result(
+        problem=Problem(teacher, student, law),
+        theta=end["theta"][()],
+        rates=end["rates"][()],
+        loss=float(end.attrs["loss"]),
+        grad_norm=float(end.attrs["grad_norm"]),
+        seconds=float(end.attrs["seconds"]),
+        flow=flow,
+        refinement=refinement,
+    )
+    if "hessian_eigenvalues" in end:
+        result.__dict__["_spectrum"] = Spectrum(end["hessian_eigenvalues"][()])
+    return result
+
+
+def _read_network(group, activations: Mapping[str, Activation]) -> MLP:
+    layers = []
+    for names in json.loads(group.attrs["activations"]):
+        unknown = [name for name in names if name not in activations]
+        if unknown:
+            raise StorageError(
+                f"the activation {unknown[0]!r} is a user's own: load(path, activations={{{unknown[0]!r}: …}})"
+            )
+        layer = tuple(activations[name] for name in names)
+        layers.append(layer[0] if len(layer) == 1 else layer)
+    count = int(group.attrs["layers"])
+    weights = [group[f"weights_{i}"][()] for i in range(count)]
+    biases = [group[f"bias_{i}"][()] if f"bias_{i}" in group else None for i in range(count)]
+    return MLP(weights, biases, layers)
+
+
+def _read_stage(group) -> dict:
+    return {
+        "stop_reason": StopReason[group.attrs["stop_reason"]],
+        "seconds": float(group.attrs["seconds"]),
+        "counts": Counts(*(int(n) for n in group.attrs["counts"])),
+        "settings": json.loads(group.attrs["settings"]),
+    }

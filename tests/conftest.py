@@ -1,0 +1,38 @@
+"""What every test session shares: strict types, strict dtypes, reproducible properties, no windows."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+
+import hypothesis
+import jax
+import numpy as np
+import pytest
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+# Annotations are checked at run time, in tests only, and before gradflow's first import. Two kinds of
+# modules are left out: kernels, which Numba compiles, and those whose own job is to refuse what a user
+# hands in wrongly (a check by beartype would come first and hide their errors from the tests).
+CHECKED_ROOMS = (
+    "landscape", "losses.base", "plot", "progress", "recovery", "refiners.large", "report", "result",
+    "solvers.diffrax_stepping", "solvers.trajectory", "stopping", "storage", "sweep", "theory",
+)  # fmt: skip
+if importlib.util.find_spec("jaxtyping") and importlib.util.find_spec("beartype"):
+    import jaxtyping
+
+    jaxtyping.install_import_hook([f"gradflow.{room}" for room in CHECKED_ROOMS], "beartype.beartype")
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# Compilation takes seconds at the first example: no deadlines. In CI the same examples every time.
+hypothesis.settings.register_profile("local", deadline=None, print_blob=True)
+hypothesis.settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True, database=None)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A random generator, the same in every test."""
+    return np.random.default_rng(20260101)

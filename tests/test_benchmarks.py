@@ -1,0 +1,72 @@
+"""`python -m benchmarks`: the list, a wrong name, and how `_timing` measures."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def timing():
+    spec = importlib.util.spec_from_file_location("benchmark_timing", ROOT / "benchmarks" / "_timing.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+
+
+def test_every_benchmark_is_listed_with_a_line_of_its_own():
+    listed = benchmarks()
+    assert listed.returncode == 0, listed.stderr
+    lines = {line.split()[0]: line.split()[1:] for line in listed.stdout.splitlines()[2:]}
+    names = {path.stem for path in (ROOT / "benchmarks").glob("*.py") if not path.stem.startswith("_")}
+    assert set(lines) == names
+    assert all(lines.values())
+
+
+def test_unknown_benchmark_is_named():
+    refused = benchmarks("no_such_benchmark")
+    assert refused.returncode == 2
+    assert "no_such_benchmark" in refused.stderr and "startup" in refused.stderr
+
+
+def test_competitors_run_in_turn(timing):
+    calls = []
+    timings = timing.in_turn({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=7)
+    assert "".join(calls) == "ab" + "abba" * 3 + "ab"
+    assert len(timings.ratios("a", "b")) == 7
+    assert timings.ratio("a", "a") == 1.0
+
+
+def test_short_calls_are_repeated(timing):
+    calls = []
+    seconds = timing.median_seconds(lambda: calls.append(None), shortest=1e-3)
+    assert 0.0 < seconds < 1e-4
+    assert len(calls) > 7 * 10
+
+
+def test_fewer_than_seven_rounds_are_refused(timing):
+    with pytest.raises(ValueError, match="rounds: got 3"):
+        timing.in_turn({"a": lambda: None}, rounds=3)
+
+
+def test_results_are_written_whole(timing, tmp_path, monkeypatch):
+    monkeypatch.setattr(timing, "RESULTS", tmp_path / "results")
+    path = timing.write("example", {"ratio": timing.summary([1.0, 2.0, 3.0])})
+    document = json.loads(path.read_text())
+    assert document["results"]["ratio"]["median"] == 2.0
+    assert document["machine"]["packages"]["numpy"]
+    assert [entry.name for entry in path.parent.iterdir()] == ["example.json"]
