@@ -13,7 +13,6 @@ from types import MappingProxyType
 
 import numba
 import numpy as np
-from numba.core.errors import NumbaError
 
 from .errors import ArgumentError
 from .kernels import abi, activation_blocks
@@ -150,7 +149,7 @@ def _scalar(argument: str, function) -> Callable:
     compiled = abi.kernel_jit(getattr(function, "py_func", function))
     try:
         compiled.compile((numba.float64,))
-    except NumbaError as error:
+    except Exception as error:  # Numba raises more than its own NumbaError for what it cannot compile
         given = f"a function that Numba cannot compile; it says: {str(error).strip()}\n"
         raise ArgumentError(argument, given, allowed) from error
     returned = compiled.nopython_signatures[0].return_type
@@ -279,10 +278,9 @@ def _jax_elu(z, alpha, jnp):
     return jnp.where(z > 0, z, alpha * jnp.expm1(jnp.where(z > 0, 0.0, z)))
 
 
-ACTIVATIONS = MappingProxyType({
-    block.__name__: Activation._from_block(block, symmetry, degree, _traced(formula))
-    for block, symmetry, degree, formula in _TABLE
-})
+_BUILT_IN = [Activation._from_block(*row[:3], _traced(row[3])) for row in _TABLE]
+
+ACTIVATIONS = MappingProxyType({activation.name: activation for activation in _BUILT_IN})
 """The built-in activations by name. Conventions at the kinks: relu has σ'(0) = 0; leaky_relu, elu and
 selu take their left branch at 0 (slopes 0.01, 1 and λα; σ''(0) = 0, 1 and λα); leaky_relu's slope is
 0.01 for z ≤ 0; elu has α = 1."""

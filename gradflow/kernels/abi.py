@@ -117,21 +117,18 @@ def kernel_jit(function: Callable):
 
 
 def inner_jit(function: Callable):
-    """`kernel_jit` for functions that only other compiled functions call, compiled in a third of the time.
+    """`kernel_jit` for functions that only other compiled functions call: compiled in a third of the time.
 
-    Numba would compile a helper again for every constant that it is called with, and build machine
-    code and Python wrappers of its own for it. Both are left out.
+    Numba would compile a helper again for every constant that it is called with, and write Python
+    wrappers for it. Both are left out.
     """
-    dispatcher = numba.njit(error_model="numpy", nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
-    template, customize = dispatcher.get_call_template, dispatcher._compiler._customize_flags
+    dispatcher = numba.njit(
+        error_model="numpy", nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True
+    )(function)  # fmt: skip
+    template = dispatcher.get_call_template
 
     def without_literals(args, kws):
         return template([types.unliteral(a) for a in args], {k: types.unliteral(a) for k, a in kws.items()})
-
-    def without_machine_code(flags):
-        flags = customize(flags)
-        flags.no_compile = True
-        return flags
 
     dispatcher.get_call_template = without_literals
     return dispatcher

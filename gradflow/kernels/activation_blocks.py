@@ -75,7 +75,7 @@ def _gelu(z):
 def _logistic(z):
     """s(z), 1 - s(z), s (1 - s), tanh(|z|/2) and e^(-|z|), each relatively accurate."""
     e, em1 = vm.exp_and_expm1_of_negative(-abs(z))
-    d = 1.0 / (1.0 + e)
+    d = vm.inverse_of_one_plus(e)
     small = e * d
     return select(z < 0.0, small, d), select(z < 0.0, d, small), small * d, -em1 * d, e
 
@@ -120,8 +120,7 @@ def _g(z):
     e, em1 = vm.exp_and_expm1_of_negative(-abs(z))
     e2 = e * e
     e4 = e2 * e2
-    d = 1.0 / (1.0 + e)
-    d4 = 1.0 / (1.0 + e4)
+    d, d4 = vm.inverse_of_one_plus(e), vm.inverse_of_one_plus(e4)
     t4 = -em1 * (1.0 + e) * (1.0 + e2) * d4
     slope4 = e4 * d4 * d4
     value = select(z < 0.0, e4 * d4, d4) + (select(z < 0.0, 0.0, z) + vm.log1p_of_unit(e))

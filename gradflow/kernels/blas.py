@@ -11,7 +11,7 @@ from numba import carray, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .abi import as_pointer, kernel_jit
+from .abi import as_pointer, inner_jit
 from .memory import allocate, load, release, store
 from .vector_math import inlined
 
@@ -45,18 +45,17 @@ def _fortran_dgemm(typingctx, routine, trans_a, trans_b, m, n, k, alpha, a, lda,
         function = builder.inttoptr(routine, function_type.as_pointer())
         builder.call(
             function,
-            [flag(ta), flag(tb), integer(m), integer(n), integer(k), by_address(alpha), address(a), integer(lda)]
-            + [address(b), integer(ldb), by_address(beta), address(c), integer(ldc)],
+            [flag(ta), flag(tb), integer(m), integer(n), integer(k)]
+            + [by_address(alpha), address(a), integer(lda), address(b), integer(ldb)]
+            + [by_address(beta), address(c), integer(ldc)],
         )
         return context.get_dummy_value()
 
-    signature = types.void(
-        *(_INT64,) * 6, _DOUBLE, _INT64, _INT64, _INT64, _INT64, _DOUBLE, _INT64, _INT64
-    )
+    signature = types.void(*(_INT64,) * 6, _DOUBLE, _INT64, _INT64, _INT64, _INT64, _DOUBLE, _INT64, _INT64)
     return signature, codegen
 
 
-@kernel_jit
+@inner_jit
 def matmul(dgemm, m, n, k, a, transpose_a, b, transpose_b, beta, c):
     """C ← op(A) op(B) + beta C on addresses of contiguous row-major matrices; C is (m, n), k the inner size.
 
@@ -70,7 +69,7 @@ def matmul(dgemm, m, n, k, a, transpose_a, b, transpose_b, beta, c):
     _fortran_dgemm(dgemm, flag_b, flag_a, n, m, k, 1.0, b, max(ldb, 1), a, max(lda, 1), beta, c, max(n, 1))
 
 
-@kernel_jit
+@inner_jit
 def matmul_in_place(dgemm, m, d, a, b):
     """A ← A B for addresses of a contiguous (m, d) and (d, d) matrix."""
     memory = allocate(m * d)
@@ -79,7 +78,7 @@ def matmul_in_place(dgemm, m, d, a, b):
     release(memory)
 
 
-@kernel_jit
+@inner_jit
 def copy(count, source, target):
     """Copy `count` doubles between addresses."""
     for i in range(count):

@@ -44,7 +44,7 @@ from .network_blocks import (
     get,
     layer,
 )
-from .tiles import combine, gram, hadamard, multiply_add
+from .tiles import combine, gram, hadamard
 
 
 @inner_jit

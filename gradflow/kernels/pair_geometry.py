@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .abi import kernel_jit
+from .abi import inner_jit
 from .angles import residual_sine
 from .blas import copy, matmul, matrix
 from .errorfree import fma
@@ -36,7 +36,7 @@ NEAR = 0.0625
 _TINY, _HUGE = 2.0**-200, 2.0**200
 
 
-@kernel_jit
+@inner_jit
 def prepare(descriptor, weights, rows_address, units_address, gram_address):
     """Fill rows (n+k, d), units (n+k, FIELDS) and gram (n, n+k): inner products of students with all.
 
@@ -76,7 +76,7 @@ def prepare(descriptor, weights, rows_address, units_address, gram_address):
             units[i, COSINE] = units[i, SINE] / r
 
 
-@kernel_jit
+@inner_jit
 def row_geometry(i, start, count, rows, units, gram, geometry):
     """geometry (2, count): cos θ and sin²θ between unit i and units start … start+count−1."""
     inverse = units[i, INVERSE]
@@ -96,7 +96,7 @@ def row_geometry(i, start, count, rows, units, gram, geometry):
             geometry[0, j] = math.copysign(math.sqrt(1.0 - min(1.0, sine2)), geometry[0, j])
 
 
-@kernel_jit
+@inner_jit
 def pair_normal(w, inverse_w, v, inverse_v, inner, sine2, normal):
     """n̂: the unit vector of the part of v orthogonal to w; v/|v| if w = 0; zero if there is no such part."""
     factor = inner * inverse_w * inverse_w

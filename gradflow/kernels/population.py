@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numba import carray
 
-from .abi import as_pointer, call_six, kernel_jit
+from .abi import as_pointer, call_six, inner_jit
 from .blas import copy, matmul, matmul_in_place, matrix, vector
 from .errorfree import two_sum
 from .memory import allocate, release
@@ -36,14 +36,14 @@ from .population_product import product_row
 from .units import ALPHA, BETA, FIELDS, FIRST_ORDER_ROWS, ROWS, SCALE, VALUE
 
 
-@kernel_jit
+@inner_jit
 def _stack_outputs(descriptor, theta, outputs):
     n, k, d = descriptor[STUDENTS], descriptor[TEACHERS], descriptor[DIM]
     copy(n, theta + 8 * n * d, outputs)
     copy(k, descriptor[TEACHER_OUTPUTS], outputs + 8 * n)
 
 
-@kernel_jit
+@inner_jit
 def _pair_row(descriptor, order, i, rows, units, gram, geometry, table):
     """Fill geometry (2, n+k) and table (fields, n+k), at addresses, with the pairs of student i.
 
@@ -63,7 +63,7 @@ def _pair_row(descriptor, order, i, rows, units, gram, geometry, table):
         call_six(pair, count, order, own, unit, others, table + 8 * fields * start)
 
 
-@kernel_jit
+@inner_jit
 def _first_order_row(i, start, count, table, units, outputs, coefficients):
     """Σ_j a_j K_ij of one part as an unevaluated sum of two; its share of row i of M, ∂_{w_i}L = a_i M x."""
     high, low, diagonal = 0.0, 0.0, 0.0

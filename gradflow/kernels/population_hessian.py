@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 
-from .abi import kernel_jit
+from .abi import inner_jit
 from .blas import matmul, matmul_in_place, matrix, vector
 from .pair_geometry import COVARIANCE, DGEMM, DIM, FACTOR, STUDENTS, TEACHERS, pair_normal
 from .units import A00, A01, A11, ALPHA, B00, B01, B10, B11, BETA, INVERSE, SCALE, VALUE
 
 
-@kernel_jit
+@inner_jit
 def hessian_work(n, k, d):
     """Doubles of work space that `hessian_row` needs."""
     return 2 * (n + k) * d + d * d + 4 * d
 
 
-@kernel_jit
+@inner_jit
 def hessian_row(descriptor, i, rows, images, units, outputs, gram, geometry, own, other, work, hessian):
     """Blocks (i, j ≥ i) of ∇²L and their mirror images, without the ∂_{w_i}L/a_i term of ∂²/∂a_i∂w_i.
 
@@ -70,7 +70,7 @@ def hessian_row(descriptor, i, rows, images, units, outputs, gram, geometry, own
             _add_metric(descriptor, weight * own[ALPHA, j], j, i, hessian)
 
 
-@kernel_jit
+@inner_jit
 def _diagonal_block(descriptor, i, direction, normals_at, outputs, own, other, work, hessian):
     """2 a_i Σ_j a_j ∂_w∂_w K(w_i, w_j) + 2 a_i² ∂_w∂_w' K(w_i, w_i)."""
     n, k, d = descriptor[STUDENTS], descriptor[TEACHERS], descriptor[DIM]
@@ -102,7 +102,7 @@ def _diagonal_block(descriptor, i, direction, normals_at, outputs, own, other, w
             hessian[i * d + a, i * d + b] = hessian[i * d + b, i * d + a]
 
 
-@kernel_jit
+@inner_jit
 def _add_metric(descriptor, weight, i, j, hessian):
     """Add weight · C to block (i, j), C = I where there is no covariance."""
     d = descriptor[DIM]

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import math
 
-from .abi import kernel_jit
+from .abi import inner_jit
 from .blas import matrix
 from .pair_geometry import NEAR, pair_normal
 from .units import A00, A01, A11, ALPHA, B00, B01, B10, B11, BETA, INVERSE, ROWS, SCALE, VALUE
 
 
-@kernel_jit
+@inner_jit
 def product_row(
     n, k, i, rows, units, outputs, directions, output_directions, inner, geometry, table,
     coefficients, own_coefficients, normal, result_a,
 ):  # fmt: skip
     """Row i of X (n, n+k) and Y (n, n) with (∇²L v)_w = X rows + Y directions; adds to (∇²L v)_a.
 
-    `coefficients` holds the Gram rows on entry and X on return; `own_coefficients` becomes Y; inner[i, j] = v_i · row_j. With frame
-    components v_0 = ŵ·v, v_1 = n̂·v a pair adds a_i 2a_j times
+    `coefficients` holds the Gram rows on entry and X on return; `own_coefficients` becomes Y;
+    inner[i, j] = v_i · row_j. With frame components v_0 = ŵ·v, v_1 = n̂·v a pair adds a_i 2a_j times
     β v_i + α v_j + ŵ (A00 v_0 + A01 v_1 + B00 v'_0 + B01 v'_1) + n̂ (A01 v_0 + A11 v_1 + B10 v'_0 + B11 v'_1),
     and n̂ = (ŵ' − cos θ ŵ)/sin θ turns sums over pairs into matrix products.
     """
@@ -62,7 +62,8 @@ def product_row(
                 result_a[j] += 2.0 * outputs[i] * slope
                 result_a[i] += 2.0 * output_directions[j] * own[VALUE, column]
             result_a[i] += 2.0 * outputs[j] * slope
-            coefficients[i, j] = weight * across * over_sine * units[j, INVERSE] + moved * alpha * units[j, SCALE]
+            coefficients[i, j] = weight * across * over_sine * units[j, INVERSE]
+            coefficients[i, j] += moved * alpha * units[j, SCALE]
             along_rows += weight * (radial - across * cosine * over_sine) * inverse
             along_rows += moved * beta * units[i, SCALE]
             along_directions += weight * beta

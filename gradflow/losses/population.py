@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import NamedTuple
+
 import numpy as np
 
 from ..activations import Activation, resolve
 from ..errors import ArgumentError
 from ..inputs import Gaussian
 from ..kernels import abi, pair_erf, pair_geometry, pair_relu, population
-from ..kernels.units import FIELDS, PAIR
+from ..kernels import population_double_double as double_double
+from ..kernels.units import FIELDS, NORM, PAIR, SINE
 from ..networks import MLP
 from .base import KernelLoss
 
@@ -16,6 +20,16 @@ _PAIR_KERNELS = {("erf", "erf"): pair_erf.erf_erf, ("relu", "relu"): pair_relu.r
 """Pair kernel of each pair of activations (student's or teacher's, in this order)."""
 
 _SAMPLES = "; samples (inputs=X) work for any network"
+
+
+class DoubleDoubleLoss(NamedTuple):
+    """L and ∇L as unevaluated sums of two doubles, with a bound on the absolute error of L."""
+
+    loss: float
+    loss_low: float
+    gradient: np.ndarray
+    gradient_low: np.ndarray
+    bound: float
 
 
 class PopulationLoss(KernelLoss):
@@ -79,6 +93,66 @@ class PopulationLoss(KernelLoss):
         descriptor[pair_geometry.TEACHER_OUTPUTS] = outputs.ctypes.data
         keep = (factor, covariance, total, rows, units, outputs)
         super().__init__(n * (dim + 1), derivatives, product, descriptor, keep)
+        self._rectified = sigma.name == "relu"
+        self._teacher = theta
+        # Three sums of this size cancel, and each kernel value is right to about 3 ulp.
+        self.loss_floor = 2e-15 * float(np.sum(np.abs(outputs) * _sizes(sigma, units))) ** 2
+
+    def double_double(self, theta: np.ndarray, theta_low: np.ndarray | None = None) -> DoubleDoubleLoss:
+        """L and ∇L at θ + θ_low in double-double arithmetic (about 32 digits), teacher taken as exact.
+
+        `bound` is 1e-29 times the sum of the absolute values of the terms of L, so that L is known
+        relatively to bound/L. With a covariance, C is the square of its rounded root.
+        """
+        theta = np.ascontiguousarray(theta, dtype=np.float64)
+        low = np.zeros_like(theta) if theta_low is None else np.ascontiguousarray(theta_low, dtype=np.float64)
+        loss, gradient, gradient_low = np.empty(3), np.empty(self.size), np.empty(self.size)
+        descriptor, _ = self._double_double
+        self._call_double_double(
+            *(a.ctypes.data for a in (descriptor, theta, low, loss, gradient, gradient_low))
+        )
+        return DoubleDoubleLoss(
+            float(loss[0]), float(loss[1]), gradient, gradient_low, 1e-29 * float(loss[2])
+        )
+
+    @cached_property
+    def _call_double_double(self):
+        return abi.callable_from_python(abi.compile_function(double_double.evaluate).address)
+
+    @cached_property
+    def _double_double(self) -> tuple[np.ndarray, np.ndarray]:
+        """The descriptor, and the teacher-teacher term it points to: the loss of the teacher alone."""
+        n, k, d = (
+            int(self.descriptor[i])
+            for i in (pair_geometry.STUDENTS, pair_geometry.TEACHERS, pair_geometry.DIM)
+        )
+        descriptor = np.zeros(double_double.DESCRIPTOR_SIZE, dtype=np.int64)
+        total = np.zeros(3)
+        descriptor[:] = (
+            k,
+            0,
+            d,
+            self._rectified,
+            0,
+            self.descriptor[pair_geometry.FACTOR],
+            total.ctypes.data,
+        )
+        constant = np.empty(3)
+        self._call_double_double(
+            descriptor.ctypes.data, self._teacher.ctypes.data, 0, constant.ctypes.data, 0, 0
+        )
+        total[:] = constant
+        descriptor[double_double.STUDENTS] = n
+        descriptor[double_double.TEACHERS] = k
+        descriptor[double_double.TEACHER] = self._teacher.ctypes.data
+        return descriptor, total
+
+
+def _sizes(sigma: Activation, units: np.ndarray) -> np.ndarray:
+    """√K(v, v) of each unit."""
+    if sigma.name == "relu":
+        return units[:, NORM] * np.sqrt(0.5)
+    return np.sqrt(2.0 / np.pi * np.arcsin(units[:, SINE] ** 2))
 
 
 def _descriptor(n, k, dim, pair, factor, covariance, constant) -> np.ndarray:

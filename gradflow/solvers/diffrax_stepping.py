@@ -30,6 +30,9 @@ CHUNK = 32
 SECONDS_PER_CALL = 0.2
 """Aim for the length of one call of the compiled loop: what Ctrl-C and time limits wait for."""
 
+MAX_GROWTH = 10.0
+"""A step is at most this many times the one before it."""
+
 _RUNNING, _GRADIENT, _LOSS_FLOOR, _END_TIME, _UNDERFLOW, _NON_FINITE = range(6)
 _REASONS = {
     _GRADIENT: StopReason.GRADIENT,
@@ -118,6 +121,7 @@ class _State(NamedTuple):
     accepted: jax.Array
     rejected: jax.Array
     status: jax.Array
+    growth: jax.Array
 
 
 class _Limits(NamedTuple):
@@ -167,7 +171,15 @@ def _start(name: str, oracle, rates, limits: _Limits, theta) -> _State:
     zero = jnp.array(0)
     as_arrays = functools.partial(jax.tree.map, jnp.asarray)
     return _State(
-        t0, t_next, theta, as_arrays(method_state), as_arrays(controller_state), zero, zero, zero
+        t0,
+        t_next,
+        theta,
+        as_arrays(method_state),
+        as_arrays(controller_state),
+        zero,
+        zero,
+        zero,
+        jnp.array(MAX_GROWTH),
     )
 
 
@@ -187,7 +199,7 @@ def _advance(name: str, oracle, rates, limits: _Limits, state: _State, attempts)
 
     def step(carry):
         s, steps = carry
-        theta, error, _, method_state, _ = method.step(
+        theta, error, _, method_state, outcome = method.step(
             _TERM, s.t, s.t_next, s.theta, args, s.method_state, False
         )
         loss, gradient = oracle.loss_and_gradient(theta)
@@ -201,7 +213,15 @@ def _advance(name: str, oracle, rates, limits: _Limits, state: _State, attempts)
             s.t, s.t_next, s.theta, theta, args, error, method.error_order(_TERM), s.controller_state
         )
         keep = keep & finite
-        t, t_next = jnp.where(keep, t, s.t), jnp.where(keep, t_next, jnp.minimum(t_next, s.t_next))
+        # Where Newton, not the error, limits the step, the error estimate asks for a step that fails
+        # again. A failed step is halved, and growth is held back and let go slowly after it.
+        failed = ~finite | (outcome != diffrax.RESULTS.successful)
+        step = s.t_next - s.t
+        t = jnp.where(keep, s.t_next, s.t)
+        t_next = t + jnp.where(
+            keep, jnp.minimum(t_next - t, s.growth * step), jnp.where(failed, 0.5 * step, t_next - s.t)
+        )
+        growth = jnp.where(failed, 1.0, jnp.where(keep, jnp.minimum(1.05 * s.growth, MAX_GROWTH), s.growth))
         status = jnp.where(
             keep,
             jnp.where(
@@ -237,6 +257,7 @@ def _advance(name: str, oracle, rates, limits: _Limits, state: _State, attempts)
             s.accepted + keep.astype(s.accepted.dtype),
             s.rejected + (~keep).astype(s.rejected.dtype),
             status,
+            growth,
         )
         return new, steps
 
@@ -327,6 +348,7 @@ class _Integration:
             _start(*self.program, jnp.asarray(theta)).method_state,
             self.state.controller_state,
             *map(jnp.zeros_like, (self.state.accepted, self.state.rejected, self.state.status)),
+            jnp.array(MAX_GROWTH),
         )
         after, _ = _advance(*self.program, fresh, jnp.array(1))
         while float(after.t) < t:  # rejected, or cut in two by the step-size control

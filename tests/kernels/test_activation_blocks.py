@@ -8,6 +8,7 @@ import llvmlite.binding as llvm
 import mpmath
 import numpy as np
 import pytest
+
 from gradflow.kernels import abi, activation_blocks
 
 NAMES = (
@@ -66,7 +67,7 @@ def truth(name: str, z) -> list:
         ],
         "sigmoid": lambda: [[s], [t], [-t * mpmath.tanh(z / 2)]],
         "softplus": lambda: [[mpmath.log1p(mpmath.exp(z))], [s], [t]],
-        "gelu": lambda: [[z * cdf(z)], [cdf(z), z * pdf(z)], [(2 - z * z) * pdf(z)]],
+        "gelu": lambda: [[z * cdf(z)], [cdf(z), z * pdf(z)], [2 * pdf(z), -z * z * pdf(z)]],
         "silu": lambda: [[z * s], [s, z * t], [2 * t, -z * t * mpmath.tanh(z / 2)]],
         "selu": lambda: [[x] for x in exponential_unit(z, mpmath.mpf(SELU_SCALE), mpmath.mpf(SELU_ALPHA))],
         "elu": lambda: [[x] for x in exponential_unit(z, one, one)],
@@ -83,31 +84,31 @@ def truth(name: str, z) -> list:
 
 # Largest errors in ulp of (σ, σ', σ''), a little above those found on ten times as many points.
 TOLERANCE = {
-    "erf": (1.7, 1.6, 2.6),
-    "normal_cdf": (2.1, 1.6, 2.1),
+    "erf": (1.6, 1.4, 2.3),
+    "normal_cdf": (2.1, 1.4, 2.3),
     "relu": (0.0, 0.0, 0.0),
     "leaky_relu": (0.5, 0.0, 0.0),
-    "tanh": (2.1, 5.5, 6.0),
-    "sigmoid": (2.4, 4.0, 6.0),
-    "softplus": (1.7, 2.4, 4.0),
-    "gelu": (2.7, 3.5, 3.0),
-    "silu": (3.1, 3.7, 5.0),
-    "selu": (2.6, 2.7, 2.7),
-    "elu": (1.2, 1.1, 1.1),
+    "tanh": (2.1, 3.2, 5.3),
+    "sigmoid": (2.0, 3.0, 5.0),
+    "softplus": (1.7, 2.0, 3.0),
+    "gelu": (2.5, 2.5, 2.7),
+    "silu": (2.9, 2.5, 3.8),
+    "selu": (2.8, 2.9, 2.9),
+    "elu": (1.3, 1.1, 1.1),
     "identity": (0.0, 0.0, 0.0),
     "square": (0.5, 0.0, 0.0),
     "cube": (1.5, 1.5, 0.5),
-    "g": (2.1, 4.0, 6.0),
+    "g": (2.7, 3.3, 5.7),
 }
 
 
 def sample(rng, count: int = 1) -> np.ndarray:
     switches = np.array([1.25, 2.5, np.sqrt(2), np.log(2) / 2, np.log(2), np.log(2) / 4, 0.8813735870195429])
     beside = [s * (1 + k * 2.0**-52) for s in switches for k in (-3, -1, 0, 1, 3)]
-    points = [rng.uniform(-1.5, 1.5, 150 * count), rng.uniform(-8, 8, 150 * count)]
-    points += [rng.uniform(-37, 37, 100 * count), rng.uniform(-700, 700, 40 * count)]
-    points += [10.0 ** rng.uniform(-300, 0, 20 * count), beside, np.negative(beside)]
-    return np.concatenate(points)
+    spans = np.repeat([0.5, 1.5, 4.0, 8.0, 37.0, 700.0], 80 * count)
+    # Products, because NumPy's uniform numbers alone end in zeros where they are small.
+    spread = spans * rng.uniform(-1.0, 1.0, spans.size) * rng.uniform(0.9, 1.0, spans.size)
+    return np.concatenate([spread, 10.0 ** rng.uniform(-300, 0, 20 * count), beside, np.negative(beside)])
 
 
 def worst_errors(name: str, z: np.ndarray) -> np.ndarray:
@@ -211,7 +212,7 @@ def test_the_loops_are_vector_code(name):
     assembly = compiled._library.get_asm_str()
     libm = r"\b(exp2?|expm1|log|log1p|tanh|erfc?|fma|pow|floor|rint|copysign|fabs)\b"
     assert not re.search(rf"(call|movabs|jmp)\S*\s.*{libm}", assembly)
-    vector_stores = re.findall(r"vmov[au]p[ds]\s+%[yz]mm\d+, .*\(", assembly)
+    vector_stores = re.findall(r"vmov\w+\s+%[yz]mm\d+, [^,(]*\(%r(?!sp)", assembly)
     assert len(vector_stores) >= 1 + 2 + 3
     if name not in ("relu", "leaky_relu", "identity", "square", "cube"):
         assert len(re.findall(r"vfn?m(?:add|sub)\d+pd\s.*%[yz]mm", assembly)) >= 3 * 12

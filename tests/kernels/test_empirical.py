@@ -1,0 +1,53 @@
+"""The block kernels on their own: tiles against NumPy at every shape, and what the compiler made of them."""
+
+import re
+
+import numpy as np
+import pytest
+from numba import types
+
+from gradflow.kernels import abi, tiles
+from gradflow.kernels.memory import allocate, release
+
+
+def _gram(sizes, a, b, g, m, n):
+    length = sizes
+    spare = allocate(64)
+    tiles.gram(a, length, m, b, length, n, length, g, n, spare, False)
+    release(spare)
+
+
+def _combine(sizes, matrix, source, out, m, k):
+    tiles.combine(matrix, k, 1, m, k, source, sizes, out, sizes, sizes, 0, 0, 0)
+
+
+def run(function, length, *arrays_and_sizes):
+    kernel = abi.callable_from_python(abi.compile_function(function, types.void(*(types.int64,) * 6)).address)
+    kernel(length, *(a.ctypes.data if isinstance(a, np.ndarray) else a for a in arrays_and_sizes))
+
+
+@pytest.mark.parametrize("length", [8, 24, 56, 248])
+def test_gram_of_every_shape(length, rng):
+    for m in range(1, 10):
+        for n in range(1, 10):
+            A, B, G = rng.normal(size=(m, length)), rng.normal(size=(n, length)), rng.normal(size=(m, n))
+            truth = G + A @ B.T
+            run(_gram, length, A, B, G, m, n)
+            assert np.allclose(G, truth, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("length", [8, 24, 56, 248])
+def test_combine_of_every_shape(length, rng):
+    for m in range(1, 10):
+        for k in range(1, 10):
+            M, X, out = rng.normal(size=(m, k)), rng.normal(size=(k, length)), np.full((m, length), np.nan)
+            run(_combine, length, M, X, out, m, k)
+            assert np.allclose(out, M @ X, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("function", [_gram, _combine])
+def test_the_tiles_are_packed_multiply_adds(function):
+    assembly = abi.compile_function(function, types.void(*(types.int64,) * 6))._library.get_asm_str()
+    packed = len(re.findall(r"vfn?m(?:add|sub)\d+pd", assembly))
+    assert packed >= tiles.ROWS * tiles.COLUMNS // 2
+    assert not re.search(r"vfn?m(?:add|sub)\d+sd", assembly)

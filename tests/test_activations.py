@@ -1,0 +1,209 @@
+"""The table of activations, a user's own activation, and the road that JAX takes."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gradflow  # noqa: F401  (switches on x64)
+from gradflow.activations import ACTIVATIONS, SYMMETRIES, Activation, resolve
+from gradflow.errors import ArgumentError
+
+NAMES = (
+    "erf", "normal_cdf", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu", "silu", "selu", "elu",
+    "identity", "square", "cube", "g",
+)  # fmt: skip
+
+
+def sine() -> Activation:
+    return Activation(math_sin, math_cos, minus_sin, symmetry="odd", traced=jax_sin)
+
+
+def math_sin(z):
+    return math.sin(z)
+
+
+def math_cos(z):
+    return math.cos(z)
+
+
+def minus_sin(z):
+    return -math.sin(z)
+
+
+def jax_sin(z):
+    return jnp.sin(z)
+
+
+def test_the_table_is_complete():
+    assert tuple(ACTIVATIONS) == NAMES
+    assert all(a.name == name and a.symmetry in SYMMETRIES for name, a in ACTIVATIONS.items())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_declared_symmetry_holds(name, rng):
+    activation, z = ACTIVATIONS[name], rng.uniform(0.1, 6.0, 50)
+    plus, minus = activation(z), activation(-z)
+    exact = {
+        "odd": plus + minus,
+        "even": plus - minus,
+        "odd+constant": np.diff(plus + minus),
+        "even+linear": np.diff((plus - minus) / z),
+        "none": 0.0,
+    }
+    np.testing.assert_allclose(exact.pop(activation.symmetry), 0.0, atol=4e-15)
+    if activation.symmetry == "none":  # and nothing better could have been declared
+        assert min(np.abs(v).max() for v in exact.values()) > 1e-2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_declared_degree_holds(name, rng):
+    activation, z, c = ACTIVATIONS[name], rng.uniform(-5.0, 5.0, 50), 1.7
+    if activation.degree is None:
+        ratios = activation(c * z) / activation(z)
+        assert np.ptp(ratios) > 1e-2
+    else:
+        np.testing.assert_allclose(activation(c * z), c**activation.degree * activation(z), rtol=1e-15)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_agrees_with_jax_twice_differentiated(name, rng):
+    activation = ACTIVATIONS[name]
+    z = np.concatenate([rng.normal(scale=3.0, size=300), [0.0, 30.0, -30.0, 800.0, -800.0]])
+    traced = [activation, jax.grad(activation), jax.grad(jax.grad(activation))]
+    for ours, formula in zip(activation.derivatives(z), traced, strict=True):
+        theirs = jax.jit(jax.vmap(formula))(jnp.asarray(z))
+        assert theirs.dtype == jnp.float64
+        np.testing.assert_allclose(ours, theirs, rtol=1e-13, atol=4e-15)
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "elu", "selu"])
+def test_kinks_take_the_left_branch(name):
+    below = ACTIVATIONS[name].derivatives(np.array([-1e-300]))
+    at = ACTIVATIONS[name].derivatives(np.array([0.0]))
+    np.testing.assert_allclose(np.ravel(at), np.ravel(below), atol=1e-299)
+
+
+def test_shapes_and_types():
+    activation = ACTIVATIONS["tanh"]
+    z = np.arange(24.0).reshape(4, 6) / 10
+    assert activation(z.T[::2]).shape == (3, 4)
+    np.testing.assert_array_equal(activation(z.T[::2]), activation(z).T[::2])
+    single = z.astype(np.float32)
+    np.testing.assert_array_equal(activation(single), activation(single.astype(float)))
+    np.testing.assert_allclose(activation([0, 1]), np.tanh([0.0, 1.0]), rtol=1e-15)
+    assert activation(0.5).shape == () and activation(0.5).dtype == np.float64
+    assert activation(np.empty((0, 3))).shape == (0, 3)
+    assert len(activation.derivatives(z, 0)) == 1 and len(activation.derivatives(z, 1)) == 2
+    for order in (-1, 3):
+        with pytest.raises(ArgumentError, match="order"):
+            activation.derivatives(z, order)
+    with pytest.raises(ArgumentError, match="real numbers"):
+        activation(np.array([1j]))
+
+
+def test_resolve():
+    assert resolve("erf") is ACTIVATIONS["erf"]
+    own = sine()
+    assert resolve(own) is own
+    for bad in ("gelu_tanh", 3, None, math.tanh):
+        with pytest.raises(ArgumentError, match=r"activation: got .*softplus") as caught:
+            resolve(bad)
+        assert caught.value.argument == "activation"
+
+
+def test_identity_and_pickling():
+    for activation in ACTIVATIONS.values():
+        assert pickle.loads(pickle.dumps(activation)) is activation
+        assert copy.deepcopy(activation) is activation
+    assert ACTIVATIONS["erf"] == resolve("erf") != ACTIVATIONS["tanh"]
+    assert len({*ACTIVATIONS.values(), resolve("g")}) == len(NAMES)
+    own, other = sine(), sine()
+    assert own == own and own != other and len({own, other}) == 2
+    sent = pickle.loads(pickle.dumps(own))
+    assert (sent.name, sent.symmetry) == ("math_sin", "odd")
+    np.testing.assert_array_equal(sent([0.3, -2.0]), own([0.3, -2.0]))
+
+
+def test_a_users_own(rng):
+    own, z = sine(), rng.normal(size=33)
+    value, first, second = own.derivatives(z)
+    np.testing.assert_allclose(value, np.sin(z), rtol=1e-15)
+    np.testing.assert_allclose(first, np.cos(z), rtol=1e-15)
+    np.testing.assert_allclose(second, -np.sin(z), rtol=1e-15)
+    np.testing.assert_allclose(own(jnp.asarray(z)), value, rtol=1e-15)
+    assert own.degree is None and isinstance(own.address, int) and own.address == own.address
+
+
+def test_a_users_own_without_a_formula_refuses_jax():
+    own = Activation(math_sin, math_cos, minus_sin, name="plain")
+    with pytest.raises(ArgumentError, match="traced="):
+        own(jnp.ones(3))
+    with pytest.raises(ArgumentError, match="traced="):
+        jax.jit(own)(jnp.ones(3))
+
+
+LEGITIMATE = {
+    "fast": (
+        lambda z: math.sin(300 * z),
+        lambda z: 300 * math.cos(300 * z),
+        lambda z: -9e4 * math.sin(300 * z),
+    ),
+    "dyadic period": (
+        lambda z: math.sin(64 * math.pi * z),
+        lambda z: 64 * math.pi * math.cos(64 * math.pi * z),
+        lambda z: -4096 * math.pi**2 * math.sin(64 * math.pi * z),
+    ),
+    "steep": (
+        lambda z: math.tanh(100 * z),
+        lambda z: 100 / math.cosh(100 * z) ** 2,
+        lambda z: -2e4 * math.tanh(100 * z) / math.cosh(100 * z) ** 2,
+    ),
+    "kinked": (lambda z: min(max(z, -0.5), 0.5), lambda z: 1.0 if abs(z) < 0.5 else 0.0, lambda z: 0.0),
+    "step": (lambda z: 1 if z > 0 else 0, lambda z: 0, lambda z: 0),
+    "kinked slope": (lambda z: z * abs(z), lambda z: 2 * abs(z), lambda z: 2 * np.sign(z)),
+    "growing": (
+        lambda z: np.exp(z * z),
+        lambda z: 2 * z * np.exp(z * z),
+        lambda z: (2 + 4 * z * z) * np.exp(z * z),
+    ),
+    "tiny": (lambda z: 1e-20 * z**3, lambda z: 3e-20 * z * z, lambda z: 6e-20 * z),
+}
+
+
+@pytest.mark.parametrize("case", LEGITIMATE)
+def test_legitimate_functions_pass_the_check(case):
+    assert Activation(*LEGITIMATE[case]).name == "custom"
+
+
+WRONG = {
+    "first": (math_sin, lambda z: 1.00001 * math.cos(z), minus_sin),
+    "second": (math_sin, math_cos, math_sin),
+    "value": (lambda z: sorted(z).index(z), math_cos, minus_sin),
+    "value ": (lambda z: math.log(z), lambda z: 1 / z, lambda z: -1 / z**2),
+    "value  ": (lambda z: z * 1j, math_cos, minus_sin),
+    "value   ": (3.0, math_cos, minus_sin),
+    "first ": (math_sin, lambda z: None, minus_sin),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_functions_are_named(case):
+    with pytest.raises(ArgumentError) as caught:
+        Activation(*WRONG[case])
+    assert caught.value.argument == case.strip()
+
+
+@pytest.mark.parametrize(
+    ("argument", "given"), [("symmetry", "even"), ("symmetry", "left"), ("name", "relu"), ("traced", 1)]
+)
+def test_wrong_settings_are_named(argument, given):
+    with pytest.raises(ArgumentError) as caught:
+        Activation(math_sin, math_cos, minus_sin, **{argument: given})
+    assert caught.value.argument == argument
