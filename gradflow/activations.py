@@ -7,6 +7,7 @@ same that network kernels call; JAX arrays take a `jax.numpy` formula instead.
 from __future__ import annotations
 
 import math
+import inspect
 import sys
 from collections.abc import Callable
 from types import MappingProxyType
@@ -146,7 +147,14 @@ def _scalar(argument: str, function) -> Callable:
     allowed = "a function of one float, returning a real number, that Numba can compile"
     if not callable(function):
         raise ArgumentError(argument, repr(function), allowed)
-    compiled = abi.kernel_jit(getattr(function, "py_func", function))
+    source = getattr(function, "py_func", function)
+    if not inspect.isfunction(source):  # math.sin, np.sin, a callable object: Numba compiles functions
+
+        def called(z):
+            return function(z)
+
+        source = called
+    compiled = abi.kernel_jit(source)
     try:
         compiled.compile((numba.float64,))
     except Exception as error:  # Numba raises more than its own NumbaError for what it cannot compile
@@ -278,7 +286,10 @@ def _jax_elu(z, alpha, jnp):
     return jnp.where(z > 0, z, alpha * jnp.expm1(jnp.where(z > 0, 0.0, z)))
 
 
-_BUILT_IN = [Activation._from_block(*row[:3], _traced(row[3])) for row in _TABLE]
+_BUILT_IN = [
+    Activation._from_block(block, symmetry, degree, _traced(formula))
+    for block, symmetry, degree, formula in _TABLE
+]
 
 ACTIVATIONS = MappingProxyType({activation.name: activation for activation in _BUILT_IN})
 """The built-in activations by name. Conventions at the kinks: relu has σ'(0) = 0; leaky_relu, elu and

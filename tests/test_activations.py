@@ -207,3 +207,9 @@ def test_wrong_settings_are_named(argument, given):
     with pytest.raises(ArgumentError) as caught:
         Activation(math_sin, math_cos, minus_sin, **{argument: given})
     assert caught.value.argument == argument
+
+
+def test_functions_of_math_and_numpy_themselves():
+    sine = Activation(math.sin, np.cos, lambda z: -math.sin(z), symmetry="odd", name="sine")
+    z = np.linspace(-3, 3, 11)
+    assert np.abs(sine(z) - np.sin(z)).max() < 1e-15

@@ -1,17 +1,33 @@
-"""Kernels of the empirical loss: value, gradient and Hessian in one pass, and products with the Hessian.
+"""Kernels of the empirical loss: value, gradient and Hessian in one pass.
 
-    L(θ) = Σ_s w_s Σ_o (f_o(x_s) − y_so)² / Σ_s w_s
+    squared error    L(θ) = Σ_s w_s Σ_o (f_o(x_s) − y_so)² / Σ_s w_s
+    cross-entropy    L(θ) = −Σ_s w_s Σ_o y_so log softmax(f(x_s))_o / Σ_s w_s
 
-Samples are split into chunks whose size depends on counts alone; each chunk has its own partial sums,
-which are added in the order of the chunks, so the result does not depend on the number of threads.
-A chunk is worked through in blocks that stay in the caches (`network_blocks`).
+and, if wanted, λ‖θ‖² and the barrier of `network_blocks.add_penalty`. Samples are split into chunks
+(`chunks`), a chunk is worked through in blocks that stay in the caches (`network_blocks`).
 """
 
 from __future__ import annotations
 
 from .abi import inner_jit
-from .empirical_hessian import add_hessian_block, hessian_doubles, place_hessian_rows, scatter_hessian
-from .memory import allocate, clear, load, release, store, word
+from .chunks import (
+    BLOCK_LENGTH,
+    CHUNK_LENGTH,
+    CHUNKS,
+    DESCRIPTOR,
+    MATRICES,
+    NEXT,
+    ORDER,
+    SCRATCH,
+    SCRATCH_BYTES,
+    SUMS,
+    SUMS_DOUBLES,
+    TICKET,
+    run_chunks,
+    take,
+)
+from .empirical_hessian import add_hessian_block, hessian_doubles, hessian_rows, scatter_hessian
+from .memory import load, release, store, word
 from .network_blocks import (
     BLOCK,
     BLOCK_HESSIAN,
@@ -19,19 +35,20 @@ from .network_blocks import (
     CHUNK_HESSIAN,
     COUNT,
     GRADIENT,
-    KIND,
     LAYERS,
     MATRIX,
     SIZE,
-    SQUARED,
     TABLE_WORDS,
+    THREADS,
+    THREADS_HESSIAN,
+    WORKER,
     add_penalty,
     backward,
+    derivative_factor,
     forward,
     load_block,
     matrices_size,
     output_loss,
-    pack,
     padded,
     place_matrices,
     place_rows,
@@ -42,9 +59,8 @@ from .network_blocks import (
 @inner_jit
 def _run_chunk(descriptor, order, first, last, block, matrices, sums, scratch):
     """Add samples first … last to `sums`: loss, weight, gradient matrices, Hessian sums."""
-    layers = word(descriptor, LAYERS)
     table = scratch
-    rows = scratch + 8 * TABLE_WORDS * (layers + 1)
+    rows = scratch + 8 * TABLE_WORDS * (word(descriptor, LAYERS) + 1)
     place_matrices(descriptor, table, MATRIX, matrices)
     place_matrices(descriptor, table, GRADIENT, sums + 16)
     hessian_sums = sums + 16 + 8 * matrices_size(descriptor)
@@ -64,51 +80,53 @@ def _run_chunk(descriptor, order, first, last, block, matrices, sums, scratch):
     store(sums, 1, weight)
 
 
+def work(task):
+    """What every thread does: take chunks until there are none (int64 → int64)."""
+    descriptor, chunk = word(task, DESCRIPTOR), word(task, CHUNK_LENGTH)
+    scratch = word(task, SCRATCH) + take(task, TICKET) * word(task, SCRATCH_BYTES)
+    c = take(task, NEXT)
+    while c < word(task, CHUNKS):
+        last = min(word(descriptor, COUNT), (c + 1) * chunk)
+        sums = word(task, SUMS) + 8 * c * word(task, SUMS_DOUBLES)
+        _run_chunk(descriptor, word(task, ORDER), c * chunk, last, word(task, BLOCK_LENGTH),
+                   word(task, MATRICES), sums, scratch)  # fmt: skip
+        c = take(task, NEXT)
+    return 0
+
+
 def derivatives(descriptor, theta, v, loss, gradient, matrix):
     """L, ∇L and ∇²L, those whose addresses are not null (`abi.KERNEL`)."""
     order = 2 if matrix != 0 else (1 if gradient != 0 else 0)
     block = word(descriptor, BLOCK_HESSIAN if order == 2 else BLOCK)
     chunk = word(descriptor, CHUNK_HESSIAN if order == 2 else CHUNK)
-    count, layers = word(descriptor, COUNT), word(descriptor, LAYERS)
-    chunks = (count + chunk - 1) // chunk
-    matrices_doubles = matrices_size(descriptor)
-    sums_doubles = 2 + matrices_doubles + (hessian_doubles(descriptor) if order == 2 else 0)
-    table_doubles = TABLE_WORDS * (layers + 1)
-    longest = padded(min(block, count))
-    table = allocate(table_doubles)
-    scratch_doubles = table_doubles + place_rows(descriptor, table, 0, longest, order, False)
+    threads = word(descriptor, THREADS_HESSIAN if order == 2 else THREADS)
+    doubles = matrices_size(descriptor)
+    longest = padded(min(block, word(descriptor, COUNT)))
+    sums_doubles = 2 + doubles
+    rows_doubles = place_rows(descriptor, 0, 0, longest, order, False)
     if order == 2:
-        scratch_doubles += place_hessian_rows(descriptor, longest)
-    release(table)
-
-    memory = allocate(matrices_doubles + chunks * sums_doubles + scratch_doubles + 24)
-    matrices = memory + 0
-    sums = matrices + 8 * padded(matrices_doubles)
-    scratch = sums + 8 * padded(chunks * sums_doubles)
-    pack(descriptor, theta, matrices)
-    clear(sums, chunks * sums_doubles)
-    for c in range(chunks):
-        _run_chunk(descriptor, order, c * chunk, min(count, (c + 1) * chunk), block, matrices,
-                   sums + 8 * c * sums_doubles, scratch)  # fmt: skip
-    for c in range(1, chunks):
-        for k in range(sums_doubles):
-            store(sums, k, load(sums, k) + load(sums, c * sums_doubles + k))
+        sums_doubles += hessian_doubles(descriptor)
+        rows_doubles += longest * hessian_rows(descriptor)
+    task = run_chunks(word(descriptor, WORKER), descriptor, theta, 0, order, 0, block, chunk, threads,
+                      sums_doubles, rows_doubles)  # fmt: skip
+    sums = word(task, SUMS)
     weight = load(sums, 1)
-    scale = 2.0 / weight if word(descriptor, KIND) == SQUARED else 1.0 / weight
+    scale = derivative_factor(descriptor) / weight
     if loss != 0:
         store(loss, 0, load(sums, 0) / weight)
     if gradient != 0:
         unpack(descriptor, sums + 16, scale, gradient)
     diagonal, outer = add_penalty(descriptor, theta, loss, gradient)
     if matrix != 0:
-        scatter_hessian(descriptor, sums + 16 + 8 * matrices_doubles, scale, matrix)
-        size = word(descriptor, SIZE)
-        if diagonal != 0.0:
-            for p in range(size):
-                store(matrix, p * size + p, load(matrix, p * size + p) + diagonal)
-        if outer != 0.0:
-            for p in range(size):
-                for q in range(size):
-                    product = load(theta, p) * load(theta, q)
-                    store(matrix, p * size + q, load(matrix, p * size + q) + outer * product)
-    release(memory)
+        scatter_hessian(descriptor, sums + 16 + 8 * doubles, scale, matrix)
+        _add_penalty_hessian(word(descriptor, SIZE), theta, diagonal, outer, matrix)
+    release(task)
+
+
+@inner_jit
+def _add_penalty_hessian(size, theta, diagonal, outer, matrix):
+    if diagonal != 0.0 or outer != 0.0:
+        for p in range(size):
+            for q in range(size):
+                penalty = outer * (load(theta, p) * load(theta, q)) + (diagonal if p == q else 0.0)
+                store(matrix, p * size + q, load(matrix, p * size + q) + penalty)

@@ -11,7 +11,7 @@ shifted, later layers following) and D^{lm} = ∂h_m/∂z_l. Then A^{LL} is the 
 
     A^{lm} = σ'_l ∘ W_{l+1}ᵀ A^{l+1,m} (m > l),   A^{ll} = A^{l,l+1} W_{l+1} ∘ σ'_l + diag(∂ℓ/∂h ∘ σ''_l),
 
-    H[(l,i,j), (m,p,q)] = Σ_s A^{lm}_{ip} h_{l,j} h_{m,q} + Σ_s D^{lm}_{iq} h_{l,j} δ_{m,p}    (second: m > l).
+    H[(l,i,j), (m,p,q)] = Σ_s A^{lm}_{ip} h_{l,j} h_{m,q} + Σ_s D^{lm}_{iq} h_{l,j} δ_{m,p}  (second: m > l).
 
 Each sum is one product of the rows (i,p) with the rows (j,q): about a multiply-add per sample and
 entry of the Hessian, whatever the depth and the number of outputs; the diagonal blocks need a quarter.
@@ -34,6 +34,7 @@ from .network_blocks import (
     LAYERS,
     MATRIX,
     OUT,
+    PROBABILITY,
     SAMPLE_WEIGHTS,
     SIZE,
     SLOPE,
@@ -49,7 +50,8 @@ from .tiles import combine, gram, hadamard
 
 @inner_jit
 def by_outer_products(descriptor):
-    return word(descriptor, LAYERS) == 2 and layer(descriptor, 1, OUT) == 1 and word(descriptor, KIND) == SQUARED
+    shallow = word(descriptor, LAYERS) == 2 and layer(descriptor, 1, OUT) == 1
+    return shallow and word(descriptor, KIND) == SQUARED
 
 
 @inner_jit
@@ -71,9 +73,8 @@ def _sums_of_pair(descriptor, l, m):
     n, c = layer(descriptor, l, OUT), columns(descriptor, l)
     if l == m:
         return (n * (n + 1) // 2) * (c * (c + 1) // 2)
-    return n * layer(descriptor, m, OUT) * c * columns(descriptor, m) + _bend_rows(descriptor, l, m) * c * layer(
-        descriptor, m, OUT
-    )
+    width = layer(descriptor, m, OUT)
+    return (n * columns(descriptor, m) + _bend_rows(descriptor, l, m)) * c * width
 
 
 @inner_jit
@@ -116,13 +117,13 @@ def _path_rows(descriptor):
 
 
 @inner_jit
-def place_hessian_rows(descriptor, length):
-    """Doubles of workspace that `add_hessian_block` needs for a block."""
+def hessian_rows(descriptor):
+    """Rows of workspace that `add_hessian_block` needs."""
     if by_outer_products(descriptor):
         n, c = layer(descriptor, 0, OUT), columns(descriptor, 0)
-        return length * (n * c + columns(descriptor, 1) + 1 + n + c * (c + 1) // 2 + c)
+        return n * c + columns(descriptor, 1) + 1 + n + c * (c + 1) // 2 + c
     rows = _pair_rows(descriptor, word(descriptor, LAYERS), 0)
-    return length * (rows + _product_rows(descriptor) + 2 * _path_rows(descriptor))
+    return rows + _product_rows(descriptor) + 2 * _path_rows(descriptor)
 
 
 @inner_jit
@@ -226,15 +227,18 @@ def _scatter_outer_products(descriptor, sums, scale, matrix):
 
 @inner_jit
 def _output_hessian(descriptor, table, rows, length):
-    """A^{LL} of the loss itself, all (o, o) rows: w on the diagonal (the factor 2 comes at the end)."""
+    """A^{LL} of the loss itself, (o, o) rows: w I (without the 2), or w (diag p − p pᵀ)."""
     layers = word(descriptor, LAYERS)
-    n = layer(descriptor, layers - 1, OUT)
-    weights = get(table, layers, SAMPLE_WEIGHTS)
+    n, squared = layer(descriptor, layers - 1, OUT), word(descriptor, KIND) == SQUARED
+    weights, probability = get(table, layers, SAMPLE_WEIGHTS), get(table, layers, PROBABILITY)
     for i in range(n):
-        for p in range(n):
-            row = rows + 8 * length * (i * n + p)
+        for k in range(n):
+            row = rows + 8 * length * (i * n + k)
+            p, q = probability + 8 * length * i, probability + 8 * length * k
+            one = 1.0 if i == k else 0.0
             for s in range(length):
-                store(row, s, load(weights, s) if i == p else 0.0)
+                spread = one if squared else load(p, s) * (one - load(q, s))
+                store(row, s, load(weights, s) * spread)
 
 
 @inner_jit
@@ -274,7 +278,8 @@ def _pre_activation_hessians(descriptor, table, rows, length):
 @inner_jit
 def _add_pair(descriptor, table, rows, products, length, l, m, sums):
     """Σ_s A^{lm}_{ip} h_{l,j} h_{m,q}; for l = m only i ≥ p and j ≥ q."""
-    n, c, spare = layer(descriptor, l, OUT), columns(descriptor, l), get(table, word(descriptor, LAYERS), SPARE)
+    n, c = layer(descriptor, l, OUT), columns(descriptor, l)
+    spare = get(table, word(descriptor, LAYERS), SPARE)
     h, stride = get(table, l, INPUT), get(table, l, INPUT_STRIDE)
     a = rows + 8 * length * _pair_rows(descriptor, l, m)
     if l == m:
@@ -286,7 +291,8 @@ def _add_pair(descriptor, table, rows, products, length, l, m, sums):
                  target, npairs, spare, False)  # fmt: skip
     else:
         npairs = c * columns(descriptor, m)
-        _products(h, stride, c, get(table, m, INPUT), get(table, m, INPUT_STRIDE), columns(descriptor, m), length, products)
+        _products(h, stride, c, get(table, m, INPUT), get(table, m, INPUT_STRIDE), columns(descriptor, m),
+                  length, products)  # fmt: skip
         gram(a, length, n * layer(descriptor, m, OUT), products, length, npairs, length,
              sums, npairs, spare, False)  # fmt: skip
 
@@ -310,7 +316,8 @@ def _add_bend(descriptor, table, paths, products, length, l, m, sums):
             else:
                 combine(matrix, stride, 1, q, k, before + line * i * k, length,
                         d + line * i * q, length, length, 0, slope, length)  # fmt: skip
-    _products(get(table, l, INPUT), get(table, l, INPUT_STRIDE), c, get(table, m, DELTA), length, width, length, products)
+    _products(get(table, l, INPUT), get(table, l, INPUT_STRIDE), c, get(table, m, DELTA), length, width,
+              length, products)  # fmt: skip
     gram(d, length, _bend_rows(descriptor, l, m), products, length, c * width, length,
          sums, c * width, spare, False)  # fmt: skip
 

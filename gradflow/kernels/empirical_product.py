@@ -2,7 +2,8 @@
 
 Pearlmutter's R-operator, R{·} = ∂/∂ε at θ + εv, with V_l the matrices of v:
 
-    R z_l = V_l h_l + W_l R h_l,   R h_{l+1} = σ'_l R z_l,   R δ_{L−1} = A R z_{L−1}  (A: the loss's own Hessian),
+    R z_l = V_l h_l + W_l R h_l,   R h_{l+1} = σ'_l R z_l,
+    R δ_{L−1} = A R z_{L−1},   A the loss's own Hessian,
     R δ_{l−1} = (W_lᵀ R δ_l + V_lᵀ δ_l) σ'_{l−1} + (W_lᵀ δ_l) σ''_{l−1} R z_{l−1},
     (∇²L v)_l = Σ_s R δ_l h_lᵀ + δ_l R h_lᵀ.
 
@@ -13,7 +14,25 @@ multiplication by the Hessian, Neural Computation 6 (1994) 147–160.
 from __future__ import annotations
 
 from .abi import inner_jit
-from .memory import allocate, clear, load, release, store, word
+from .chunks import (
+    BLOCK_LENGTH,
+    CHUNK_LENGTH,
+    CHUNKS,
+    DESCRIPTOR,
+    DIRECTIONS,
+    MATRICES,
+    NEXT,
+    ORDER,
+    SCRATCH,
+    SCRATCH_BYTES,
+    SUMS,
+    SUMS_DOUBLES,
+    TICKET,
+    WANTED,
+    run_chunks,
+    take,
+)
+from .memory import load, release, store, word
 from .network_blocks import (
     BEND,
     BLOCK,
@@ -30,6 +49,8 @@ from .network_blocks import (
     LAYERS,
     MATRIX,
     OUT,
+    PROBABILITY,
+    PRODUCT_WORKER,
     R_DELTA,
     R_GRADIENT,
     R_INPUT,
@@ -40,16 +61,17 @@ from .network_blocks import (
     SPARE,
     SQUARED,
     TABLE_WORDS,
+    THREADS,
     add_penalty,
     backward,
     columns,
+    derivative_factor,
     forward,
     get,
     layer,
     load_block,
     matrices_size,
     output_loss,
-    pack,
     padded,
     place_matrices,
     place_rows,
@@ -67,20 +89,28 @@ def _forward_direction(descriptor, table, length):
         combine(get(table, l, DIRECTION), n, 1, width, n, get(table, l, INPUT), get(table, l, INPUT_STRIDE),
                 r_z, length, length, 0, 0, 0)  # fmt: skip
         if l > 0:
-            combine(get(table, l, MATRIX), n, 1, width, layer(descriptor, l, IN), get(table, l, R_INPUT), length,
-                    r_z, length, length, 1, 0, 0)  # fmt: skip
+            combine(get(table, l, MATRIX), n, 1, width, layer(descriptor, l, IN), get(table, l, R_INPUT),
+                    length, r_z, length, length, 1, 0, 0)  # fmt: skip
         if l + 1 < layers:
             hadamard(get(table, l, SLOPE), r_z, get(table, l + 1, R_INPUT), width * length)
 
 
 @inner_jit
 def _output_direction(descriptor, table, length):
-    """R δ_{L−1} = A R f; call before f turns into δ."""
+    """R δ_{L−1} = A R f, with A = w I (without the 2) or w (diag p − p pᵀ)."""
     layers = word(descriptor, LAYERS)
-    weights = get(table, layers, SAMPLE_WEIGHTS)
-    source, target = get(table, layers - 1, R_OUTPUT), get(table, layers - 1, R_DELTA)
-    for i in range(layer(descriptor, layers - 1, OUT)):
-        hadamard(weights, source + 8 * i * length, target + 8 * i * length, length)
+    outputs, squared = layer(descriptor, layers - 1, OUT), word(descriptor, KIND) == SQUARED
+    weights, probability = get(table, layers, SAMPLE_WEIGHTS), get(table, layers, PROBABILITY)
+    r_f, target = get(table, layers - 1, R_OUTPUT), get(table, layers - 1, R_DELTA)
+    for s in range(length):
+        mean, weight = 0.0, load(weights, s)
+        if not squared:
+            for i in range(outputs):
+                mean += load(probability, i * length + s) * load(r_f, i * length + s)
+        for i in range(outputs):
+            k = i * length + s
+            spread = 1.0 if squared else load(probability, k)
+            store(target, k, weight * spread * (load(r_f, k) - mean))
 
 
 @inner_jit
@@ -97,7 +127,8 @@ def _backward_direction(descriptor, table, length, full):
              length, target, n, spare, False)  # fmt: skip
         if l > 0:
             if full:
-                gram(delta, length, width, get(table, l, R_INPUT), length, n_in, length, target, n, spare, False)
+                gram(delta, length, width, get(table, l, R_INPUT), length, n_in,
+                     length, target, n, spare, False)  # fmt: skip
             below, slope = get(table, l - 1, R_DELTA), get(table, l - 1, SLOPE)
             combine(get(table, l, MATRIX), 1, n, n_in, width, r_delta, length,
                     below, length, length, 0, 0 if full else slope, length)  # fmt: skip
@@ -108,15 +139,15 @@ def _backward_direction(descriptor, table, length, full):
 
 
 @inner_jit
-def _run_chunk(descriptor, order, wanted, first, last, block, matrices, direction, sums, scratch):
-    layers, doubles = word(descriptor, LAYERS), matrices_size(descriptor)
+def _run_chunk(descriptor, order, wanted, first, last, block, matrices, directions, sums, scratch):
+    """Add samples first … last to `sums`: loss, weight, gradient matrices, matrices of the product."""
     full = order == 2
     table = scratch
-    rows = scratch + 8 * TABLE_WORDS * (layers + 1)
+    rows = scratch + 8 * TABLE_WORDS * (word(descriptor, LAYERS) + 1)
     place_matrices(descriptor, table, MATRIX, matrices)
-    place_matrices(descriptor, table, DIRECTION, direction)
+    place_matrices(descriptor, table, DIRECTION, directions)
     place_matrices(descriptor, table, GRADIENT, sums + 16)
-    place_matrices(descriptor, table, R_GRADIENT, sums + 16 + 8 * doubles)
+    place_matrices(descriptor, table, R_GRADIENT, sums + 16 + 8 * matrices_size(descriptor))
     loss, weight = 0.0, 0.0
     for position in range(first, last, block):
         valid = min(block, last - position)
@@ -125,56 +156,57 @@ def _run_chunk(descriptor, order, wanted, first, last, block, matrices, directio
         weight += load_block(descriptor, table, position, valid, length)
         forward(descriptor, table, length, order)
         _forward_direction(descriptor, table, length)
-        _output_direction(descriptor, table, length)
         loss += output_loss(descriptor, table, length)
-        if full or wanted:
+        _output_direction(descriptor, table, length)
+        if full or wanted != 0:
             backward(descriptor, table, length, order)
         _backward_direction(descriptor, table, length, full)
     store(sums, 0, loss)
     store(sums, 1, weight)
 
 
-def product(descriptor, theta, v, loss, gradient, matrix):
-    """∇²L v (P,) in `matrix`, and L and ∇L if wanted (`abi.KERNEL`); Jᵀ A J v with GAUSS_NEWTON."""
-    full = word(descriptor, GAUSS_NEWTON) == 0
-    order = 2 if full else 1
-    block, chunk = word(descriptor, BLOCK), word(descriptor, CHUNK)
-    count, layers = word(descriptor, COUNT), word(descriptor, LAYERS)
-    chunks = (count + chunk - 1) // chunk
-    doubles = matrices_size(descriptor)
-    sums_doubles = 2 + 2 * doubles
-    table_doubles = TABLE_WORDS * (layers + 1)
-    table = allocate(table_doubles)
-    scratch_doubles = table_doubles + place_rows(descriptor, table, 0, padded(min(block, count)), order, True)
-    release(table)
+def work(task):
+    """What every thread does: take chunks until there are none (int64 → int64)."""
+    descriptor, chunk = word(task, DESCRIPTOR), word(task, CHUNK_LENGTH)
+    scratch = word(task, SCRATCH) + take(task, TICKET) * word(task, SCRATCH_BYTES)
+    c = take(task, NEXT)
+    while c < word(task, CHUNKS):
+        last = min(word(descriptor, COUNT), (c + 1) * chunk)
+        sums = word(task, SUMS) + 8 * c * word(task, SUMS_DOUBLES)
+        _run_chunk(descriptor, word(task, ORDER), word(task, WANTED), c * chunk, last,
+                   word(task, BLOCK_LENGTH), word(task, MATRICES), word(task, DIRECTIONS),
+                   sums, scratch)  # fmt: skip
+        c = take(task, NEXT)
+    return 0
 
-    memory = allocate(2 * doubles + chunks * sums_doubles + scratch_doubles + 32)
-    direction = memory + 8 * padded(doubles)
-    sums = direction + 8 * padded(doubles)
-    scratch = sums + 8 * padded(chunks * sums_doubles)
-    pack(descriptor, theta, memory)
-    pack(descriptor, v, direction)
-    clear(sums, chunks * sums_doubles)
-    for c in range(chunks):
-        _run_chunk(descriptor, order, gradient != 0, c * chunk, min(count, (c + 1) * chunk), block, memory, direction,
-                   sums + 8 * c * sums_doubles, scratch)  # fmt: skip
-    for c in range(1, chunks):
-        for k in range(sums_doubles):
-            store(sums, k, load(sums, k) + load(sums, c * sums_doubles + k))
+
+def product(descriptor, theta, v, loss, gradient, matrix):
+    """∇²L v (P,) in `matrix`, and L and ∇L if wanted (`abi.KERNEL`); Jᵀ A J v with GAUSS_NEWTON.
+
+    The penalty's curvature is part of both.
+    """
+    order = 1 if word(descriptor, GAUSS_NEWTON) != 0 else 2
+    block = word(descriptor, BLOCK)
+    doubles = matrices_size(descriptor)
+    longest = padded(min(block, word(descriptor, COUNT)))
+    rows_doubles = place_rows(descriptor, 0, 0, longest, order, True)
+    task = run_chunks(word(descriptor, PRODUCT_WORKER), descriptor, theta, v, order,
+                      1 if gradient != 0 else 0, block, word(descriptor, CHUNK), word(descriptor, THREADS),
+                      2 + 2 * doubles, rows_doubles)  # fmt: skip
+    sums = word(task, SUMS)
     weight = load(sums, 1)
-    scale = 2.0 / weight if word(descriptor, KIND) == SQUARED else 1.0 / weight
+    scale = derivative_factor(descriptor) / weight
     if loss != 0:
         store(loss, 0, load(sums, 0) / weight)
     if gradient != 0:
         unpack(descriptor, sums + 16, scale, gradient)
     unpack(descriptor, sums + 16 + 8 * doubles, scale, matrix)
+    release(task)
     diagonal, outer = add_penalty(descriptor, theta, loss, gradient)
-    size, along = word(descriptor, SIZE), 0.0
-    if outer != 0.0:
+    if diagonal != 0.0 or outer != 0.0:
+        size, along = word(descriptor, SIZE), 0.0
         for k in range(size):
             along += load(theta, k) * load(v, k)
-    if diagonal != 0.0 or outer != 0.0:
         for k in range(size):
             penalty = diagonal * load(v, k) + outer * along * load(theta, k)
             store(matrix, k, load(matrix, k) + penalty)
-    release(memory)

@@ -18,6 +18,7 @@ from numba import njit
 from .abi import call_six, inner_jit
 from .memory import load, set_word, store, word
 from .tiles import PAD, combine, gram, hadamard
+from .vector_math import exp
 
 # Words of a descriptor.
 LAYERS = 0  # number L of weight layers
@@ -30,13 +31,16 @@ STRIDE = 6  # distance between these rows and between those of the targets, in d
 TARGETS = 7  # address of the rows of the targets
 WEIGHTS = 8  # address of the sample weights
 KIND = 9  # SQUARED or CROSS_ENTROPY
-THREADS = 10  # upper limit of threads
+WORKER = 10  # address of the function that works through chunks
 BLOCK = 11  # samples in a block: without and with a Hessian
 BLOCK_HESSIAN = 12
 CHUNK = 13  # samples in a chunk, the unit of work of a thread: without and with a Hessian
 CHUNK_HESSIAN = 14
 PENALTY = 15  # address of the two doubles λ (weight decay) and c (barrier, or infinity)
 GAUSS_NEWTON = 16  # for products: 1 leaves the second derivatives of the network out
+THREADS = 17  # how many threads: without and with a Hessian
+THREADS_HESSIAN = 18
+PRODUCT_WORKER = 19  # WORKER for products
 LAYER = 24  # from here on the layers
 LAYER_WORDS = 6
 # Words of a layer: inputs, outputs, bias (0 or 1), first parameter, groups and their number. Neurons
@@ -48,11 +52,12 @@ CROSS_ENTROPY = 1
 
 # Columns of the workspace table: addresses, per layer.
 TABLE_WORDS = 16
-(MATRIX, INPUT, INPUT_STRIDE, DELTA, SLOPE, BEND, GRADIENT, DIRECTION, R_INPUT, R_OUTPUT, R_DELTA, R_GRADIENT) = range(12)
+MATRIX, INPUT, INPUT_STRIDE, DELTA, SLOPE, BEND, GRADIENT = range(7)
+DIRECTION, R_INPUT, R_OUTPUT, R_DELTA, R_GRADIENT = range(7, 12)
 # MATRIX [W b]; INPUT h_l and its stride; DELTA z_l, then δ_l; SLOPE σ', BEND σ'' at z_l; GRADIENT sums.
 # R_…: derivatives along the direction of a product, DIRECTION that direction as matrices.
 # Words of row L of the table, common to the layers.
-SAMPLE_WEIGHTS, TARGET, TARGET_STRIDE, SPARE, GATHERED = range(5)
+SAMPLE_WEIGHTS, TARGET, TARGET_STRIDE, SPARE, GATHERED, PROBABILITY = range(6)
 
 
 @inner_jit
@@ -74,7 +79,8 @@ def get(table, l, column):
 
 @inner_jit
 def put(table, l, column, address):
-    set_word(table, TABLE_WORDS * l + column, address)
+    if table != 0:
+        set_word(table, TABLE_WORDS * l + column, address)
 
 
 @inner_jit
@@ -126,7 +132,7 @@ def unpack(descriptor, base, scale, flat):
 
 @inner_jit
 def place_rows(descriptor, table, base, length, order, directional):
-    """Enter the addresses of all rows of a block; the doubles they need (ask with base = 0)."""
+    """Enter the addresses of all rows of a block; the doubles they need (ask with a null table)."""
     layers = word(descriptor, LAYERS)
     start = base
     put(table, layers, SPARE, base)
@@ -134,6 +140,9 @@ def place_rows(descriptor, table, base, length, order, directional):
     put(table, layers, SAMPLE_WEIGHTS, base)
     base += 8 * length
     outputs = layer(descriptor, layers - 1, OUT)
+    put(table, layers, PROBABILITY, base)
+    if word(descriptor, KIND) == CROSS_ENTROPY:
+        base += 8 * length * outputs
     put(table, layers, GATHERED, base)
     if word(descriptor, INDICES) != 0:
         base += 8 * length * (layer(descriptor, 0, IN) + 1 + outputs)
@@ -235,16 +244,48 @@ def squared_error(f, target, weights, length):
 
 
 @inner_jit
+def cross_entropy(f, target, stride, weights, probability, outputs, length):
+    """Σ_s w Σ_o y_o (log Σ_k exp f_k − f_o), where Σ_o y_o = 1; turns f into w (p − y) and writes p."""
+    total = 0.0
+    for s in range(length):
+        top = load(f, s)
+        for i in range(1, outputs):
+            top = max(top, load(f, i * length + s))
+        partition = 0.0
+        for i in range(outputs):
+            e = exp(load(f, i * length + s) - top)
+            store(probability, i * length + s, e)
+            partition += e
+        log_partition, surprise, weight = math.log(partition), 0.0, load(weights, s)
+        for i in range(outputs):
+            k = i * length + s
+            p, y = load(probability, k) / partition, load(target, i * stride + s)
+            surprise += y * (log_partition - (load(f, k) - top))
+            store(probability, k, p)
+            store(f, k, weight * (p - y))
+        total += weight * surprise
+    return total
+
+
+@inner_jit
 def output_loss(descriptor, table, length):
     """The weighted loss of the block; turns f into δ_{L−1} (without the factor 2 of a square)."""
     layers = word(descriptor, LAYERS)
     f, target = get(table, layers - 1, DELTA), get(table, layers, TARGET)
-    weights = get(table, layers, SAMPLE_WEIGHTS)
+    stride = get(table, layers, TARGET_STRIDE)
+    weights, outputs = get(table, layers, SAMPLE_WEIGHTS), layer(descriptor, layers - 1, OUT)
+    if word(descriptor, KIND) == CROSS_ENTROPY:
+        return cross_entropy(f, target, stride, weights, get(table, layers, PROBABILITY), outputs, length)
     total = 0.0
-    for i in range(layer(descriptor, layers - 1, OUT)):
-        y = target + 8 * i * get(table, layers, TARGET_STRIDE)
-        total += squared_error(f + 8 * i * length, y, weights, length)
+    for i in range(outputs):
+        total += squared_error(f + 8 * i * length, target + 8 * i * stride, weights, length)
     return total
+
+
+@inner_jit
+def derivative_factor(descriptor):
+    """What the sums of derivatives lack: the 2 of a square."""
+    return 2.0 if word(descriptor, KIND) == SQUARED else 1.0
 
 
 @inner_jit

@@ -6,14 +6,15 @@ import math
 
 from .abi import inner_jit
 from .angles import residual_sine
-from .blas import copy, matmul, matrix
+from .blas import copy, matmul, matrix, vector
 from .errorfree import fma
-from .units import COSINE, FIELDS, INVERSE, NORM, SCALE, SINE
+from .units import COSINE, FIELDS, INVERSE, KIND, NORM, SCALE, SINE
 
 (
     STUDENTS,
     TEACHERS,
     DIM,
+    STUDENT_KINDS,
     STUDENT_PAIR,
     TEACHER_PAIR,
     TEACHER_ROWS,
@@ -25,10 +26,11 @@ from .units import COSINE, FIELDS, INVERSE, NORM, SCALE, SINE
     DGEMM,
     DERIVATIVES,
     DESCRIPTOR_SIZE,
-) = range(14)
-"""The descriptor of a population loss. Sizes n, k, d; addresses of the pair kernels student × student
-and student × teacher, of the teacher's rows (k, d), records (k, FIELDS) and −c_j (k), of C^{1/2} and C
-(d, d; 0 for the identity), of the teacher-teacher term, of BLAS `dgemm`, of `population.derivatives`."""
+) = range(15)
+"""The descriptor of a population loss. Sizes n, k, d; addresses of the students' activations (n doubles,
+`units.KIND`), of the pair kernels student × student and student × teacher, of the teacher's rows (k, d),
+records (k, FIELDS) and −c_j (k), of C^{1/2} and C (d, d; 0 for the identity), of the teacher-teacher term,
+of BLAS `dgemm`, of `population.derivatives`."""
 
 NEAR = 0.0625
 """Below this sin²θ the sine comes from a residual: 1 − cos² has an absolute error of 4e-16 or so."""
@@ -51,7 +53,7 @@ def prepare(descriptor, weights, rows_address, units_address, gram_address):
     copy(k * d, descriptor[TEACHER_ROWS], rows_address + 8 * n * d)
     copy(k * FIELDS, descriptor[TEACHER_UNITS], units_address + 8 * n * FIELDS)
     rows, units = matrix(rows_address, n, d), matrix(units_address, n, FIELDS)
-    gram = matrix(gram_address, n, n + k)
+    gram, kinds = matrix(gram_address, n, n + k), vector(descriptor[STUDENT_KINDS], n)
     for i in range(n):
         largest = 0.0
         for a in range(d):
@@ -62,6 +64,7 @@ def prepare(descriptor, weights, rows_address, units_address, gram_address):
             for a in range(d):
                 rows[i, a] /= scale
         units[i, SCALE] = scale
+        units[i, KIND] = kinds[i]
     matmul(dgemm, n, n + k, d, rows_address, False, rows_address, True, 0.0, gram_address)
     for i in range(n):
         norm = math.sqrt(gram[i, i])

@@ -55,12 +55,13 @@ def _offset(builder, address, index, scale=1):
 
 
 def _splat(builder, value, kind=_VECTOR):
-    lane = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.IntType(32)(0))
-    return builder.shuffle_vector(lane, ir.Constant(kind, ir.Undefined), ir.Constant(_mask(kind.count), [0] * kind.count))
+    nothing = ir.Constant(kind, ir.Undefined)
+    lane = builder.insert_element(nothing, value, ir.IntType(32)(0))
+    return builder.shuffle_vector(lane, nothing, ir.Constant(_mask(kind.count), [0] * kind.count))
 
 
 def _keep_apart(builder):
-    """Forbid inlining of the function being compiled: copies of the tiles would cost seconds to compile."""
+    """Forbid inlining of the function being compiled: copies of the tiles take seconds to compile."""
     builder.function.attributes.add("noinline")
 
 
@@ -141,9 +142,13 @@ def gram_tile(typingctx, a, stride_a, m, b, stride_b, n, length, g, stride_g):
 
 
 def _combine_tile(vectors):
-    def generate(typingctx, matrix, stride_i, stride_k, m, terms, source, stride_source, out, stride_out, add, scale, stride_scale):
+    def generate(
+        typingctx, matrix, stride_i, stride_k, m, terms, source, stride_source, out, stride_out, add, scale,
+        stride_scale,
+    ):  # fmt: skip
         def codegen(context, builder, signature, args):
-            matrix, stride_i, stride_k, m, terms, source, stride_source, out, stride_out, add, scale, stride_scale = args
+            matrix, stride_i, stride_k, m, terms, source, stride_source, out, stride_out = args[:9]
+            add, scale, stride_scale = args[9:]
             _keep_apart(builder)
             rows = [_clamp(builder, i, m) for i in range(ROWS)]
             weights = [_offset(builder, matrix, builder.mul(i, stride_i)) for i in rows]
@@ -213,7 +218,9 @@ def multiply_add(typingctx, a, b, out, length):
 
 
 @inner_jit
-def combine(matrix, stride_i, stride_k, m, terms, source, stride_source, out, stride_out, length, add, scale, stride_scale):
+def combine(
+    matrix, stride_i, stride_k, m, terms, source, stride_source, out, stride_out, length, add, scale, stride_scale
+):  # fmt: skip
     """Out[i] = (Σ_k M[i, k] In[k] + add·Out[i]) ∘ S[i], i < m, k < terms; S is left out if `scale` is 0.
 
     M[i, k] stands at matrix + 8(i·stride_i + k·stride_k), so that a transpose costs nothing.
@@ -224,8 +231,8 @@ def combine(matrix, stride_i, stride_k, m, terms, source, stride_source, out, st
         f = scale + 8 * i * stride_scale if scale != 0 else 0
         s = 0
         while s + 16 <= length:
-            combine_tile_wide(w, stride_i, stride_k, m - i, terms, source + 8 * s, stride_source,
-                              o + 8 * s, stride_out, add, f + 8 * s if f != 0 else 0, stride_scale)  # fmt: skip
+            combine_tile_wide(w, stride_i, stride_k, m - i, terms, source + 8 * s, stride_source, o + 8 * s,
+                              stride_out, add, f + 8 * s if f != 0 else 0, stride_scale)  # fmt: skip
             s += 16
         while s < length:
             combine_tile(w, stride_i, stride_k, m - i, terms, source + 8 * s, stride_source,
@@ -239,7 +246,8 @@ def gram(a, stride_a, m, b, stride_b, n, length, g, stride_g, spare, lower):
 
     `spare` is the address of ROWS × COLUMNS doubles of scratch, for partial tiles.
     """
-    group = 8 * COLUMNS  # rows of B that stay in the first-level cache while A passes by
+    # rows of B, 32 kB together, stay in the first-level cache while A passes by
+    group = max(1, 4096 // (length * COLUMNS)) * COLUMNS
     for j0 in range(0, n, group):
         j1 = min(n, j0 + group)
         for i in range(0, m, ROWS):

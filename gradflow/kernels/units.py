@@ -30,11 +30,12 @@ from numba import types
 PAIR = types.void(*(types.int64,) * 6)
 """void pair(count, order, geometry, unit, units, output)"""
 
-NORM, SINE, COSINE, SCALE, INVERSE = range(5)
+NORM, SINE, COSINE, SCALE, INVERSE, KIND = range(6)
 """Fields of a record: r = |w|; x = r/√(1+r²); y = 1/√(1+r²); the power of two s by which the stored row
-is smaller than w; the reciprocal of the stored row's norm r/s (0 for the zero vector)."""
+is smaller than w; the reciprocal of the stored row's norm r/s (0 for the zero vector); the
+activation, a row of `pair_mixture.MIXTURES`."""
 
-FIELDS = 5
+FIELDS = 6
 
 VALUE, ALPHA, BETA, A00, A01, A11, B00, B01, B10, B11 = range(10)
 """Rows of a pair kernel's output."""

@@ -5,8 +5,8 @@ sides of every case distinction computed and one selected, so that a Numba loop 
 vector instructions. Errors are in units in the last place (ulp) of the true value, as the tests
 measure them against mpmath on machines with fused multiply-add; without it they grow by about 1 ulp.
 
-    exp, log1p, gaussian_pdf, softplus, erf_sqrt_half     below 1.5 ulp
-    expm1, sigmoid, tanh, erf, erfc, gaussian_cdf, atan     below 2 ulp, tails included
+    exp, log1p, softplus, gaussian_pdf, erf_sqrt_half          below 1.5 ulp
+    expm1, sigmoid, tanh, erf, erfc, gaussian_cdf, atan        below 2 ulp, tails included
 
 ±∞ give the limits and NaN gives NaN. Subnormal results are gradual (rounded twice at most).
 
@@ -103,7 +103,7 @@ def select(typingctx, condition, a, b):
     return types.float64(types.boolean, types.float64, types.float64), codegen
 
 
-def _unary_or_binary(name: str, count: int):
+def _call_of(name: str, count: int):
     """The codegen of an LLVM intrinsic of `count` doubles."""
 
     def codegen(context, builder, signature, args):
@@ -116,13 +116,13 @@ def _unary_or_binary(name: str, count: int):
 @intrinsic
 def muladd(typingctx, a, b, c):
     """a·b + c, fused where the processor can."""
-    return types.float64(types.float64, types.float64, types.float64), _unary_or_binary("llvm.fmuladd", 3)
+    return types.float64(types.float64, types.float64, types.float64), _call_of("llvm.fmuladd", 3)
 
 
 @intrinsic
 def copysign(typingctx, magnitude, sign):
     """|magnitude| with the sign of `sign`."""
-    return types.float64(types.float64, types.float64), _unary_or_binary("llvm.copysign", 2)
+    return types.float64(types.float64, types.float64), _call_of("llvm.copysign", 2)
 
 
 @intrinsic
@@ -243,14 +243,15 @@ def log1p(x):
     u = 1.0 + x
     v = u - x
     lost = (1.0 - v) + (x - (u - v))  # x - (u - 1): what rounding took from 1 + x
+    # u = 2^k·mantissa with √½ ≤ mantissa < √2; k becomes a double in the low bits of 2^52.
     shifted = bits(u) - _SQRT_HALF_BITS + (1023 << 52)
     k = from_bits((shifted >> 52 & 0x7FF) | 0x4330000000000000) - (4503599627370496.0 + 1023.0)
     mantissa = from_bits(bits(u) - ((shifted >> 52) - 1023 << 52))
     scale = from_bits((2046 - (shifted >> 52)) << 52)
-    f = (mantissa - 1.0) + select(u < 9007199254740992.0, lost * scale, 0.0)
+    f = (mantissa - 1.0) + select(u < 9007199254740992.0, lost * scale, 0.0)  # 2^-k may not exist
     result = muladd(k, _LN2_HIGH, f + muladd(k, _LN2_LOW, _log1p_reduced(f)))
     result = select(u > 1.7976931348623157e308, u, result)
-    return copysign(select(x > -1.0, result, select(x == -1.0, -_INFINITY, x - x + _NAN)), x)
+    return copysign(select(x > -1.0, result, select(x == -1.0, -_INFINITY, _NAN)), x)
 
 
 @inlined

@@ -2,72 +2,215 @@
 
 from __future__ import annotations
 
-import numpy as np
+import os
+from collections.abc import Sequence
 
-from .._validate import real_array
+import numpy as np
+from numba import types
+
+from .._validate import integer, number, real_array
 from ..errors import ArgumentError
-from ..kernels import abi
+from ..kernels import abi, chunks, empirical, empirical_product
 from ..kernels import network_blocks as nb
-from ..kernels.empirical import derivatives
-from ..kernels.empirical_product import product
+from ..kernels.empirical_samples import samples
 from ..networks import MLP
 from .base import KernelLoss
 
-_CACHE_BYTES = 160 * 1024  # what the rows of a block may take: they are read several times
-_CACHE_BYTES_HESSIAN = 512 * 1024
-_CHUNKS = 64  # at most so many partial sums
+LOSSES = {"squared": nb.SQUARED, "cross_entropy": nb.CROSS_ENTROPY}
+
+_CACHE_BYTES = 512 * 1024  # the rows of a longer block may take so much (second-level cache), …
+_CACHE_BYTES_HESSIAN = 4 * 1024 * 1024  # … those of a Hessian so much: `tiles.gram` has blocks of its own
+_CHUNK_ACTIVATIONS = 20_000  # a chunk of a gradient has at least so many, …
+_CHUNK_SAMPLES = 512  # … one of a Hessian so many samples: its sums cost as much as about ten
+_CHUNKS, _CHUNKS_HESSIAN = 64, 8  # at most
+_CHUNK_BYTES = 1 << 28  # what all partial Hessians together may take
+_THREAD_OPERATIONS = 200_000  # multiply-adds that are worth a thread
+
+_WORKER = types.int64(types.int64)
 
 
 class EmpiricalLoss(KernelLoss):
-    """L(θ) = Σ_s w_s Σ_o (f_o(x_s) − y_so)² / Σ_s w_s for an MLP f; no ½, w = 1 unless given.
+    """The loss of an MLP f on samples, with exact derivatives:
+
+        "squared"         L(θ) = Σ_s w_s Σ_o (f_o(x_s) − y_so)² / Σ_s w_s   (no ½)
+        "cross_entropy"   L(θ) = −Σ_s w_s Σ_o y_so log softmax(f(x_s))_o / Σ_s w_s
 
     student        gives the shape, the biases and the activations; its parameters do not matter
     X              Float[Array, "samples features"]
-    targets        Float[Array, "samples outputs"]; (samples,) will do for one output
+    targets        Float[Array, "samples outputs"]; (samples,) will do for one output. Cross-entropy
+                   takes integer labels (samples,), or rows of probabilities (one-hot or not)
     sample_weight  Float[Array, "samples"], ≥ 0 and not all zero, or None
+    weight_decay   λ ≥ 0 adds λ‖θ‖²
+    barrier        c adds (‖θ‖²/(2P) − c)³/3 where ‖θ‖²/(2P) > c, so that no parameter runs away
+    threads        at most so many; by default GRADFLOW_NUM_THREADS, or the cores this process may use.
+                   The results have the same bits for every number
 
     θ is flat as in `MLP.flat`. The data are copied once, feature by feature. Raises `ArgumentError`.
     """
 
-    def __init__(self, student: MLP, X, targets, sample_weight=None):
+    def __init__(
+        self,
+        student: MLP,
+        X,
+        targets,
+        sample_weight=None,
+        *,
+        loss: str = "squared",
+        weight_decay: float = 0.0,
+        barrier: float | None = None,
+        threads: int | None = None,
+    ):
+        if loss not in LOSSES:
+            raise ArgumentError("loss", repr(loss), " or ".join(map(repr, LOSSES)))
         X = real_array("X", X, 2)
-        sizes = student.sizes
-        if X.shape[0] == 0 or X.shape[1] != sizes[0]:
-            raise ArgumentError("X", f"shape {X.shape}", f"shape (samples, {sizes[0]}) with at least one sample")
-        count = X.shape[0]
-        targets = real_array("targets", targets, (1, 2))
-        if targets.ndim == 1:
-            targets = targets[:, None]
-        if targets.shape != (count, sizes[-1]):
-            raise ArgumentError("targets", f"shape {targets.shape}", f"shape {(count, sizes[-1])}")
-        weights = _weights(sample_weight, count)
+        count, sizes = X.shape[0], student.sizes
+        if count == 0 or X.shape[1] != sizes[0]:
+            raise ArgumentError("X", f"shape {X.shape}", f"shape (samples, {sizes[0]}) with a sample or more")
+        targets = _targets(targets, count, sizes[-1], loss)
+        weight_decay = number("weight_decay", weight_decay, minimum=0.0)
+        corner = np.inf if barrier is None else number("barrier", barrier, minimum=0.0)
 
-        inputs = _feature_rows(X, ones=True)
-        stride = inputs.shape[1]
-        rows = _feature_rows(targets, ones=False)
-        words, addresses = _layers(student)
-        penalty = np.array([0.0, np.inf])
+        self._sizes = sizes
+        self._inputs = _feature_rows(X, ones=True)
+        self._targets = _feature_rows(targets, ones=False)
+        self._weights = _weights(sample_weight, count)
+        self._penalty = np.array([weight_decay, corner])
+        self._indices = None
+        self._threads = _threads(threads)
         header = np.zeros(nb.LAYER, np.int64)
         header[nb.LAYERS] = len(student.weights)
         header[nb.SIZE] = student.size
         header[nb.COUNT] = count
-        header[nb.INPUTS] = inputs.ctypes.data
-        header[nb.STRIDE] = stride
-        header[nb.TARGETS] = rows.ctypes.data
-        header[nb.WEIGHTS] = weights.ctypes.data
-        header[nb.KIND] = nb.SQUARED
-        header[nb.PENALTY] = penalty.ctypes.data
-        descriptor = np.concatenate([header, words])
-        groups = nb.LAYER + nb.LAYER_WORDS * len(student.weights)
-        descriptor[groups:] = addresses
-        _choose_blocks(descriptor, student, count)
+        header[nb.INPUTS] = self._inputs.ctypes.data
+        header[nb.STRIDE] = self._inputs.shape[1]
+        header[nb.TARGETS] = self._targets.ctypes.data
+        header[nb.WEIGHTS] = self._weights.ctypes.data
+        header[nb.KIND] = LOSSES[loss]
+        header[nb.PENALTY] = self._penalty.ctypes.data
+        header[nb.WORKER] = abi.compile_function(empirical.work, _WORKER).address
+        header[nb.PRODUCT_WORKER] = abi.compile_function(empirical_product.work, _WORKER).address
+        self._finish(np.concatenate([header, _layers(student)]))
+
+    def _finish(self, descriptor: np.ndarray) -> None:
+        _partition(descriptor, self._sizes, self._threads)
         super().__init__(
-            student.size,
-            abi.compile_function(derivatives).address,
-            abi.compile_function(product).address,
+            int(descriptor[nb.SIZE]),
+            abi.compile_function(empirical.derivatives).address,
+            abi.compile_function(empirical_product.product).address,
             descriptor,
-            (inputs, rows, weights, penalty),
+            (self._inputs, self._targets, self._weights, self._penalty, self._indices),
         )
+        self._gauss_newton = descriptor.copy()
+        self._gauss_newton[nb.GAUSS_NEWTON] = 1
+
+    def batch(self, selection: range | Sequence[int]) -> EmpiricalLoss:
+        """The same loss on some samples, a range of step one or a list of numbers; the data are shared.
+
+        Its mean is over the batch, with the batch's weights; penalties are as for the whole.
+        """
+        count = self._weights.size
+        part = object.__new__(EmpiricalLoss)
+        part.__dict__.update({k: v for k, v in self.__dict__.items() if k != "oracle"})
+        descriptor = self.descriptor.copy()
+        if isinstance(selection, range) and selection.step == 1:
+            inside = 0 <= selection.start < selection.stop <= count
+            if not inside:
+                raise ArgumentError("selection", repr(selection), f"a range within 0 … {count} that is not empty")
+            descriptor[nb.START], descriptor[nb.INDICES] = selection.start, 0
+            part._indices, chosen = None, slice(selection.start, selection.stop)
+        else:
+            indices = np.array(selection)
+            if indices.ndim != 1 or indices.size == 0 or indices.dtype.kind not in "iu":
+                raise ArgumentError("selection", repr(selection), "a range, or a list of sample numbers")
+            if indices.min() < 0 or indices.max() >= count:
+                given = f"numbers from {indices.min()} to {indices.max()}"
+                raise ArgumentError("selection", given, f"sample numbers from 0 to {count - 1}")
+            part._indices = chosen = indices.astype(np.int64)
+            descriptor[nb.INDICES] = part._indices.ctypes.data
+        if not self._weights[chosen].sum() > 0:
+            raise ArgumentError("selection", "samples of weight zero only", "some weight")
+        descriptor[nb.COUNT] = self._weights[chosen].size
+        part._finish(descriptor)
+        return part
+
+    def gauss_newton_product(self, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """G v, shape (P,): the Hessian without second derivatives of the network (penalties included)."""
+        result = np.empty(self.size)
+        theta, v = _vector(theta), _vector(v)
+        address = self._gauss_newton.ctypes.data
+        self._call_product(address, theta.ctypes.data, v.ctypes.data, 0, 0, result.ctypes.data)
+        return result
+
+    def outputs(self, theta: np.ndarray) -> np.ndarray:
+        """f(x_s), shape (samples, outputs)."""
+        result = np.empty((int(self.descriptor[nb.COUNT]), self._sizes[-1]))
+        self._samples(theta, result.ctypes.data, 0)
+        return result
+
+    def residuals(self, theta: np.ndarray) -> np.ndarray:
+        """f(x_s) − y_s, shape (samples, outputs); with cross-entropy softmax(f(x_s)) − y_s."""
+        f = self.outputs(theta)
+        if self.descriptor[nb.KIND] == nb.CROSS_ENTROPY:
+            f = np.exp(f - f.max(axis=1, keepdims=True))
+            f /= f.sum(axis=1, keepdims=True)
+        return f - self._targets[:, self._chosen()].T
+
+    def per_sample_gradients(self, theta: np.ndarray) -> np.ndarray:
+        """The gradient of every sample's own loss, shape (samples, P), without weights and penalties."""
+        result = np.empty((int(self.descriptor[nb.COUNT]), self.size))
+        self._samples(theta, 0, result.ctypes.data)
+        return result
+
+    def _chosen(self):
+        if self._indices is not None:
+            return self._indices
+        start = int(self.descriptor[nb.START])
+        return slice(start, start + int(self.descriptor[nb.COUNT]))
+
+    def _samples(self, theta: np.ndarray, outputs: int, matrix: int) -> None:
+        kernel = abi.callable_from_python(abi.compile_function(samples).address)
+        ones = np.ones(self._weights.size)
+        descriptor = self.descriptor.copy()
+        descriptor[nb.WEIGHTS] = ones.ctypes.data
+        theta = _vector(theta)
+        kernel(descriptor.ctypes.data, theta.ctypes.data, 0, outputs, 0, matrix)
+
+
+def _vector(theta) -> np.ndarray:
+    return np.ascontiguousarray(theta, dtype=np.float64)
+
+
+def _threads(given: int | None) -> int:
+    if given is None:
+        setting = os.environ.get("GRADFLOW_NUM_THREADS")
+        if setting is None:
+            return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if not setting.isdecimal() or int(setting) == 0:
+            raise ArgumentError("GRADFLOW_NUM_THREADS", repr(setting), "an integer ≥ 1")
+        return int(setting)
+    return integer("threads", given, 1)
+
+
+def _targets(given, count: int, outputs: int, loss: str) -> np.ndarray:
+    """Targets as rows of numbers (samples, outputs)."""
+    targets = real_array("targets", given, (1, 2))
+    if loss == "cross_entropy":
+        if targets.ndim == 1:
+            if targets.size != count:
+                raise ArgumentError("targets", f"shape {targets.shape}", f"one label per sample: ({count},)")
+            wrong = targets[~np.isin(targets, np.arange(outputs))]
+            if wrong.size:
+                raise ArgumentError("targets", f"the label {wrong[0]:g}", f"integers from 0 to {outputs - 1}")
+            return np.eye(outputs)[targets.astype(np.int64)]
+        wrong = (targets < 0).any(axis=1) | (np.abs(targets.sum(axis=1) - 1) > 1e-12)
+        if wrong.any():
+            given = f"the row {targets[wrong.argmax()]}"
+            raise ArgumentError("targets", given, "rows of probabilities, ≥ 0 and of sum 1, or labels")
+    elif targets.ndim == 1:
+        targets = targets[:, None]
+    if targets.shape != (count, outputs):
+        raise ArgumentError("targets", f"shape {targets.shape}", f"shape {(count, outputs)}")
+    return targets
 
 
 def _weights(given, count: int) -> np.ndarray:
@@ -88,9 +231,8 @@ def _feature_rows(array: np.ndarray, ones: bool) -> np.ndarray:
     of the cache.
     """
     count, features = array.shape
-    stride = nb.PAD * (-(-count // nb.PAD) + 1 | 1)
-    total = (features + ones) * stride
-    line = 64 // 8
+    stride = nb.PAD * ((_ceil(count, nb.PAD) + 1) | 1)
+    total, line = (features + ones) * stride, 64 // 8
     memory = np.empty(total + line)
     start = -memory.ctypes.data // 8 % line
     rows = memory[start : start + total].reshape(features + ones, stride)
@@ -100,40 +242,51 @@ def _feature_rows(array: np.ndarray, ones: bool) -> np.ndarray:
     return rows
 
 
-def _layers(student: MLP) -> tuple[np.ndarray, np.ndarray]:
-    """The layers' words of a descriptor, and the groups of neurons of equal activation behind them."""
+def _layers(student: MLP) -> np.ndarray:
+    """The layers' words of a descriptor, and behind them the groups of neurons of equal activation."""
     layers = len(student.weights)
     words = np.zeros((layers, nb.LAYER_WORDS), np.int64)
     groups: list[int] = []
     first = 0
-    for l, (W, b) in enumerate(zip(student.weights, student.biases)):
-        start, before = nb.LAYER + words.size + len(groups), len(groups)
+    for l, (W, b) in enumerate(zip(student.weights, student.biases, strict=True)):
+        before = len(groups)
         if l + 1 < layers:
             entry = student.activations[l]
             neurons = entry if isinstance(entry, tuple) else (entry,) * W.shape[0]
-            i = 0
-            while i < len(neurons):
-                k = i
-                while k < len(neurons) and neurons[k] is neurons[i]:
-                    k += 1
-                groups += [i, k - i, neurons[i].address]
-                i = k
+            starts = [i for i, a in enumerate(neurons) if i == 0 or a is not neurons[i - 1]]
+            for i, end in zip(starts, [*starts[1:], len(neurons)], strict=True):
+                groups += [i, end - i, neurons[i].address]
+        start = nb.LAYER + words.size + before
         words[l] = (W.shape[1], W.shape[0], b is not None, first, start, (len(groups) - before) // 3)
         first += W.size + (0 if b is None else b.size)
-    return np.concatenate([words.ravel(), np.zeros(len(groups), np.int64)]), np.array(groups, np.int64)
+    return np.concatenate([words.ravel(), np.array(groups, np.int64)])
 
 
-def _choose_blocks(descriptor: np.ndarray, student: MLP, count: int) -> None:
-    """Block and chunk lengths from sizes and counts alone; blocks are an odd number of cache lines."""
-    widths = student.sizes[1:]
-    rows = sum(4 * n for n in widths) + student.sizes[0]
+def _partition(descriptor: np.ndarray, sizes: tuple[int, ...], threads: int) -> None:
+    """Lengths of blocks and chunks and numbers of threads, from sizes and counts alone.
+
+    Only the threads depend on what the machine has; they do not change a bit of the results.
+    """
+    count, size, neurons = int(descriptor[nb.COUNT]), int(descriptor[nb.SIZE]), sum(sizes[1:])
+    rows = 4 * neurons + sizes[0]
     block = _block(_CACHE_BYTES // (8 * rows))
-    hessian = _block(_CACHE_BYTES_HESSIAN // (8 * (rows + student.size)))
+    hessian = _block(_CACHE_BYTES_HESSIAN // (8 * (rows + size)))
+    parts = min(_CHUNKS, max(1, count * neurons // _CHUNK_ACTIVATIONS))
+    parts_hessian = min(_CHUNKS_HESSIAN, max(1, count // _CHUNK_SAMPLES), max(1, _CHUNK_BYTES // (8 * size**2)))
     descriptor[nb.BLOCK] = block
     descriptor[nb.BLOCK_HESSIAN] = hessian
-    descriptor[nb.CHUNK] = block * -(-(-(-count // block)) // _CHUNKS)
-    descriptor[nb.CHUNK_HESSIAN] = hessian * -(-count // hessian)
+    descriptor[nb.CHUNK] = block * _ceil(_ceil(count, block), parts)
+    descriptor[nb.CHUNK_HESSIAN] = hessian * _ceil(_ceil(count, hessian), parts_hessian)
+    operations = count * (3 * size + 20 * neurons)
+    threads = min(threads, chunks.MAX_THREADS)
+    descriptor[nb.THREADS] = min(threads, max(1, operations // _THREAD_OPERATIONS))
+    descriptor[nb.THREADS_HESSIAN] = min(threads, max(1, count * size**2 // 2 // _THREAD_OPERATIONS))
 
 
 def _block(samples: int) -> int:
-    return next((length for length in (504, 248, 120, 56) if length <= samples), 24)
+    """248 or 120 samples: an odd number of cache lines, for the same reason as in `_feature_rows`."""
+    return 248 if samples >= 248 else 120
+
+
+def _ceil(a: int, b: int) -> int:
+    return (a + b - 1) // b

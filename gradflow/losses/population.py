@@ -7,17 +7,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..activations import Activation, resolve
+from ..activations import resolve
 from ..errors import ArgumentError
 from ..inputs import Gaussian
 from ..kernels import abi, pair_erf, pair_geometry, pair_relu, population
 from ..kernels import population_double_double as double_double
-from ..kernels.units import FIELDS, NORM, PAIR, SINE
+from ..kernels.pair_mixture import KINDS, mixture
+from ..kernels.units import FIELDS, FIRST_ORDER_ROWS, PAIR, VALUE
 from ..networks import MLP
 from .base import KernelLoss
 
-_PAIR_KERNELS = {("erf", "erf"): pair_erf.erf_erf, ("relu", "relu"): pair_relu.relu_relu}
-"""Pair kernel of each pair of activations (student's or teacher's, in this order)."""
+_OWN_KERNELS = {"erf": pair_erf.erf_erf, "relu": pair_relu.relu_relu}
+"""Pair kernels for layers of one activation; every other pair is a `pair_mixture`."""
 
 _SAMPLES = "; samples (inputs=X) work for any network"
 
@@ -36,12 +37,13 @@ class PopulationLoss(KernelLoss):
     """L(θ) = E_x (f_θ(x) − f*(x))², x ~ N(0, C), both networks Σ_i a_i σ(w_i·x); no ½.
 
     L = Σ_ii' a_i a_i' K(w_i, w_i') − 2 Σ_ij a_i c_j K(w_i, v_j) + Σ_jj' c_j c_j' K(v_j, v_j') with
-    K(w, w') = E σ(w·x) σ(w'·x). θ is W (n, d) row by row, then a (n). σ is erf(z/√2) or relu, the same
-    in both networks. A zero ReLU weight vector has kernel 0 and zero derivatives (σ'(0) = 0); no
-    Hessian is claimed there, its rows and columns are those of that convention: zero.
+    K(w, w') = E σ(w·x) τ(w'·x), σ and τ the activations of the two neurons: any of
+    `pair_mixture.MIXTURES`, in each network and for each neuron its own. θ is W (n, d) row by row, then
+    a (n). A zero ReLU weight vector has kernel 0 and zero derivatives (σ'(0) = 0); no Hessian is claimed
+    there, its rows and columns are those of that convention: zero.
 
     student   an `MLP`: its architecture only, θ is given call by call
-    teacher   an `MLP` of the same activation
+    teacher   an `MLP`
     inputs    a `Gaussian` of mean zero, any covariance
 
     `loss_floor` is the rounding error of L at a student that reproduces the teacher.
@@ -50,12 +52,7 @@ class PopulationLoss(KernelLoss):
     """
 
     def __init__(self, student: MLP, teacher: MLP, inputs: Gaussian):
-        sigma = _check_network("student", student)
-        other = _check_network("teacher", teacher)
-        if sigma != other:
-            raise ArgumentError(
-                "teacher", f"activation {other.name!r}", f"{sigma.name!r}, the student's activation{_SAMPLES}"
-            )
+        kinds, teacher_kinds = _check_network("student", student), _check_network("teacher", teacher)
         dim = student.sizes[0]
         if teacher.sizes[0] != dim:
             raise ArgumentError("teacher", f"{teacher.sizes[0]} inputs", f"{dim}, as the student has")
@@ -66,7 +63,6 @@ class PopulationLoss(KernelLoss):
         if inputs.mean is not None and inputs.mean.any():
             raise ArgumentError("inputs", "a mean that is not zero", f"mean zero{_SAMPLES}")
 
-        pair = abi.compile_function(_PAIR_KERNELS[sigma.name, sigma.name], PAIR).address
         derivatives = abi.compile_function(population.derivatives).address
         product = abi.compile_function(population.product).address
         prepare = abi.compile_function(population.prepare_teacher).address
@@ -79,7 +75,7 @@ class PopulationLoss(KernelLoss):
 
         # The teacher as a student without a teacher: its loss is the teacher-teacher term, its rows and
         # records are those that the kernels expect, rounded as the student's would be.
-        alone = _descriptor(k, 0, dim, pair, factor, covariance, constant)
+        alone = _descriptor(teacher_kinds, teacher_kinds, 0, dim, factor, covariance, constant)
         theta = np.ascontiguousarray(teacher.flat())
         rows, units, total = np.empty((k, dim)), np.empty((k, FIELDS)), np.empty(1)
         given = (alone.ctypes.data, theta.ctypes.data, 0)
@@ -87,23 +83,29 @@ class PopulationLoss(KernelLoss):
         abi.callable_from_python(derivatives)(*given, total.ctypes.data, 0, 0)
         outputs = -theta[k * dim :]
 
-        descriptor = _descriptor(n, k, dim, pair, factor, covariance, total)
+        descriptor = _descriptor(kinds, teacher_kinds, k, dim, factor, covariance, total)
         descriptor[pair_geometry.TEACHER_ROWS] = rows.ctypes.data
         descriptor[pair_geometry.TEACHER_UNITS] = units.ctypes.data
         descriptor[pair_geometry.TEACHER_OUTPUTS] = outputs.ctypes.data
-        keep = (factor, covariance, total, rows, units, outputs)
+        keep = (kinds, factor, covariance, total, rows, units, outputs)
         super().__init__(n * (dim + 1), derivatives, product, descriptor, keep)
-        self._rectified = sigma.name == "relu"
         self._teacher = theta
+        self._activations = {tuple(KINDS)[int(kind)] for kind in (*kinds, *teacher_kinds)}
         # Three sums of this size cancel, and each kernel value is right to about 3 ulp.
-        self.loss_floor = 2e-15 * float(np.sum(np.abs(outputs) * _sizes(sigma, units))) ** 2
+        self.loss_floor = 2e-15 * float(np.sum(np.abs(outputs) * _sizes(alone, units))) ** 2
 
     def double_double(self, theta: np.ndarray, theta_low: np.ndarray | None = None) -> DoubleDoubleLoss:
         """L and ∇L at θ + θ_low in double-double arithmetic (about 32 digits), teacher taken as exact.
 
         `bound` is 1e-29 times the sum of the absolute values of the terms of L, so that L is known
-        relatively to bound/L. With a covariance, C is the square of its rounded root.
+        relatively to bound/L. With a covariance, C is the square of its rounded root. Raises
+        `ArgumentError` unless all neurons are erf or all are relu.
         """
+        if self._activations not in ({"erf"}, {"relu"}):
+            given = " and ".join(sorted(self._activations))
+            raise ArgumentError(
+                "precision", f"double-double with {given}", "erf neurons only, or relu neurons only"
+            )
         theta = np.ascontiguousarray(theta, dtype=np.float64)
         low = np.zeros_like(theta) if theta_low is None else np.ascontiguousarray(theta_low, dtype=np.float64)
         loss, gradient, gradient_low = np.empty(3), np.empty(self.size), np.empty(self.size)
@@ -132,7 +134,7 @@ class PopulationLoss(KernelLoss):
             k,
             0,
             d,
-            self._rectified,
+            self._activations == {"relu"},
             0,
             self.descriptor[pair_geometry.FACTOR],
             total.ctypes.data,
@@ -148,20 +150,31 @@ class PopulationLoss(KernelLoss):
         return descriptor, total
 
 
-def _sizes(sigma: Activation, units: np.ndarray) -> np.ndarray:
+def _sizes(descriptor: np.ndarray, units: np.ndarray) -> np.ndarray:
     """√K(v, v) of each unit."""
-    if sigma.name == "relu":
-        return units[:, NORM] * np.sqrt(0.5)
-    return np.sqrt(2.0 / np.pi * np.arcsin(units[:, SINE] ** 2))
+    pair = abi.callable_from_python(int(descriptor[pair_geometry.STUDENT_PAIR]))
+    geometry, table, values = np.array([1.0, 0.0]), np.empty(FIRST_ORDER_ROWS), []
+    for unit in units:
+        pair(1, 1, geometry.ctypes.data, unit.ctypes.data, unit.ctypes.data, table.ctypes.data)
+        values.append(table[VALUE])
+    return np.sqrt(values)
 
 
-def _descriptor(n, k, dim, pair, factor, covariance, constant) -> np.ndarray:
+def _pair_kernel(kinds: np.ndarray, others: np.ndarray) -> int:
+    """Address of the fastest pair kernel between neurons of these activations."""
+    names = {tuple(KINDS)[int(kind)] for kind in (*kinds, *others)}
+    kernel = _OWN_KERNELS.get(names.pop(), mixture) if len(names) == 1 else mixture
+    return abi.compile_function(kernel, PAIR).address
+
+
+def _descriptor(kinds, teacher_kinds, k, dim, factor, covariance, constant) -> np.ndarray:
     descriptor = np.zeros(pair_geometry.DESCRIPTOR_SIZE, dtype=np.int64)
-    descriptor[pair_geometry.STUDENTS] = n
+    descriptor[pair_geometry.STUDENTS] = kinds.size
     descriptor[pair_geometry.TEACHERS] = k
+    descriptor[pair_geometry.STUDENT_KINDS] = kinds.ctypes.data
+    descriptor[pair_geometry.STUDENT_PAIR] = _pair_kernel(kinds, kinds)
+    descriptor[pair_geometry.TEACHER_PAIR] = _pair_kernel(kinds, teacher_kinds)
     descriptor[pair_geometry.DIM] = dim
-    descriptor[pair_geometry.STUDENT_PAIR] = pair
-    descriptor[pair_geometry.TEACHER_PAIR] = pair
     descriptor[pair_geometry.FACTOR] = 0 if factor is None else factor.ctypes.data
     descriptor[pair_geometry.COVARIANCE] = 0 if covariance is None else covariance.ctypes.data
     descriptor[pair_geometry.CONSTANT] = constant.ctypes.data
@@ -170,8 +183,8 @@ def _descriptor(n, k, dim, pair, factor, covariance, constant) -> np.ndarray:
     return descriptor
 
 
-def _check_network(argument: str, network: MLP) -> Activation:
-    """The activation of a network in scope; `ArgumentError` otherwise."""
+def _check_network(argument: str, network: MLP) -> np.ndarray:
+    """The kinds (`units.KIND`) of the hidden neurons of a network in scope; `ArgumentError` otherwise."""
     if not isinstance(network, MLP):
         raise ArgumentError(argument, type(network).__name__, "a gradflow.MLP")
     hidden = len(network.sizes) - 2
@@ -181,10 +194,13 @@ def _check_network(argument: str, network: MLP) -> Activation:
         raise ArgumentError(argument, "biases", f"no biases (bias=False){_SAMPLES}")
     if network.sizes[-1] != 1:
         raise ArgumentError(argument, f"{network.sizes[-1]} outputs", f"one output{_SAMPLES}")
-    sigma = network.activations[0]
-    names = [resolve(a) for a, _ in _PAIR_KERNELS]
-    if sigma not in names:
-        given = f"activation {sigma.name!r}" if isinstance(sigma, Activation) else "several activations"
-        allowed = " or ".join(repr(a.name) for a in names)
-        raise ArgumentError(argument, given, f"{allowed}, which have a closed form here{_SAMPLES}")
-    return sigma
+    layer = network.activations[0]
+    neurons = layer if isinstance(layer, tuple) else (layer,) * network.sizes[1]
+    known = {resolve(name): kind for name, kind in KINDS.items()}
+    for sigma in neurons:
+        if sigma not in known:
+            allowed = ", ".join(repr(name) for name in KINDS)
+            raise ArgumentError(
+                argument, f"activation {sigma.name!r}", f"{allowed}, which have a closed form here{_SAMPLES}"
+            )
+    return np.array([known[sigma] for sigma in neurons], dtype=np.float64)

@@ -162,13 +162,13 @@ def _controller(limits: _Limits) -> diffrax.PIDController:
 @functools.partial(jax.jit, static_argnames="name")
 def _start(name: str, oracle, rates, limits: _Limits, theta) -> _State:
     method, args = _method(name, limits), (oracle, rates)
-    t0 = jnp.array(0.0)
+    t0 = jnp.zeros((), jnp.float64)
     t_next, controller_state = _controller(limits).init(
         _TERM, t0, limits.t1, theta, None, args, method.func, method.error_order(_TERM)
     )
     t_next = jnp.minimum(t_next, limits.t1)
     method_state = method.init(_TERM, t0, t_next, theta, args)
-    zero = jnp.array(0)
+    zero = jnp.zeros((), jnp.int64)
     as_arrays = functools.partial(jax.tree.map, jnp.asarray)
     return _State(
         t0,
@@ -179,7 +179,7 @@ def _start(name: str, oracle, rates, limits: _Limits, theta) -> _State:
         zero,
         zero,
         zero,
-        jnp.array(MAX_GROWTH),
+        jnp.full((), MAX_GROWTH),
     )
 
 
@@ -238,7 +238,7 @@ def _advance(name: str, oracle, rates, limits: _Limits, state: _State, attempts)
                 _RUNNING,
                 jnp.where(finite, _UNDERFLOW, _NON_FINITE),
             ),
-        )
+        ).astype(s.status.dtype)
         i = jnp.where(keep, s.accepted - first, CHUNK)  # a rejected step is dropped: out of bounds
         steps = _Steps(
             steps.times.at[i].set(t, mode="drop"),
@@ -291,10 +291,11 @@ class _Integration:
         self.monitor.message(f"{solver.name}: compiling for {self.rates.size} parameters")
         began = time.monotonic()
         numbers = (solver.rtol, solver.atol, float(solver.t1), solver.gtol, self.loss_floor)
-        self.limits = _Limits(*map(jnp.asarray, numbers))
+        # NumPy scalars, not Python numbers: those are weakly typed and would compile the loop again.
+        self.limits = _Limits(*(jnp.asarray(np.float64(number)) for number in numbers))
         self.program = solver.name, self.objective.oracle, jnp.asarray(self.rates), self.limits
         self.state = _start(*self.program, jnp.asarray(self.theta[0][0]))
-        jax.block_until_ready(_advance(*self.program, self.state, jnp.array(0)))
+        jax.block_until_ready(_advance(*self.program, self.state, np.int64(0)))
         self.compile_seconds = time.monotonic() - began
         return None
 
@@ -327,39 +328,31 @@ class _Integration:
 
     def advance(self, attempts: int) -> int:
         """One call of the compiled loop; the number of steps it tried."""
-        self.state, steps = _advance(*self.program, self.state, jnp.array(attempts))
+        self.state, steps = _advance(*self.program, self.state, np.int64(attempts))
         accepted, rejected = int(self.state.accepted), int(self.state.rejected)
         count = accepted - self.accepted
         tried = count + rejected - self.rejected
         self.accepted, self.rejected = accepted, rejected
         if count:
-            self.times.append(np.array(steps.times[:count]))
-            self.theta.append(np.array(steps.theta[:count]))
-            self.velocity.append(np.array(steps.velocity[:count]))
+            steps = _Steps(*map(np.asarray, steps))  # slicing JAX arrays would compile for every count
+            self.times.append(steps.times[:count].copy())
+            self.theta.append(steps.theta[:count].copy())
+            self.velocity.append(steps.velocity[:count].copy())
             self.loss, self.grad_norm = float(steps.losses[count - 1]), float(steps.grad_norms[count - 1])
         return tried
 
     def step_to(self, t: float, t_from: float, theta: np.ndarray) -> np.ndarray:
         """θ at time t by one step of the same method from an earlier accepted step, (t_from, theta)."""
-        fresh = _State(
-            jnp.asarray(t_from),
-            jnp.asarray(t),
-            jnp.asarray(theta),
-            _start(*self.program, jnp.asarray(theta)).method_state,
-            self.state.controller_state,
-            *map(jnp.zeros_like, (self.state.accepted, self.state.rejected, self.state.status)),
-            jnp.array(MAX_GROWTH),
-        )
-        after, _ = _advance(*self.program, fresh, jnp.array(1))
-        while float(after.t) < t:  # rejected, or cut in two by the step-size control
-            after = after._replace(
-                t_next=jnp.minimum(after.t_next, jnp.asarray(t)), status=jnp.zeros_like(after.status)
-            )
-            before = float(after.t_next)
-            after, _ = _advance(*self.program, after, jnp.array(1))
-            if float(after.t_next) == before and float(after.t) < t:
+        fresh = _start(*self.program, jnp.asarray(theta))
+        state = fresh._replace(t=jnp.asarray(np.float64(t_from)), t_next=jnp.asarray(np.float64(t)))
+        for _ in range(100):  # one step, unless the error test cuts it in two
+            state, _ = _advance(*self.program, state, np.int64(1))
+            if float(state.t) >= t:
                 break
-        return np.array(after.theta)
+            state = state._replace(
+                t_next=jnp.minimum(state.t_next, np.float64(t)), status=jnp.zeros_like(state.status)
+            )
+        return np.array(state.theta)
 
 
 def integrate(solver, objective: Objective, theta: np.ndarray, rates: np.ndarray, monitor: Monitor) -> Flow:

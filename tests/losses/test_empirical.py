@@ -1,5 +1,7 @@
 """The empirical loss against automatic differentiation, 50-digit arithmetic and its own identities."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import jax
 import jax.numpy as jnp
 import mpmath
@@ -45,6 +47,16 @@ def forward(student, theta, X):
     return h
 
 
+def cross_entropy(student, X, Y, w):
+    X, Y, w = jnp.asarray(X), jnp.asarray(Y), jnp.asarray(w)
+
+    def loss(theta):
+        surprise = -(Y * jax.nn.log_softmax(forward(student, theta, X))).sum(axis=1)
+        return (w * surprise).sum() / w.sum()
+
+    return loss
+
+
 def squared_loss(student, X, Y, w):
     X, Y, w = jnp.asarray(X), jnp.asarray(Y), jnp.asarray(w)
     return lambda theta: (w * ((forward(student, theta, X) - Y) ** 2).sum(axis=1)).sum() / w.sum()
@@ -61,9 +73,9 @@ def distance(a, b):
     return np.abs(np.asarray(a) - np.asarray(b)).max() / np.abs(np.asarray(b)).max()
 
 
-def automatic(student, X, Y, w):
+def automatic(student, X, Y, w, make=squared_loss):
     """Value, gradient and Hessian by JAX, compiled once."""
-    loss, theta = squared_loss(student, X, Y, w), student.flat()
+    loss, theta = make(student, X, Y, w), student.flat()
     return jax.jit(lambda t: (*jax.value_and_grad(loss)(t), jax.hessian(loss)(t)))(theta)
 
 
@@ -95,7 +107,7 @@ def test_every_activation(name, rng):
 def test_two_hidden_layers_against_fifty_digits():
     """Achieved here: about 2e-16 of the largest entry."""
     rng = np.random.default_rng(3)
-    student, X, Y, w = case(rng, (2, 3, 2, 1), "erf", True, 3)
+    student, X, Y, w = case(rng, (1, 2, 2, 1), "erf", True, 3)
     loss, theta = EmpiricalLoss(student, X, Y, w), student.flat()
     _, gradient, hessian = loss.all_derivatives(theta)
     v = rng.normal(size=theta.size)
@@ -238,6 +250,124 @@ def test_zero_weight_samples_do_not_count(rng):
         assert distance(a, b) < 1e-14
 
 
+@pytest.mark.parametrize("sizes", [(3, 4), (3, 5, 4), (3, 5, 4, 3)])
+def test_cross_entropy(sizes, rng):
+    student, X, _, w = case(rng, sizes, "tanh", True, 57)
+    labels = rng.integers(sizes[-1], size=57)
+    one_hot = np.eye(sizes[-1])[labels]
+    loss, theta = EmpiricalLoss(student, X, labels, w, loss="cross_entropy"), student.flat()
+    value, gradient, hessian = loss.all_derivatives(theta)
+    truth, slope, H = automatic(student, X, one_hot, w, cross_entropy)
+    assert distance(value, truth) < 1e-14
+    assert distance(gradient, slope) < 1e-14
+    assert distance(hessian, H) < 1e-14
+    v = rng.normal(size=theta.size)
+    assert distance(loss.hvp(theta, v), H @ v) < 1e-14
+    same = EmpiricalLoss(student, X, one_hot, w, loss="cross_entropy")
+    assert np.array_equal(same.hessian(theta), hessian)
+    soft = rng.dirichlet(np.ones(sizes[-1]), size=57)
+    mixed = EmpiricalLoss(student, X, soft, w, loss="cross_entropy").loss_and_gradient(theta)
+    truth, slope, _ = automatic(student, X, soft, w, cross_entropy)
+    assert distance(mixed[0], truth) < 1e-14
+    assert distance(mixed[1], slope) < 1e-14
+
+
+def test_cross_entropy_of_huge_outputs():
+    """No overflow: the loss is the difference of the outputs."""
+    loss = EmpiricalLoss(MLP([[[1.0], [-1.0]]]), [[800.0], [1.0]], [1, 0], [1.0, 0.0], loss="cross_entropy")
+    assert loss.loss(np.array([1.0, -1.0])) == 1600.0
+
+
+@pytest.mark.parametrize("scale, inside", [(1.0, False), (0.2, True)])
+def test_penalties(scale, inside, rng):
+    student, X, Y, w = case(rng, (2, 4, 1), "tanh", True, 30)
+    theta, v = scale * student.flat(), rng.normal(size=student.size)
+    decay, corner, size = 0.03, 0.1, theta.size
+    assert (theta @ theta / (2 * size) < corner) == inside
+
+    def penalty(t):
+        return decay * t @ t + jnp.maximum(t @ t / (2 * size) - corner, 0.0) ** 3 / 3
+
+    plain = EmpiricalLoss(student, X, Y, w)
+    loss = EmpiricalLoss(student, X, Y, w, weight_decay=decay, barrier=corner)
+    value, gradient, hessian = loss.all_derivatives(theta)
+    value_0, gradient_0, hessian_0 = plain.all_derivatives(theta)
+    H = hessian_0 + jax.hessian(penalty)(theta)
+    assert distance(value, value_0 + penalty(theta)) < 1e-14
+    assert distance(gradient, gradient_0 + jax.grad(penalty)(theta)) < 1e-14
+    assert distance(hessian, H) < 1e-14
+    assert distance(loss.hvp(theta, v), H @ v) < 1e-13
+    assert np.array_equal(hessian, hessian.T)
+
+
+@pytest.mark.parametrize("kind", ["squared", "cross_entropy"])
+def test_gauss_newton_and_single_samples(kind, rng):
+    student, X, Y, w = case(rng, (3, 5, 4, 3), "softplus", [True, False, True], 83)
+    if kind == "cross_entropy":
+        Y = rng.dirichlet(np.ones(3), size=83)
+    loss, theta, v = EmpiricalLoss(student, X, Y, w, loss=kind), student.flat(), rng.normal(size=student.size)
+    f = student(X)
+    J = np.asarray(jax.jacfwd(lambda t: forward(student, t, jnp.asarray(X)))(theta))
+    p = np.asarray(jax.nn.softmax(f))
+    if kind == "squared":
+        A = np.broadcast_to(2 * np.eye(3), (83, 3, 3))
+        residuals, slopes = f - Y, 2 * (f - Y)
+    else:
+        A = p[:, :, None] * (np.eye(3) - p[:, None, :])
+        residuals = slopes = p - Y
+    truth = np.einsum("s,sop,sok,skq,q->p", w, J, A, J, v) / w.sum()
+    assert distance(loss.gauss_newton_product(theta, v), truth) < 1e-13
+    assert distance(loss.outputs(theta), f) < 1e-14
+    assert distance(loss.residuals(theta), residuals) < 1e-14
+    single = loss.per_sample_gradients(theta)
+    assert distance(single, np.einsum("so,sop->sp", slopes, J)) < 1e-13
+    assert distance(w @ single / w.sum(), loss.gradient(theta)) < 1e-13
+
+
+@pytest.mark.parametrize("selection", [range(3, 700), range(1000, 1001), [5, 3, 3, 1100], list(range(0, 1100, 3))])
+def test_batches(selection, rng):
+    student, X, Y, w = case(rng, (3, 5, 4, 2), "tanh", True, 1101)
+    theta, v = student.flat(), rng.normal(size=student.size)
+    part, rows = EmpiricalLoss(student, X, Y, w).batch(selection), np.array(selection)
+    alone = EmpiricalLoss(student, X[rows], Y[rows], w[rows])
+    for a, b in zip(part.all_derivatives(theta), alone.all_derivatives(theta), strict=True):
+        assert np.array_equal(a, b)
+    assert np.array_equal(part.hvp(theta, v), alone.hvp(theta, v))
+    assert np.array_equal(part.residuals(theta), alone.residuals(theta))
+    assert np.array_equal(part.per_sample_gradients(theta), alone.per_sample_gradients(theta))
+
+
+@pytest.mark.parametrize("sizes", [(2, 8, 1), (2, 100, 1), (10, 15, 15, 3)])
+def test_same_bits_for_any_number_of_threads(sizes, rng):
+    student, X, Y, w = case(rng, sizes, "softplus", True, 20_000)
+    theta, v = student.flat(), rng.normal(size=student.size)
+
+    def everything(threads):
+        loss = EmpiricalLoss(student, X, Y, w, threads=threads)
+        return [*loss.loss_and_gradient(theta), *loss.all_derivatives(theta), loss.hvp(theta, v)]
+
+    one = everything(1)
+    for threads in (2, 5):
+        for a, b in zip(one, everything(threads), strict=True):
+            assert np.array_equal(a, b)
+
+
+def test_several_callers_at_once(rng):
+    student, X, Y, w = case(rng, (2, 20, 1), "softplus", True, 10_000)
+    loss, theta = EmpiricalLoss(student, X, Y, w, threads=2), student.flat()
+    alone = loss.all_derivatives(theta)
+    with ThreadPoolExecutor(4) as pool:
+        for outcome in pool.map(loss.all_derivatives, [theta] * 16):
+            for a, b in zip(outcome, alone, strict=True):
+                assert np.array_equal(a, b)
+
+
+def test_the_number_of_threads_from_the_environment(monkeypatch):
+    monkeypatch.setenv("GRADFLOW_NUM_THREADS", "none")
+    with pytest.raises(ArgumentError, match="GRADFLOW_NUM_THREADS"):
+        EmpiricalLoss(MLP.random((2, 3, 1), seed=0), np.zeros((5, 2)), np.zeros(5))
+
+
 @pytest.mark.parametrize(
     "change, argument",
     [
@@ -247,6 +377,12 @@ def test_zero_weight_samples_do_not_count(rng):
         ({"targets": np.full(5, np.nan)}, "targets"),
         ({"sample_weight": np.ones(4)}, "sample_weight"),
         ({"sample_weight": -np.ones(5)}, "sample_weight"),
+        ({"loss": "hinge"}, "loss"),
+        ({"loss": "cross_entropy", "targets": np.full(5, 0.5)}, "targets"),
+        ({"loss": "cross_entropy", "targets": np.full((5, 1), 0.5)}, "targets"),
+        ({"weight_decay": -1.0}, "weight_decay"),
+        ({"barrier": -1.0}, "barrier"),
+        ({"threads": 0}, "threads"),
     ],
 )
 def test_bad_input_is_named(change, argument):
@@ -254,3 +390,10 @@ def test_bad_input_is_named(change, argument):
     with pytest.raises(ArgumentError, match=argument) as caught:
         EmpiricalLoss(MLP.random((2, 3, 1), seed=0), **given)
     assert caught.value.argument == argument
+
+
+@pytest.mark.parametrize("selection", [[], [5], [-1], [0.5], range(0, 6), range(2, 2), [[1]]])
+def test_bad_batches_are_named(selection):
+    loss = EmpiricalLoss(MLP.random((2, 3, 1), seed=0), np.zeros((5, 2)), np.zeros(5))
+    with pytest.raises(ArgumentError, match="selection"):
+        loss.batch(selection)

@@ -165,3 +165,14 @@ def test_the_default_goes_by_size():
     assert isinstance(default_solver(33), Kvaerno5)
     assert isinstance(default_solver(10_000), Tsit5)
     assert dataclasses.asdict(Kvaerno5()) == dataclasses.asdict(default_solver(33))
+
+
+def test_one_compilation_per_size_and_kind():
+    from gradflow.solvers.diffrax_stepping import _advance
+
+    before = _advance._cache_size()
+    objective = JaxLoss(rosenbrock, 2)
+    for start, tolerance in [([-1.2, 1.0], 1e-6), ([0.5, 0.5], 1e-8)]:
+        solver = Kvaerno5(rtol=tolerance, atol=tolerance, t1=1000.0)
+        solver.integrate(objective, np.array(start), np.ones(2), Monitor(False))
+    assert _advance._cache_size() - before <= 1
