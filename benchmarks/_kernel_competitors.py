@@ -57,6 +57,7 @@ def jax_loss(problem: Problem) -> Callable:
     """The loss as a JAX function of flat θ."""
     import jax
     import jax.numpy as jnp
+
     from gradflow.activations import resolve
 
     sigma, X, Y = resolve(problem.activation), jnp.asarray(problem.X), jnp.asarray(problem.Y)
@@ -129,7 +130,13 @@ def torch_gradients(problem: Problem, compiled: bool) -> dict[str, Callable[[], 
     calls = {"torch eager": autograd(loss), "torch.func": lambda: functional(fixed)}
     if compiled:
         torch._dynamo.reset()
-        calls["torch.compile"] = autograd(torch.compile(loss, dynamic=False))
+        call = autograd(torch.compile(loss, dynamic=False))
+        try:
+            call()
+        except Exception as error:  # no C++ compiler, usually
+            print(f"torch.compile does not work here: {type(error).__name__}")
+        else:
+            calls["torch.compile"] = call
     return calls
 
 

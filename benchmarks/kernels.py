@@ -67,12 +67,14 @@ def problems(quick: bool) -> dict[str, Problem]:
 def measure(problem: Problem, rounds: int, compiled: bool) -> dict:
     """Everything about one cell."""
     import jax
+
     from gradflow.kernels import xla
 
     loss, theta, result = problem.loss, problem.theta, {}
     ours = {"gradflow": lambda: loss.loss_and_gradient(theta)}
-    timings = _timing.in_turn(ours | torch_gradients(problem, compiled), rounds=rounds, warmups=3, shortest=0.01)
-    rivals = [name for name in timings.seconds if name != "gradflow"]
+    timings = _timing.in_turn(
+        ours | torch_gradients(problem, compiled), rounds=rounds, warmups=3, shortest=0.01
+    )
     fastest = min(rivals, key=timings.median)
     result["gradient from Python"] = timings.as_dict()
     result["torch"] = {"fastest": fastest, "ratio": timings.ratio(fastest, "gradflow")}
@@ -93,7 +95,7 @@ def measure(problem: Problem, rounds: int, compiled: bool) -> dict:
     pair = {"gradflow": lambda: loss.all_derivatives(theta)}
     if 8.0 * 4 * problem.size * problem.activations < MEMORY_LIMIT:
         pair |= torch_hessians(problem) | {"jax": jax_hessian(problem)}
-    timings = _timing.in_turn(pair, rounds=rounds)
+    timings = _timing.in_turn(pair, rounds=rounds, shortest=0.001)
     result["hessian"] = timings.as_dict()
     result["hessian seconds"] = timings.median("gradflow")
     if len(pair) > 1:
@@ -106,11 +108,12 @@ def measure(problem: Problem, rounds: int, compiled: bool) -> dict:
 def beside_the_machine(problem: Problem, rounds: int) -> dict:
     """The gradient beside a pass of exp over as many numbers, the Hessian beside dsyrk of its size."""
     import threadpoolctl
+    from numba import carray
+    from scipy.linalg.blas import dsyrk
+
     from gradflow.kernels import abi
     from gradflow.kernels.abi import as_pointer
     from gradflow.kernels.vector_math import exp
-    from numba import carray
-    from scipy.linalg.blas import dsyrk
 
     loss, theta = problem.loss, problem.theta
     block = min(problem.activations, 5_000)
@@ -141,7 +144,8 @@ def beside_the_machine(problem: Problem, rounds: int) -> dict:
     operations = problem.count * problem.size * (problem.size + 1)
     return {
         "ns per activation": {
-            name: 1e9 * timings.median(name) / problem.activations for name in ("gradient", "exp pass", "copy pass")
+            name: 1e9 * timings.median(name) / problem.activations
+            for name in ("gradient", "exp pass", "copy pass")
         },
         "GFLOP/s": {name: operations / timings.median(name) / 1e9 for name in ("hessian", "dsyrk")},
         "hessian / dsyrk": statistics.median(1 / r for r in timings.ratios("hessian", "dsyrk")),
@@ -154,7 +158,9 @@ def threads(width: int, count: int, rounds: int) -> dict:
     one, two = problem.loss, problem.build(2)
     same = all(
         np.array_equal(a, b)
-        for a, b in zip(one.loss_and_gradient(problem.theta), two.loss_and_gradient(problem.theta), strict=True)
+        for a, b in zip(
+            one.loss_and_gradient(problem.theta), two.loss_and_gradient(problem.theta), strict=True
+        )
     )
     shares, speedups = [], []
     for _ in range(rounds):
@@ -163,7 +169,11 @@ def threads(width: int, count: int, rounds: int) -> dict:
         single = _throughput(one, problem.theta, 0.5)
         shares.append(pooled / joint)
         speedups.append(pooled / single)
-    return {"of joint throughput": _timing.summary(shares), "speed-up": _timing.summary(speedups), "same bits": same}
+    return {
+        "of joint throughput": _timing.summary(shares),
+        "speed-up": _timing.summary(speedups),
+        "same bits": same,
+    }
 
 
 def _throughput(loss, theta, seconds: float) -> float:
@@ -180,9 +190,7 @@ def _independent(width: int, count: int) -> list[float]:
     start = time.time() + 6.0
     command = [sys.executable, "-m", "benchmarks.kernels", "--worker", str(width), str(count), str(start)]
     root = Path(__file__).parents[1]
-    running = [
-        subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) for _ in range(2)
-    ]
+    running = [subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     return [float(process.communicate()[0]) for process in running]
 
 
@@ -197,12 +205,16 @@ def _worker(width: int, count: int, start: float) -> None:
 def peak_memory() -> dict:
     """What a Hessian adds to the peak of a process at P = 401, N = 100,000, in a process of its own."""
     code = (
-        "import resource, numpy as np\n"
         "from benchmarks._kernel_competitors import Problem\n"
         "p = Problem((2, 100, 1), 'softplus', 100_000)\n"
         "p.loss.loss_and_gradient(p.theta)\n"
-        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
-        "before = peak(); p.loss.all_derivatives(p.theta); print(peak() - before)\n"
+        "def memory(key):\n"
+        "    lines = open('/proc/self/status').read().splitlines()\n"
+        "    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(key))\n"
+        "open('/proc/self/clear_refs', 'w').write('5')\n"  # the peak starts anew (Linux)
+        "before = memory('VmRSS')\n"
+        "p.loss.all_derivatives(p.theta)\n"
+        "print(memory('VmHWM') - before)\n"
     )
     root = Path(__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
@@ -210,7 +222,9 @@ def peak_memory() -> dict:
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="benchmarks kernels", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="benchmarks kernels", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--quick", action="store_true", help="no N = 100,000, no torch.compile")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--no-compile", action="store_true", help="without torch.compile")
@@ -247,7 +261,9 @@ def main(argv: list[str]) -> None:
     for width in (10, 50, 100):
         for count in (1_000, 10_000):
             key = f"softplus 2-{width}-1, N={count}"
-            machine[key] = found = beside_the_machine(Problem((2, width, 1), "softplus", count), options.rounds)
+            machine[key] = found = beside_the_machine(
+                Problem((2, width, 1), "softplus", count), options.rounds
+            )
             ns, rate = found["ns per activation"], found["GFLOP/s"]
             print(f"{key:28} ns per activation {ns['gradient']:.2f} (exp alone {ns['exp pass']:.2f}, copy "
                   f"{ns['copy pass']:.2f}); Hessian {rate['hessian']:.1f} GFLOP/s, dsyrk {rate['dsyrk']:.1f}: "
@@ -257,7 +273,9 @@ def main(argv: list[str]) -> None:
     handle_free = _timing.median_seconds(lambda: call.loss.loss_and_gradient(call.theta), shortest=0.02)
     kernel = measure_kernel(call, options.rounds)
     overhead = 1e6 * (handle_free - kernel)
-    print(f"one gradient from Python, 33 parameters, N=100: {overhead:.1f} µs above the kernel's {1e6 * kernel:.1f}")
+    print(
+        f"one gradient from Python, 33 parameters, N=100: {overhead:.1f} µs above the kernel's {1e6 * kernel:.1f}"
+    )
     memory = peak_memory()
     print(f"peak memory of a Hessian, P=401, N=100,000: {memory['bytes'] / 1e6:.1f} MB "
           f"(P² is {memory['P² doubles'] / 1e6:.1f}, P·N {memory['P·N doubles'] / 1e6:.0f})")  # fmt: skip
@@ -266,10 +284,10 @@ def main(argv: list[str]) -> None:
     pooled = {}
     if len(cores) > 1:
         for width, count in ((10, 10_000), (100, 1_000), (100, 10_000)):
-            pooled[f"2-{width}-1, N={count}"] = found = threads(width, count, options.rounds)
-            print(f"two threads, 2-{width}-1, N={count}: {100 * found['of joint throughput']['median']:.0f} % of two "
-                  f"processes together, {found['speed-up']['median']:.2f}× one thread, same bits: {found['same bits']}",
-                  flush=True)  # fmt: skip
+            found = pooled[f"2-{width}-1, N={count}"] = threads(width, count, options.rounds)
+            share, speedup = found["of joint throughput"]["median"], found["speed-up"]["median"]
+            print(f"two threads, 2-{width}-1, N={count}: {100 * share:.0f} % of two processes together, "
+                  f"{speedup:.2f}× one thread, same bits: {found['same bits']}", flush=True)  # fmt: skip
     ratios = {key: [c[key]["ratio"] for n, c in cells.items() if key in c and n.startswith("softplus")]
               for key in ("torch", "jax", "torch hessian", "jax hessian")}  # fmt: skip
     for key, values in ratios.items():
@@ -282,6 +300,7 @@ def main(argv: list[str]) -> None:
 def measure_kernel(problem: Problem, rounds: int) -> float:
     """Seconds of the gradient kernel alone, inside a jitted loop."""
     import jax
+
     from gradflow.kernels import xla
 
     handle = jax.numpy.asarray([problem.loss.derivatives, problem.loss.descriptor.ctypes.data, 0])

@@ -37,9 +37,9 @@ def population(seeds: int) -> dict:
                 row = rows[-1]
                 if not row["grad_norm"] <= 1e-14:
                     print(
-                        f"    k {k} n {n} seed {seed}: |grad| {row['grad_norm']:.1e}, loss {row['loss']:.6g}, "
-                        f"smallest eigenvalue {row['smallest_eigenvalue']:.2e}, max |theta| "
-                        f"{row['largest_theta']:.3g}, {row['stop_reason']}"
+                        f"    k {k} n {n} seed {seed}: |grad| {row['grad_norm']:.1e}, "
+                        f"loss {row['loss']:.6g}, smallest eigenvalue {row['smallest_eigenvalue']:.2e}, "
+                        f"max |theta| {row['largest_theta']:.3g}, {row['stop_reason']}"
                     )
     met = sum(row["grad_norm"] <= 1e-14 for row in rows)
     print(f"  gradient ≤ 1e-14: {met} of {len(rows)} ({met / len(rows):.1%})")
@@ -47,7 +47,9 @@ def population(seeds: int) -> dict:
     return _summary("erf population", rows)
 
 
-def samples(name: str, teacher_width: int, student_width: int, activation: str, count: int, seeds: int) -> dict:
+def samples(
+    name: str, teacher_width: int, student_width: int, activation: str, count: int, seeds: int
+) -> dict:
     """Items 2 and 3."""
     rows = []
     for seed in range(seeds):
@@ -58,8 +60,9 @@ def samples(name: str, teacher_width: int, student_width: int, activation: str, 
         rows.append({"seed": seed, **_row(result)})
         row = rows[-1]
         print(
-            f"    seed {seed}: flow to {row['flow_loss']:.2e} in {row['steps']} steps, {row['flow_seconds']:.1f} s; "
-            f"end {row['loss']:.2e}, |grad| {row['grad_norm']:.1e}, {row['stop_reason']}"
+            f"    seed {seed}: flow to {row['flow_loss']:.2e} in {row['steps']} steps, "
+            f"{row['flow_seconds']:.1f} s; end {row['loss']:.2e}, "
+            f"|grad| {row['grad_norm']:.1e}, {row['stop_reason']}"
         )
     print(f"  mean squared error ≤ 1e-28: {sum(r['loss'] <= 1e-28 for r in rows)} of {len(rows)}")
     return _summary(name, rows)

@@ -78,8 +78,10 @@ def train(
         loss, gradient = moving.loss_and_gradient(np.ascontiguousarray(point))
     if restricted is not None:
         flow = _widen(restricted, flow)
-        refinement = None if refinement is None else dataclasses.replace(
-            refinement, theta=restricted.full(refinement.theta)
+        refinement = (
+            None
+            if refinement is None
+            else dataclasses.replace(refinement, theta=restricted.full(refinement.theta))
         )
         point = restricted.full(point)
     return Result(

@@ -6,8 +6,8 @@ same that network kernels call; JAX arrays take a `jax.numpy` formula instead.
 
 from __future__ import annotations
 
-import math
 import inspect
+import math
 import sys
 from collections.abc import Callable
 from types import MappingProxyType

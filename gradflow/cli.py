@@ -39,8 +39,12 @@ def _add_demo(commands) -> None:
     demo = commands.add_parser(
         "demo", help="train an erf student of 3 neurons on 8 orthonormal teacher neurons, infinite data"
     )
-    demo.add_argument("--out", type=Path, default=Path("gradflow-demo.h5"), help="HDF5 file (default %(default)s)")
-    demo.add_argument("--plot", type=Path, default=Path("gradflow-demo.png"), help="picture (default %(default)s)")
+    demo.add_argument(
+        "--out", type=Path, default=Path("gradflow-demo.h5"), help="HDF5 file (default %(default)s)"
+    )
+    demo.add_argument(
+        "--plot", type=Path, default=Path("gradflow-demo.png"), help="picture (default %(default)s)"
+    )
     demo.add_argument("--seed", type=int, default=0, help="of the student's weights (default %(default)s)")
     demo.set_defaults(run=_demo)
 
@@ -66,9 +70,13 @@ def _add_train(commands) -> None:
     source.add_argument("--orthonormal", type=int, metavar="K", help="teacher of K orthonormal neurons")
     source.add_argument("--teacher", metavar="SIZES", help="random teacher of these sizes, e.g. 2-4-1")
     source.add_argument("--targets", type=Path, metavar="Y.npy", help="targets (samples, outputs)")
-    parser.add_argument("--teacher-seed", type=int, default=1, help="of a random teacher (default %(default)s)")
+    parser.add_argument(
+        "--teacher-seed", type=int, default=1, help="of a random teacher (default %(default)s)"
+    )
     parser.add_argument("--inputs", type=Path, metavar="X.npy", help="samples (samples, features)")
-    parser.add_argument("--samples", type=int, metavar="N", help="N standard Gaussian samples drawn with --seed")
+    parser.add_argument(
+        "--samples", type=int, metavar="N", help="N standard Gaussian samples drawn with --seed"
+    )
     parser.add_argument("--out", type=Path, help="HDF5 file to write")
     parser.add_argument("--plot", type=Path, help="picture to write")
     parser.set_defaults(run=_train)
@@ -87,6 +95,7 @@ def _train(arguments) -> int:
             raise ArgumentError("--samples", arguments.samples, "an integer ≥ 1")
         rng = np.random.default_rng(np.random.SeedSequence([arguments.seed, 1]))
         inputs = rng.standard_normal((arguments.samples, sizes[0]))
+    teacher: MLP | np.ndarray
     if arguments.targets is not None:
         if arguments.inputs is None:
             raise ArgumentError("--targets", arguments.targets, "targets together with --inputs")

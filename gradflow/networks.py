@@ -40,15 +40,21 @@ class MLP:
         self.weights = tuple(_frozen(real_array(f"weights[{i}]", W, 2)) for i, W in enumerate(weights))
         for i, W in enumerate(self.weights):
             if W.size == 0:
-                raise ArgumentError(f"weights[{i}]", f"shape {W.shape}", "a matrix (out, in) that is not empty")
+                raise ArgumentError(
+                    f"weights[{i}]", f"shape {W.shape}", "a matrix (out, in) that is not empty"
+                )
             if i and W.shape[1] != self.weights[i - 1].shape[0]:
                 raise ArgumentError(
-                    f"weights[{i}]", f"shape {W.shape}", f"{self.weights[i - 1].shape[0]} columns, as weights[{i - 1}] has rows"
+                    f"weights[{i}]",
+                    f"shape {W.shape}",
+                    f"{self.weights[i - 1].shape[0]} columns, as weights[{i - 1}] has rows",
                 )
         if biases is None:
             biases = [None] * len(self.weights)
         if len(biases) != len(self.weights):
-            raise ArgumentError("biases", f"{len(biases)} entries", f"{len(self.weights)}, one per layer (None for none)")
+            raise ArgumentError(
+                "biases", f"{len(biases)} entries", f"{len(self.weights)}, one per layer (None for none)"
+            )
         self.biases = tuple(
             None if b is None else _frozen(real_array(f"biases[{i}]", b, 1)) for i, b in enumerate(biases)
         )
@@ -59,7 +65,14 @@ class MLP:
 
     @classmethod
     def random(
-        cls, sizes: Sequence[int], activation="erf", bias=True, *, seed, init: str = "glorot_normal", gain: float = 1.0
+        cls,
+        sizes: Sequence[int],
+        activation="erf",
+        bias=True,
+        *,
+        seed,
+        init: str = "glorot_normal",
+        gain: float = 1.0,
     ) -> MLP:
         """A random network of the given sizes (in, hidden…, out).
 
@@ -166,7 +179,9 @@ def _layer_activations(given, sizes: tuple[int, ...]) -> tuple[LayerActivation, 
         given = [given] * len(hidden)
     if not isinstance(given, (list, tuple)) or len(given) != len(hidden):
         raise ArgumentError(
-            "activation", repr(given), f"a name, an Activation, or a list of {len(hidden)}, one per hidden layer"
+            "activation",
+            repr(given),
+            f"a name, an Activation, or a list of {len(hidden)}, one per hidden layer",
         )
     result: list[LayerActivation] = []
     for layer, (entry, width) in enumerate(zip(given, hidden)):

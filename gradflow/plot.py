@@ -15,7 +15,7 @@ from .result import Result
 def overview(result: Result):
     """A matplotlib figure: loss and gradient norm along the flow, weights against the teacher, spectrum."""
     plt = _pyplot()
-    figure, axes = plt.subplots(2, 2, figsize=(10, 7.5), constrained_layout=True)
+    figure, axes = plt.subplots(2, 2, figsize=(10, 7.5), layout="tight")
     _losses(axes[0, 0], result)
     _gradients(axes[0, 1], result)
     _alignment(figure, axes[1, 0], result)
@@ -72,11 +72,12 @@ def _alignment(figure, axis, result: Result) -> None:
     """Heat map: scalar products of the student's weight vectors with the teacher's directions."""
     student, teacher = result.student, result.problem.teacher
     W = student.weights[0]
-    comparable = isinstance(teacher, MLP) and teacher.sizes[0] == W.shape[1] and len(teacher.weights) > 1
-    if comparable:
+    if isinstance(teacher, MLP) and teacher.sizes[0] == W.shape[1] and len(teacher.weights) > 1:
         V = teacher.weights[0]
         values = W @ (V / np.maximum(np.linalg.norm(V, axis=1, keepdims=True), 1e-300)).T
-        axis.set(title="Student weights along teacher weights", xlabel="teacher neuron", ylabel="student neuron")
+        axis.set(
+            title="Student weights along teacher weights", xlabel="teacher neuron", ylabel="student neuron"
+        )
     else:
         values = W
         axis.set(title="First-layer weights", xlabel="input", ylabel="student neuron")

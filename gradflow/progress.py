@@ -25,7 +25,9 @@ class Monitor:
         self._last = 0.0
         self._written = 0
 
-    def report(self, stage: str, *, loss: float, grad_norm: float, steps: int, t: float | None = None) -> None:
+    def report(
+        self, stage: str, *, loss: float, grad_norm: float, steps: int, t: float | None = None
+    ) -> None:
         """Show the state of a stage, at most once per interval."""
         now = time.monotonic()
         if not self.shown or now - self._last < self.interval:

@@ -74,7 +74,8 @@ def _loss_text(result: Result) -> str:
     floor = result.problem.objective.loss_floor
     if abs(result.loss) <= floor:
         return f"{result.loss:.6e}: not to be told from 0 (rounding floor {floor:.1e})"
-    return f"{result.loss:.16g}"
+    error = f" (rounding error about {floor:.1e})" if floor > 0 else ""
+    return f"{result.loss:.16g}{error}"
 
 
 def _hessian_text(result: Result) -> str:

@@ -115,7 +115,7 @@ def _write(file, result: Result) -> None:
     file.attrs["format"] = FORMAT
     file.attrs["schema"] = SCHEMA
     file.attrs["gradflow"] = __version__
-    file.attrs["written"] = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    file.attrs["written"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     file.attrs["versions"] = json.dumps(
         {"python": platform.python_version(), "numpy": np.__version__, "h5py": h5py.__version__}
     )
@@ -235,9 +235,8 @@ def _read_network(group, activations: Mapping[str, Activation]) -> MLP:
     for names in json.loads(group.attrs["activations"]):
         unknown = [name for name in names if name not in activations]
         if unknown:
-            raise StorageError(
-                f"the activation {unknown[0]!r} is a user's own: load(path, activations={{{unknown[0]!r}: …}})"
-            )
+            given = f"load(path, activations={{{unknown[0]!r}: …}})"
+            raise StorageError(f"the activation {unknown[0]!r} is a user's own: {given}")
         layer = tuple(activations[name] for name in names)
         layers.append(layer[0] if len(layer) == 1 else layer)
     count = int(group.attrs["layers"])

@@ -9,7 +9,9 @@ from .errors import ArgumentError
 from .networks import MLP
 
 
-def orthonormal(width: int, input_dim: int, activation="erf", *, norms=None, output_weights=None, seed=None) -> MLP:
+def orthonormal(
+    width: int, input_dim: int, activation="erf", *, norms=None, output_weights=None, seed=None
+) -> MLP:
     """f*(x) = Σ_j c_j σ(r_j v_j·x) with v_j orthonormal: width k ≤ input_dim, no biases, one output.
 
     norms           r_j, shape (k,); one each unless given

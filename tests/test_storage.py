@@ -52,7 +52,11 @@ def current_umask():
 def test_sample_results_come_back_bit_by_bit(tmp_path, rng):
     X = rng.standard_normal((50, 2))
     student = gf.MLP.random((2, 3, 2, 1), [("erf", "g", "tanh"), "softplus"], [True, False, True], seed=0)
-    for teacher in (gf.teachers.random((2, 2, 1), "tanh", seed=1), X[:, :1] ** 2, lambda x: x[:, :1] * x[:, 1:]):
+    for teacher in (
+        gf.teachers.random((2, 2, 1), "tanh", seed=1),
+        X[:, :1] ** 2,
+        lambda x: x[:, :1] * x[:, 1:],
+    ):
         run = gf.train(
             teacher,
             student,

@@ -159,9 +159,7 @@ def test_flow_only_refinement_only_and_a_saddle():
     flow_only = erf_run(4, 2, 0, refiner=None)
     assert flow_only.refinement is None and not flow_only.converged and flow_only.grad_norm <= 1e-9
     assert (flow_only.theta == flow_only.flow.step_theta[-1]).all()
-    refined = gf.train(
-        gf.teachers.orthonormal(4, 5), flow_only.student, solver=None, progress=False
-    )
+    refined = gf.train(gf.teachers.orthonormal(4, 5), flow_only.student, solver=None, progress=False)
     assert refined.flow is None and refined.converged and refined.loss <= flow_only.loss + 1e-15
     # Copy-average with buckets (2, 2) is a saddle; from a perturbed one Newton goes back to it.
     norm, output, loss = one_neuron_optimum(2)

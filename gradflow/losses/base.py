@@ -123,9 +123,7 @@ class KernelLoss(Objective):
         result = np.empty(1 + self.size)
         hessian = np.empty((self.size, self.size))
         address = result.ctypes.data
-        self._call_derivatives(
-            self._address, theta.ctypes.data, 0, address, address + 8, hessian.ctypes.data
-        )
+        self._call_derivatives(self._address, theta.ctypes.data, 0, address, address + 8, hessian.ctypes.data)
         self._python_counts[1] += 1
         return float(result[0]), result[1:], hessian
 

@@ -18,13 +18,14 @@ from .base import KernelLoss
 
 LOSSES = {"squared": nb.SQUARED, "cross_entropy": nb.CROSS_ENTROPY}
 
-_CACHE_BYTES = 512 * 1024  # the rows of a longer block may take so much (second-level cache), …
-_CACHE_BYTES_HESSIAN = 4 * 1024 * 1024  # … those of a Hessian so much: `tiles.gram` has blocks of its own
-_CHUNK_ACTIVATIONS = 20_000  # a chunk of a gradient has at least so many, …
-_CHUNK_SAMPLES = 512  # … one of a Hessian so many samples: its sums cost as much as about ten
+_CACHE_BYTES = 1 << 20  # the rows of a longer block may take so much (second-level cache), …
+_CACHE_BYTES_HESSIAN = 1 << 22  # … those of a Hessian so much: `tiles.gram` has blocks of its own
+_CHUNK_ACTIVATIONS = 8_000  # a chunk of a gradient has about so many or more, …
+_CHUNK_SAMPLES = 400  # … one of a Hessian so many samples: its sums cost as much as about ten
 _CHUNKS, _CHUNKS_HESSIAN = 64, 8  # at most
 _CHUNK_BYTES = 1 << 28  # what all partial Hessians together may take
-_THREAD_OPERATIONS = 200_000  # multiply-adds that are worth a thread
+# Multiply-adds that are worth starting a thread (an activation counts as 20): about 100 µs of work.
+_THREAD_OPERATIONS, _THREAD_OPERATIONS_HESSIAN = 1_500_000, 4_000_000
 
 _WORKER = types.int64(types.int64)
 
@@ -115,7 +116,9 @@ class EmpiricalLoss(KernelLoss):
         if isinstance(selection, range) and selection.step == 1:
             inside = 0 <= selection.start < selection.stop <= count
             if not inside:
-                raise ArgumentError("selection", repr(selection), f"a range within 0 … {count} that is not empty")
+                raise ArgumentError(
+                    "selection", repr(selection), f"a range within 0 … {count} that is not empty"
+                )
             descriptor[nb.START], descriptor[nb.INDICES] = selection.start, 0
             part._indices, chosen = None, slice(selection.start, selection.stop)
         else:
@@ -269,23 +272,29 @@ def _partition(descriptor: np.ndarray, sizes: tuple[int, ...], threads: int) -> 
     """
     count, size, neurons = int(descriptor[nb.COUNT]), int(descriptor[nb.SIZE]), sum(sizes[1:])
     rows = 4 * neurons + sizes[0]
-    block = _block(_CACHE_BYTES // (8 * rows))
-    hessian = _block(_CACHE_BYTES_HESSIAN // (8 * (rows + size)))
     parts = min(_CHUNKS, max(1, count * neurons // _CHUNK_ACTIVATIONS))
-    parts_hessian = min(_CHUNKS_HESSIAN, max(1, count // _CHUNK_SAMPLES), max(1, _CHUNK_BYTES // (8 * size**2)))
-    descriptor[nb.BLOCK] = block
-    descriptor[nb.BLOCK_HESSIAN] = hessian
-    descriptor[nb.CHUNK] = block * _ceil(_ceil(count, block), parts)
-    descriptor[nb.CHUNK_HESSIAN] = hessian * _ceil(_ceil(count, hessian), parts_hessian)
-    operations = count * (3 * size + 20 * neurons)
+    fitting = max(1, _CHUNK_BYTES // (8 * size**2))
+    parts_hessian = min(_CHUNKS_HESSIAN, max(1, count // _CHUNK_SAMPLES), fitting)
+    descriptor[nb.CHUNK], descriptor[nb.BLOCK] = _lengths(count, parts, _CACHE_BYTES // (8 * rows))
+    descriptor[nb.CHUNK_HESSIAN], descriptor[nb.BLOCK_HESSIAN] = _lengths(
+        count, parts_hessian, _CACHE_BYTES_HESSIAN // (8 * (rows + size))
+    )
+    work, work_hessian = count * (3 * size + 20 * neurons), count * size**2 // 2
     threads = min(threads, chunks.MAX_THREADS)
-    descriptor[nb.THREADS] = min(threads, max(1, operations // _THREAD_OPERATIONS))
-    descriptor[nb.THREADS_HESSIAN] = min(threads, max(1, count * size**2 // 2 // _THREAD_OPERATIONS))
+    descriptor[nb.THREADS] = min(threads, max(1, work // _THREAD_OPERATIONS))
+    descriptor[nb.THREADS_HESSIAN] = min(threads, max(1, work_hessian // _THREAD_OPERATIONS_HESSIAN))
 
 
-def _block(samples: int) -> int:
-    """248 or 120 samples: an odd number of cache lines, for the same reason as in `_feature_rows`."""
-    return 248 if samples >= 248 else 120
+def _lengths(count: int, parts: int, cached: int) -> tuple[int, int]:
+    """Lengths of chunks and blocks: nearly equal parts, in blocks that fill an odd number of cache lines.
+
+    A block has up to 248 samples, or up to 120 where no more than `cached` fit the cache: shorter ones
+    cost more in the ends of loops than they save in the cache.
+    """
+    chunk = nb.PAD * _ceil(_ceil(count, parts), nb.PAD)
+    longest = 248 if cached >= 248 else 120
+    lines = _ceil(_ceil(chunk, _ceil(chunk, longest)), nb.PAD)
+    return chunk, nb.PAD * (lines | 1)
 
 
 def _ceil(a: int, b: int) -> int:

@@ -115,7 +115,9 @@ class Problem:
         X, outputs = self.inputs.X, self.student.sizes[-1]
         if callable(teacher):
             if isinstance(teacher, MLP) and teacher.sizes[0] != X.shape[1]:
-                raise ArgumentError("teacher", f"{teacher.sizes[0]} inputs", f"{X.shape[1]}, as the samples have")
+                raise ArgumentError(
+                    "teacher", f"{teacher.sizes[0]} inputs", f"{X.shape[1]}, as the samples have"
+                )
             teacher = teacher(X)
         targets = real_array("teacher", teacher, (1, 2))
         if targets.ndim == 1:

@@ -7,13 +7,19 @@ import time
 from typing import ClassVar
 
 import numpy as np
-import scipy.optimize
 
 from .._validate import integer
 from ..losses.base import Counts, Objective
 from ..progress import Monitor
 from ..stopping import StopReason
 from .base import Refinement, Refiner
+
+
+@dataclasses.dataclass
+class _Best:
+    theta: np.ndarray
+    loss: float
+    grad_norm: float
 
 
 class _Stop(Exception):
@@ -42,25 +48,27 @@ class LBFGS(Refiner):
         integer("history", self.history, 1)
 
     def refine(self, objective: Objective, theta: np.ndarray, monitor: Monitor) -> Refinement:
+        import scipy.optimize  # takes a seventh of a second: not at import
+
         began, before = time.monotonic(), objective.counts()
         theta = np.array(theta, dtype=np.float64)
         loss, gradient = objective.loss_and_gradient(theta)
-        best = [theta, loss, float(np.abs(gradient).max())]
+        best = _Best(theta, loss, float(np.abs(gradient).max()))
         reason: StopReason | None = None
         iterations = 0
 
         def function(x):
             value, slope = objective.loss_and_gradient(np.ascontiguousarray(x))
             norm = float(np.abs(slope).max())
-            if np.isfinite(value) and (value, norm) < (best[1], best[2]):
-                best[:] = [x.copy(), value, norm]
+            if np.isfinite(value) and (value, norm) < (best.loss, best.grad_norm):
+                best.theta, best.loss, best.grad_norm = x.copy(), value, norm
             return value, slope
 
         def callback(x):
             nonlocal iterations, reason
             iterations += 1
-            monitor.report("refine (L-BFGS)", loss=best[1], grad_norm=best[2], steps=iterations)
-            if best[2] <= self.gtol:
+            monitor.report("refine (L-BFGS)", loss=best.loss, grad_norm=best.grad_norm, steps=iterations)
+            if best.grad_norm <= self.gtol:
                 reason = StopReason.GRADIENT
             elif monitor.interrupted:
                 reason = StopReason.INTERRUPTED
@@ -74,27 +82,33 @@ class LBFGS(Refiner):
         if not np.isfinite(loss):
             reason = StopReason.NON_FINITE
         while reason is None:
-            start = best[1], best[2]
+            start = best.loss, best.grad_norm
             try:
                 scipy.optimize.minimize(
                     function,
-                    best[0],
+                    best.theta,
                     jac=True,
                     method="L-BFGS-B",
                     callback=callback,
-                    options={"maxcor": self.history, "ftol": 0.0, "gtol": self.gtol, "maxls": 50,
-                             "maxiter": self.max_iterations, "maxfun": 10 * self.max_iterations},
+                    options={
+                        "maxcor": self.history,
+                        "ftol": 0.0,
+                        "gtol": self.gtol,
+                        "maxls": 50,
+                        "maxiter": self.max_iterations,
+                        "maxfun": 10 * self.max_iterations,
+                    },
                 )
             except _Stop:
                 break
-            if not (best[1] < start[0] or best[2] < 0.5 * start[1]):
+            if not (best.loss < start[0] or best.grad_norm < 0.5 * start[1]):
                 reason = StopReason.FLOOR
         after = objective.counts()
         assert reason is not None
         return Refinement(
-            theta=best[0],
-            loss=best[1],
-            grad_norm=best[2],
+            theta=best.theta,
+            loss=best.loss,
+            grad_norm=best.grad_norm,
             stop_reason=reason,
             iterations=iterations,
             counts=Counts(*(b - a for a, b in zip(before, after))),

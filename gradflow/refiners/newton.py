@@ -76,7 +76,7 @@ class _Run:
         self.theta = np.array(theta, dtype=np.float64)
         self.loss, self.gradient, self.hessian = objective.all_derivatives(self.theta)
         self.norm = float(np.abs(self.gradient).max())
-        self._decomposed = None
+        self._decomposed: tuple[np.ndarray, np.ndarray] | None = None
         if not (np.isfinite(self.loss) and np.isfinite(self.norm)):
             self.reason = StopReason.NON_FINITE
         elif self.norm <= settings.gtol:
@@ -86,7 +86,8 @@ class _Run:
     def eigen(self) -> tuple[np.ndarray, np.ndarray]:
         """Eigenvalues and eigenvectors of the Hessian at the present point."""
         if self._decomposed is None:
-            self._decomposed = scipy.linalg.eigh(self.hessian, check_finite=False, driver="evd")
+            values, vectors = scipy.linalg.eigh(self.hessian, check_finite=False, driver="evd")
+            self._decomposed = values, vectors
         return self._decomposed
 
     def move(self, theta, loss, gradient, hessian) -> None:
@@ -220,9 +221,7 @@ class _Run:
         )
 
 
-def trust_region_step(
-    values: np.ndarray, coefficients: np.ndarray, radius: float
-) -> tuple[np.ndarray, bool]:
+def trust_region_step(values: np.ndarray, coefficients: np.ndarray, radius: float) -> tuple[np.ndarray, bool]:
     """The global minimiser of g·s + ½ s·Λs within |s| ≤ radius, Λ = diag(values) ascending.
 
     Returns s in the eigenbasis and whether it lies on the boundary. The multiplier μ ≥ max(0, −λ₁)

@@ -51,9 +51,7 @@ class FlowSolver(abc.ABC):
         integer("max_steps", self.max_steps, 1)
 
     @abc.abstractmethod
-    def integrate(
-        self, objective: Objective, theta: np.ndarray, rates: np.ndarray, monitor: Monitor
-    ) -> Flow:
+    def integrate(self, objective: Objective, theta: np.ndarray, rates: np.ndarray, monitor: Monitor) -> Flow:
         """Follow the flow from `theta` (P,) with rates (P,) > 0; a `Flow` that says why it stopped."""
 
     def settings(self) -> dict:

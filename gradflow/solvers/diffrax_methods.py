@@ -19,9 +19,7 @@ class DiffraxSolver(FlowSolver):
 
     implicit: ClassVar[bool] = True
 
-    def integrate(
-        self, objective: Objective, theta: np.ndarray, rates: np.ndarray, monitor: Monitor
-    ) -> Flow:
+    def integrate(self, objective: Objective, theta: np.ndarray, rates: np.ndarray, monitor: Monitor) -> Flow:
         from .diffrax_stepping import integrate  # diffrax and optimistix take a second to import
 
         return integrate(self, objective, theta, rates, monitor)

@@ -86,9 +86,7 @@ class StageNewton(optx.AbstractRootFinder):
     def step(self, fn, y, args, options, state, tags):
         _, diagonal, _, _, _, base, _, dt = args
         residual, aux = fn(y, args)
-        increment = lx.linear_solve(
-            state.operator, residual, lx.LU(), state=state.factors, throw=False
-        ).value
+        increment = lx.linear_solve(state.operator, residual, lx.LU(), state=state.factors, throw=False).value
         size = self.norm(diagonal * dt * increment / (self.atol + self.rtol * jnp.abs(base)))
         new = _NewtonState(state.operator, state.factors, size, state.size, state.step + 1)
         return y - increment, new, aux
@@ -103,9 +101,7 @@ class StageNewton(optx.AbstractRootFinder):
         bad = (state.step >= 1) & ~jnp.isfinite(state.size)
         diverged = bad | (second & (rate >= 2))
         failed = diverged & ~converged
-        result = optx.RESULTS.where(
-            failed, optx.RESULTS.nonlinear_divergence, optx.RESULTS.successful
-        )
+        result = optx.RESULTS.where(failed, optx.RESULTS.nonlinear_divergence, optx.RESULTS.successful)
         return converged | failed, result
 
     def postprocess(self, fn, y, aux, args, options, state, tags, result):
@@ -334,11 +330,12 @@ class _Integration:
         tried = count + rejected - self.rejected
         self.accepted, self.rejected = accepted, rejected
         if count:
-            steps = _Steps(*map(np.asarray, steps))  # slicing JAX arrays would compile for every count
-            self.times.append(steps.times[:count].copy())
-            self.theta.append(steps.theta[:count].copy())
-            self.velocity.append(steps.velocity[:count].copy())
-            self.loss, self.grad_norm = float(steps.losses[count - 1]), float(steps.grad_norms[count - 1])
+            # To NumPy before slicing: JAX would compile a slice for every count.
+            times, theta, velocity, losses, grad_norms = map(np.asarray, steps)
+            self.times.append(times[:count].copy())
+            self.theta.append(theta[:count].copy())
+            self.velocity.append(velocity[:count].copy())
+            self.loss, self.grad_norm = float(losses[count - 1]), float(grad_norms[count - 1])
         return tried
 
     def step_to(self, t: float, t_from: float, theta: np.ndarray) -> np.ndarray:

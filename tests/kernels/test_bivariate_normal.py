@@ -25,9 +25,7 @@ def truth(h, k, rho):
         return float(mpmath.quad(lambda x: mpmath.npdf(x) * mpmath.ncdf((k - rho * x) / root), points))
 
 
-@pytest.mark.parametrize(
-    "kind", ["any", "near one", "near the diagonal", "at the change", "tails"]
-)
+@pytest.mark.parametrize("kind", ["any", "near one", "near the diagonal", "at the change", "tails"])
 def test_against_quadrature(rng, kind):
     """Within 2.5e-16 absolute: 700 random cases showed 1.5e-16."""
     for _ in range(25):

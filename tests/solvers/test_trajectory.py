@@ -21,7 +21,9 @@ def quintic_second(t):
 def test_quintic_polynomials_are_reproduced():
     knots = np.array([0.0, 0.3, 1.0, 2.5])
     points = np.linspace(0.0, 2.5, 101)
-    values = interpolate(points, knots, quintic(knots), quintic_first(knots), quintic_second(knots), np.ones(3, bool))
+    values = interpolate(
+        points, knots, quintic(knots), quintic_first(knots), quintic_second(knots), np.ones(3, bool)
+    )
     assert np.abs(values - quintic(points)).max() < 2e-14 * np.abs(quintic(points)).max()
 
 
@@ -31,7 +33,9 @@ def test_the_error_is_of_sixth_order():
         knots = np.linspace(0.0, 2.0, count)
         points = np.linspace(0.0, 2.0, 777)
         data = [f(knots)[:, None] for f in (np.sin, np.cos, lambda t: -np.sin(t))]
-        errors.append(np.abs(interpolate(points, knots, *data, np.ones(count - 1, bool))[:, 0] - np.sin(points)).max())
+        errors.append(
+            np.abs(interpolate(points, knots, *data, np.ones(count - 1, bool))[:, 0] - np.sin(points)).max()
+        )
     slopes = np.log2(np.array(errors[:-1]) / errors[1:])
     assert np.abs(slopes - 6).max() < 0.2
 
