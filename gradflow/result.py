@@ -72,7 +72,7 @@ class Result:
     theta        the end point, flat (P,); `student` is the network there
     loss         L there; below `problem.objective.loss_floor` it cannot be told from zero
     grad_norm    ∞-norm of ∇L there, over the parameters that move
-    converged    grad_norm ≤ 1e-12·max(1, E|f*|²)
+    converged    grad_norm ≤ 1e-12·max(s, √s), s = E|f*|² the scale of the problem
     stop_reason  why the last stage stopped
     flow         the trajectory, None with `solver=None`
     refinement   the refinement, None with `refiner=None`
@@ -92,7 +92,7 @@ class Result:
 
     @property
     def converged(self) -> bool:
-        return is_converged(self.grad_norm, self.problem.scale)
+        return is_converged(self.grad_norm, self.problem.objective.gradient_scale)
 
     @property
     def stop_reason(self) -> StopReason:
@@ -141,10 +141,11 @@ class Result:
             return Spectrum(scipy.linalg.eigvalsh(self.hessian(), driver="evd"))
 
     def evaluate(self, inputs=None) -> float:
-        """The loss of the end point on other inputs (see `Problem`), the same teacher."""
+        """The loss of the end point on other inputs (see `Problem`), the same teacher, without penalties."""
         if self.problem.student is None:
             raise GradflowError("a problem made by Problem.from_jax has no inputs to exchange")
-        return Problem(self.problem.teacher, self.problem.student, inputs).loss(self.theta)
+        kind = self.problem.options["loss"]
+        return Problem(self.problem.teacher, self.problem.student, inputs, loss=kind).loss(self.theta)
 
     def halved(self) -> dict:
         """The numbers in the convention of papers that use ½E(f − f*)²: L/2, ∇L/2, and times 2t.

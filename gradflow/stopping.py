@@ -33,13 +33,18 @@ class StopReason(enum.Enum):
 
 
 CONVERGED_GRADIENT = 1e-12
-"""∞-norm of ∇L below which a point is called converged, at unit scale of the problem."""
+"""∞-norm of ∇L, in units of `gradient_scale`, below which a point is called converged."""
 
 
-def is_converged(grad_norm: float, gradient_scale: float = 1.0) -> bool:
-    """|∇L|_∞ ≤ 1e-12 · max(1, scale): the one predicate behind every `converged` in the package.
+def gradient_scale(loss_scale: float) -> float:
+    """The size of the terms that cancel in a gradient, max(s, √s) for a loss of size s = E|f*|².
 
-    `gradient_scale` is the size of the terms that cancel in the gradient, for problems whose targets
-    are far from one.
+    ∇L = 2 E (f − f*) ∂f: the residual is of size √s, and ∂f of size 1, or of the size √s of the output
+    weights where these are large.
     """
-    return math.isfinite(grad_norm) and grad_norm <= CONVERGED_GRADIENT * max(1.0, gradient_scale)
+    return max(loss_scale, math.sqrt(loss_scale))
+
+
+def is_converged(grad_norm: float, scale: float = 1.0) -> bool:
+    """|∇L|_∞ ≤ 1e-12 · scale: the one predicate behind every `converged` in the package."""
+    return math.isfinite(grad_norm) and grad_norm <= CONVERGED_GRADIENT * scale

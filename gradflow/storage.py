@@ -132,6 +132,7 @@ def _write(file, result: Result) -> None:
         values = problem.teacher(problem.inputs.X) if callable(problem.teacher) else problem.teacher
         teacher["targets"] = np.asarray(values, dtype=np.float64)
     _write_inputs(file.create_group("inputs"), problem.inputs)
+    file.attrs["problem"] = json.dumps(problem.options)
     end = file.create_group("end")
     end["theta"], end["rates"] = result.theta, result.rates
     end.attrs.update(
@@ -216,7 +217,7 @@ def _read(file, activations: Mapping[str, Activation]) -> Result:
             **_read_stage(group),
         )
     result = Result(
-        problem=Problem(teacher, student, law),
+        problem=Problem(teacher, student, law, **json.loads(file.attrs["problem"])),
         theta=end["theta"][()],
         rates=end["rates"][()],
         loss=float(end.attrs["loss"]),

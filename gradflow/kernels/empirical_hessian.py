@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 
 from .abi import inner_jit
-from .memory import load, store, word
+from .memory import allocate, load, release, set_word, store, word
 from .network_blocks import (
     BEND,
     DELTA,
@@ -199,30 +199,42 @@ def _add_outer_products(descriptor, table, rows, length, sums):
 
 
 @inner_jit
+def _mirror(matrix, size):
+    """Copy the lower triangle to the upper one, by squares that stay in the cache."""
+    for top in range(0, size, 16):
+        for left in range(0, top + 16, 16):
+            for i in range(top, min(top + 16, size)):
+                for j in range(left, min(left + 16, i)):
+                    store(matrix, j * size + i, load(matrix, i * size + j))
+
+
+@inner_jit
 def _scatter_outer_products(descriptor, sums, scale, matrix):
     n, c, size = layer(descriptor, 0, OUT), columns(descriptor, 0), word(descriptor, SIZE)
+    positions = allocate(size)
+    for row in range(n * c):
+        set_word(positions, row, flat_index(descriptor, 0, row // c, row % c))
+    for row in range(n * c, size):
+        set_word(positions, row, row)
     for row in range(size):
-        a = flat_index(descriptor, 0, row // c, row % c) if row < n * c else n * c + row - n * c
+        a = word(positions, row)
         for column in range(row + 1):
-            b = flat_index(descriptor, 0, column // c, column % c) if column < n * c else column
-            value = scale * load(sums, row * size + column)
-            store(matrix, a * size + b, value)
-            store(matrix, b * size + a, value)
+            b = word(positions, column)
+            store(matrix, max(a, b) * size + min(a, b), scale * load(sums, row * size + column))
     npairs = c * (c + 1) // 2
     bends = sums + 8 * size * size
     mixed = bends + 8 * n * npairs
     for i in range(n):
-        last = flat_index(descriptor, 1, 0, i)
+        last = word(positions, n * c + i)
         for j in range(c):
-            a = flat_index(descriptor, 0, i, j)
+            a = word(positions, i * c + j)
             for q in range(j + 1):
-                b = flat_index(descriptor, 0, i, q)
-                value = load(matrix, a * size + b) + scale * load(bends, i * npairs + j * (j + 1) // 2 + q)
-                store(matrix, a * size + b, value)
-                store(matrix, b * size + a, value)
-            value = load(matrix, a * size + last) + scale * load(mixed, i * c + j)
-            store(matrix, a * size + last, value)
-            store(matrix, last * size + a, value)
+                k = a * size + word(positions, i * c + q)
+                store(matrix, k, load(matrix, k) + scale * load(bends, i * npairs + j * (j + 1) // 2 + q))
+            k = last * size + a
+            store(matrix, k, load(matrix, k) + scale * load(mixed, i * c + j))
+    release(positions)
+    _mirror(matrix, size)
 
 
 @inner_jit

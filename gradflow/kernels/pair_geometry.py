@@ -14,6 +14,7 @@ from .units import COSINE, FIELDS, INVERSE, KIND, NORM, SCALE, SINE
     STUDENTS,
     TEACHERS,
     DIM,
+    OUTPUTS,
     STUDENT_KINDS,
     STUDENT_PAIR,
     TEACHER_PAIR,
@@ -26,11 +27,11 @@ from .units import COSINE, FIELDS, INVERSE, KIND, NORM, SCALE, SINE
     DGEMM,
     DERIVATIVES,
     DESCRIPTOR_SIZE,
-) = range(15)
-"""The descriptor of a population loss. Sizes n, k, d; addresses of the students' activations (n doubles,
-`units.KIND`), of the pair kernels student × student and student × teacher, of the teacher's rows (k, d),
-records (k, FIELDS) and −c_j (k), of C^{1/2} and C (d, d; 0 for the identity), of the teacher-teacher term,
-of BLAS `dgemm`, of `population.derivatives`."""
+) = range(16)
+"""The descriptor of a population loss. Sizes n, k, d and the number of outputs o; addresses of the
+students' activations (n doubles, `units.KIND`), of the pair kernels student × student and student × teacher,
+of the teacher's rows (k, d), records (k, FIELDS) and −c (o, k), of C^{1/2} and C (d, d; 0 for the identity),
+of the teacher-teacher term, of BLAS `dgemm`, of `population.derivatives`."""
 
 NEAR = 0.0625
 """Below this sin²θ the sine comes from a residual: 1 − cos² has an absolute error of 4e-16 or so."""

@@ -12,13 +12,13 @@ from .units import A00, A01, A11, ALPHA, B00, B01, B10, B11, BETA, INVERSE, ROWS
 
 @inner_jit
 def product_row(
-    n, k, i, rows, units, outputs, directions, output_directions, inner, geometry, table,
+    n, k, i, rows, units, outputs, overlaps, directions, output_directions, inner, geometry, table,
     coefficients, own_coefficients, normal, result_a,
 ):  # fmt: skip
     """Row i of X (n, n+k) and Y (n, n) with (∇²L v)_w = X rows + Y directions; adds to (∇²L v)_a.
 
     `coefficients` holds the Gram rows on entry and X on return; `own_coefficients` becomes Y;
-    inner[i, j] = v_i · row_j. With frame components v_0 = ŵ·v, v_1 = n̂·v a pair adds a_i 2a_j times
+    inner[i, j] = v_i · row_j. With frame components v_0 = ŵ·v, v_1 = n̂·v a pair adds 2 a_i·a_j times
     β v_i + α v_j + ŵ (A00 v_0 + A01 v_1 + B00 v'_0 + B01 v'_1) + n̂ (A01 v_0 + A11 v_1 + B10 v'_0 + B11 v'_1),
     and n̂ = (ŵ' − cos θ ŵ)/sin θ turns sums over pairs into matrix products.
     """
@@ -53,15 +53,18 @@ def product_row(
             radial += own[B00, column] * radial_j + own[B01, column] * normal_j
             across = own[A01, column] * radial_i + own[A11, column] * normal_i
             across += own[B10, column] * radial_j + own[B11, column] * normal_j
-            weight = 2.0 * outputs[i] * outputs[j]
+            weight = 2.0 * overlaps[j]
             slope = alpha * inner[i, j] * units[j, SCALE] + beta * inner[i, i] * units[i, SCALE]  # ∂_wK·v_i
-            moved = 2.0 * output_directions[i] * outputs[j]
+            moved = 0.0
+            for p in range(outputs.shape[0]):
+                moved += 2.0 * output_directions[p, i] * outputs[p, j]
+                result_a[p, i] += 2.0 * outputs[p, j] * slope
+                if part == 0:
+                    moved += 2.0 * outputs[p, i] * output_directions[p, j]
+                    result_a[p, j] += 2.0 * outputs[p, i] * slope
+                    result_a[p, i] += 2.0 * output_directions[p, j] * own[VALUE, column]
             if part == 0:
-                moved += 2.0 * outputs[i] * output_directions[j]
                 own_coefficients[i, j] = weight * alpha
-                result_a[j] += 2.0 * outputs[i] * slope
-                result_a[i] += 2.0 * output_directions[j] * own[VALUE, column]
-            result_a[i] += 2.0 * outputs[j] * slope
             coefficients[i, j] = weight * across * over_sine * units[j, INVERSE]
             coefficients[i, j] += moved * alpha * units[j, SCALE]
             along_rows += weight * (radial - across * cosine * over_sine) * inverse

@@ -33,6 +33,9 @@ class Objective(abc.ABC):
     loss_floor: float = 0.0
     """A loss at or below this cannot be told from zero: the rounding error of its evaluation."""
 
+    gradient_scale: float = 1.0
+    """The size of the terms that cancel in ∇L (`stopping.gradient_scale`): small is small against this."""
+
     nonnegative: bool = True
     """Whether L ≥ 0 in exact arithmetic, so that reaching `loss_floor` is the end."""
 
@@ -174,6 +177,7 @@ class Restricted(Objective):
         self.free = np.flatnonzero(free)
         self.size = self.free.size
         self.loss_floor = inner.loss_floor
+        self.gradient_scale = inner.gradient_scale
         self.nonnegative = inner.nonnegative
 
     def full(self, theta: np.ndarray) -> np.ndarray:

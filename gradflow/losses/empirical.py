@@ -76,7 +76,7 @@ class EmpiricalLoss(KernelLoss):
         self._targets = _feature_rows(targets, ones=False)
         self._weights = _weights(sample_weight, count)
         self._penalty = np.array([weight_decay, corner])
-        self._indices = None
+        self._indices: np.ndarray | None = None
         self._threads = _threads(threads)
         header = np.zeros(nb.LAYER, np.int64)
         header[nb.LAYERS] = len(student.weights)
@@ -112,6 +112,7 @@ class EmpiricalLoss(KernelLoss):
         count = self._weights.size
         part = object.__new__(EmpiricalLoss)
         part.__dict__.update({k: v for k, v in self.__dict__.items() if k != "oracle"})
+        chosen: slice | np.ndarray
         descriptor = self.descriptor.copy()
         if isinstance(selection, range) and selection.step == 1:
             inside = 0 <= selection.start < selection.stop <= count
@@ -128,8 +129,9 @@ class EmpiricalLoss(KernelLoss):
             if indices.min() < 0 or indices.max() >= count:
                 given = f"numbers from {indices.min()} to {indices.max()}"
                 raise ArgumentError("selection", given, f"sample numbers from 0 to {count - 1}")
-            part._indices = chosen = indices.astype(np.int64)
-            descriptor[nb.INDICES] = part._indices.ctypes.data
+            chosen = indices.astype(np.int64)
+            part._indices = chosen
+            descriptor[nb.INDICES] = chosen.ctypes.data
         if not self._weights[chosen].sum() > 0:
             raise ArgumentError("selection", "samples of weight zero only", "some weight")
         descriptor[nb.COUNT] = self._weights[chosen].size

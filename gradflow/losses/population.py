@@ -34,13 +34,13 @@ class DoubleDoubleLoss(NamedTuple):
 
 
 class PopulationLoss(KernelLoss):
-    """L(θ) = E_x (f_θ(x) − f*(x))², x ~ N(0, C), both networks Σ_i a_i σ(w_i·x); no ½.
+    """L(θ) = E_x |f_θ(x) − f*(x)|², x ~ N(0, C), both networks Σ_i a_i σ(w_i·x); no ½.
 
-    L = Σ_ii' a_i a_i' K(w_i, w_i') − 2 Σ_ij a_i c_j K(w_i, v_j) + Σ_jj' c_j c_j' K(v_j, v_j') with
+    L = Σ_ii' a_i·a_i' K(w_i, w_i') − 2 Σ_ij a_i·c_j K(w_i, v_j) + Σ_jj' c_j·c_j' K(v_j, v_j') with
     K(w, w') = E σ(w·x) τ(w'·x), σ and τ the activations of the two neurons: any of
     `pair_mixture.MIXTURES`, in each network and for each neuron its own. θ is W (n, d) row by row, then
-    a (n). A zero ReLU weight vector has kernel 0 and zero derivatives (σ'(0) = 0); no Hessian is claimed
-    there, its rows and columns are those of that convention: zero.
+    a (outputs, n) row by row. A zero ReLU weight vector has kernel 0 and zero derivatives (σ'(0) = 0);
+    no Hessian is claimed there, its rows and columns are those of that convention: zero.
 
     student   an `MLP`: its architecture only, θ is given call by call
     teacher   an `MLP`
@@ -56,6 +56,9 @@ class PopulationLoss(KernelLoss):
         dim = student.sizes[0]
         if teacher.sizes[0] != dim:
             raise ArgumentError("teacher", f"{teacher.sizes[0]} inputs", f"{dim}, as the student has")
+        width = student.sizes[-1]
+        if teacher.sizes[-1] != width:
+            raise ArgumentError("teacher", f"{teacher.sizes[-1]} outputs", f"{width}, as the student has")
         if not isinstance(inputs, Gaussian):
             raise ArgumentError("inputs", type(inputs).__name__, "a gradflow.Gaussian")
         if inputs.dim not in (None, dim):
@@ -75,7 +78,7 @@ class PopulationLoss(KernelLoss):
 
         # The teacher as a student without a teacher: its loss is the teacher-teacher term, its rows and
         # records are those that the kernels expect, rounded as the student's would be.
-        alone = _descriptor(teacher_kinds, teacher_kinds, 0, dim, factor, covariance, constant)
+        alone = _descriptor(teacher_kinds, teacher_kinds, 0, dim, width, factor, covariance, constant)
         theta = np.ascontiguousarray(teacher.flat())
         rows, units, total = np.empty((k, dim)), np.empty((k, FIELDS)), np.empty(1)
         given = (alone.ctypes.data, theta.ctypes.data, 0)
@@ -83,24 +86,27 @@ class PopulationLoss(KernelLoss):
         abi.callable_from_python(derivatives)(*given, total.ctypes.data, 0, 0)
         outputs = -theta[k * dim :]
 
-        descriptor = _descriptor(kinds, teacher_kinds, k, dim, factor, covariance, total)
+        descriptor = _descriptor(kinds, teacher_kinds, k, dim, width, factor, covariance, total)
         descriptor[pair_geometry.TEACHER_ROWS] = rows.ctypes.data
         descriptor[pair_geometry.TEACHER_UNITS] = units.ctypes.data
         descriptor[pair_geometry.TEACHER_OUTPUTS] = outputs.ctypes.data
         keep = (kinds, factor, covariance, total, rows, units, outputs)
-        super().__init__(n * (dim + 1), derivatives, product, descriptor, keep)
+        super().__init__(n * (dim + width), derivatives, product, descriptor, keep)
         self._teacher = theta
         self._activations = {tuple(KINDS)[int(kind)] for kind in (*kinds, *teacher_kinds)}
         # Three sums of this size cancel, and each kernel value is right to about 3 ulp.
-        self.loss_floor = 2e-15 * float(np.sum(np.abs(outputs) * _sizes(alone, units))) ** 2
+        sizes = np.abs(outputs.reshape(width, k)) @ _sizes(alone, units)
+        self.loss_floor = 2e-15 * float(sizes @ sizes)
 
     def double_double(self, theta: np.ndarray, theta_low: np.ndarray | None = None) -> DoubleDoubleLoss:
         """L and ∇L at θ + θ_low in double-double arithmetic (about 32 digits), teacher taken as exact.
 
         `bound` is 1e-29 times the sum of the absolute values of the terms of L, so that L is known
         relatively to bound/L. With a covariance, C is the square of its rounded root. Raises
-        `ArgumentError` unless all neurons are erf or all are relu.
+        `ArgumentError` unless there is one output and all neurons are erf or all are relu.
         """
+        if self.descriptor[pair_geometry.OUTPUTS] != 1:
+            raise ArgumentError("precision", "double-double with several outputs", "one output")
         if self._activations not in ({"erf"}, {"relu"}):
             given = " and ".join(sorted(self._activations))
             raise ArgumentError(
@@ -167,7 +173,7 @@ def _pair_kernel(kinds: np.ndarray, others: np.ndarray) -> int:
     return abi.compile_function(kernel, PAIR).address
 
 
-def _descriptor(kinds, teacher_kinds, k, dim, factor, covariance, constant) -> np.ndarray:
+def _descriptor(kinds, teacher_kinds, k, dim, width, factor, covariance, constant) -> np.ndarray:
     descriptor = np.zeros(pair_geometry.DESCRIPTOR_SIZE, dtype=np.int64)
     descriptor[pair_geometry.STUDENTS] = kinds.size
     descriptor[pair_geometry.TEACHERS] = k
@@ -175,6 +181,7 @@ def _descriptor(kinds, teacher_kinds, k, dim, factor, covariance, constant) -> n
     descriptor[pair_geometry.STUDENT_PAIR] = _pair_kernel(kinds, kinds)
     descriptor[pair_geometry.TEACHER_PAIR] = _pair_kernel(kinds, teacher_kinds)
     descriptor[pair_geometry.DIM] = dim
+    descriptor[pair_geometry.OUTPUTS] = width
     descriptor[pair_geometry.FACTOR] = 0 if factor is None else factor.ctypes.data
     descriptor[pair_geometry.COVARIANCE] = 0 if covariance is None else covariance.ctypes.data
     descriptor[pair_geometry.CONSTANT] = constant.ctypes.data
@@ -192,8 +199,6 @@ def _check_network(argument: str, network: MLP) -> np.ndarray:
         raise ArgumentError(argument, f"{hidden} hidden layers", f"one hidden layer{_SAMPLES}")
     if any(b is not None for b in network.biases):
         raise ArgumentError(argument, "biases", f"no biases (bias=False){_SAMPLES}")
-    if network.sizes[-1] != 1:
-        raise ArgumentError(argument, f"{network.sizes[-1]} outputs", f"one output{_SAMPLES}")
     layer = network.activations[0]
     neurons = layer if isinstance(layer, tuple) else (layer,) * network.sizes[1]
     known = {resolve(name): kind for name, kind in KINDS.items()}

@@ -6,13 +6,15 @@ import os
 from collections.abc import Callable
 
 import numpy as np
+import scipy.special
 
 from .._validate import real_array
 from ..errors import ArgumentError, MemoryLimitError
 from ..inputs import Gaussian, Samples, as_inputs
 from ..networks import MLP
+from ..stopping import gradient_scale
 from .base import JaxLoss, Objective
-from .empirical import EmpiricalLoss
+from .empirical import LOSSES, EmpiricalLoss
 from .population import PopulationLoss
 
 
@@ -25,6 +27,16 @@ class Problem:
     inputs    None or a `Gaussian` for infinitely many inputs (closed form); samples X (samples,
               features) or `Samples` for the (weighted) mean over them
 
+    With samples also:
+
+    loss          "squared", or "cross_entropy" of softmax(f_θ(x)) against integer labels (samples,),
+                  probabilities (samples, outputs), or the softmax of a teacher network's outputs
+    weight_decay  λ ≥ 0 adds λ‖θ‖²
+    barrier       c adds (‖θ‖²/(2P) − c)³/3 where ‖θ‖²/(2P) > c: weights that would drift to infinity
+                  stay bounded
+    threads       at most so many; by default GRADFLOW_NUM_THREADS or the cores of the process. The
+                  results have the same bits for every number
+
     Raises `ArgumentError` for shapes that do not fit, targets that are not finite, and networks for
     which the population loss has no closed form here.
     """
@@ -34,20 +46,34 @@ class Problem:
     inputs: Gaussian | Samples | None
     objective: Objective
     theta0: np.ndarray
-    scale: float
-    """E|f*|², the loss of a student that answers zero; what a gradient or a loss is small against."""
+    options: dict
 
-    def __init__(self, teacher, student: MLP, inputs=None):
+    def __init__(
+        self,
+        teacher,
+        student: MLP,
+        inputs=None,
+        *,
+        loss: str = "squared",
+        weight_decay: float = 0.0,
+        barrier: float | None = None,
+        threads: int | None = None,
+    ):
         if not isinstance(student, MLP):
             raise ArgumentError("student", type(student).__name__, "a gradflow.MLP")
+        if loss not in LOSSES:
+            raise ArgumentError("loss", repr(loss), " or ".join(map(repr, LOSSES)))
         self.student = student
         self.inputs = as_inputs(inputs)
         self.theta0 = student.flat()
+        self.options = {"loss": loss, "weight_decay": weight_decay, "barrier": barrier}
         if isinstance(self.inputs, Gaussian):
+            for name, default in (("loss", "squared"), ("weight_decay", 0.0), ("barrier", None)):
+                if self.options[name] != default:
+                    raise ArgumentError(name, repr(self.options[name]), f"{default!r} without samples")
             if not isinstance(teacher, MLP):
-                raise ArgumentError(
-                    "teacher", type(teacher).__name__, "a gradflow.MLP (or give samples: inputs=X)"
-                )
+                given = type(teacher).__name__
+                raise ArgumentError("teacher", given, "a gradflow.MLP (or give samples: inputs=X)")
             self.teacher = teacher
             self.objective = PopulationLoss(student, teacher, self.inputs)
         else:
@@ -56,8 +82,14 @@ class Problem:
                     "inputs", f"{self.inputs.dim} features", f"{student.sizes[0]}, the student's inputs"
                 )
             self.teacher = teacher if callable(teacher) else real_array("teacher", teacher, (1, 2))
-            targets = self._targets(self.teacher)
-            self.objective = EmpiricalLoss(student, self.inputs.X, targets, self.inputs.sample_weight)
+            X, weight = self.inputs.X, self.inputs.sample_weight
+            targets = self._targets(self.teacher, loss)
+            try:
+                self.objective = EmpiricalLoss(student, X, targets, weight, threads=threads, **self.options)
+            except ArgumentError as error:
+                if error.argument != "targets":
+                    raise
+                raise ArgumentError("teacher", f"targets with {error.given}", error.allowed) from error
         self._set_scale()
 
     @classmethod
@@ -69,7 +101,7 @@ class Problem:
         if not callable(loss):
             raise ArgumentError("loss", type(loss).__name__, "a function of θ (P,) that JAX can trace")
         problem.objective = JaxLoss(loss, problem.theta0.size)
-        problem.scale = 1.0
+        problem.options = {}
         value = np.asarray(loss(problem.theta0))
         if value.shape != () or not np.isfinite(value):
             raise ArgumentError("loss", f"{value} at theta0", "a finite scalar")
@@ -110,37 +142,54 @@ class Problem:
             raise ArgumentError(argument, f"shape {theta.shape}", f"shape ({self.size},)")
         return theta
 
-    def _targets(self, teacher) -> np.ndarray:
+    def gauss_newton_product(self, theta, v) -> np.ndarray:
+        """G v, shape (P,): the Hessian without second derivatives of the network (samples only)."""
+        return self._samples("gauss_newton_product")(self._point(theta), self._point(v, "v"))
+
+    def residuals(self, theta) -> np.ndarray:
+        """f(x_s) − y_s, shape (samples, outputs); softmax(f) − y with cross-entropy (samples only)."""
+        return self._samples("residuals")(self._point(theta))
+
+    def per_sample_gradients(self, theta) -> np.ndarray:
+        """The gradient of every sample's own loss, shape (samples, P) (samples only)."""
+        return self._samples("per_sample_gradients")(self._point(theta))
+
+    def _samples(self, name: str) -> Callable:
+        if not isinstance(self.objective, EmpiricalLoss):
+            raise ArgumentError("inputs", repr(self.inputs), f"samples: {name} is about single samples")
+        return getattr(self.objective, name)
+
+    def _targets(self, teacher, loss: str) -> np.ndarray:
         assert isinstance(self.inputs, Samples) and self.student is not None
         X, outputs = self.inputs.X, self.student.sizes[-1]
+        network = isinstance(teacher, MLP)
         if callable(teacher):
-            if isinstance(teacher, MLP) and teacher.sizes[0] != X.shape[1]:
-                raise ArgumentError(
-                    "teacher", f"{teacher.sizes[0]} inputs", f"{X.shape[1]}, as the samples have"
-                )
+            if network and teacher.sizes[0] != X.shape[1]:
+                given = f"{teacher.sizes[0]} inputs"
+                raise ArgumentError("teacher", given, f"{X.shape[1]}, as the samples have")
             teacher = teacher(X)
         targets = real_array("teacher", teacher, (1, 2))
-        if targets.ndim == 1:
+        labels = loss == "cross_entropy" and targets.ndim == 1
+        if targets.ndim == 1 and not labels:
             targets = targets[:, None]
-        if targets.shape != (X.shape[0], outputs):
+        if targets.shape != (X.shape[0], outputs) and not labels:
             raise ArgumentError(
                 "teacher",
                 f"targets of shape {targets.shape}",
                 f"({X.shape[0]}, {outputs}): one row per sample, one column per output of the student",
             )
-        return targets
+        return scipy.special.softmax(targets, axis=1) if network and loss == "cross_entropy" else targets
 
     def _set_scale(self) -> None:
+        """The scale of the loss: that of a student which answers zero, s = E|f*|²."""
         assert self.student is not None
-        silent = self.theta0.copy()
-        last, bias = self.student.weights[-1], self.student.biases[-1]
-        silent[silent.size - last.size - (0 if bias is None else bias.size) :] = 0.0
-        self.scale = self.objective.loss(silent)
-        # The closed form subtracts terms of the size of `scale`; the mean over samples is a sum of
-        # squares of residuals, each rounded to eps times an output.
-        eps = float(np.finfo(np.float64).eps)
-        relative = 8 * eps if isinstance(self.inputs, Gaussian) else eps**2
-        self.objective.loss_floor = relative * self.scale
+        silent = np.zeros(self.size)
+        scale = self.objective.loss(silent) or self.objective.loss(self.theta0) or 1.0
+        if isinstance(self.objective, EmpiricalLoss):
+            # A sum of squares of residuals, each rounded to eps times an output; not so the others.
+            eps = float(np.finfo(np.float64).eps)
+            self.objective.loss_floor = (eps**2 if self.options["loss"] == "squared" else eps) * scale
+        self.objective.gradient_scale = gradient_scale(scale)
 
     def __repr__(self) -> str:
         if self.student is None:

@@ -24,7 +24,8 @@ class FlowSolver(abc.ABC):
     t1           end time (dimensionless; may be infinite)
     max_steps    accepted and rejected steps together
     max_seconds  wall-clock limit of the integration, compilation not counted
-    gtol         stop when the ∞-norm of ∇L falls below this
+    gtol         stop when the ∞-norm of ∇L falls below this; by default 1e-9 times the problem's
+                 gradient scale, max(s, √s) with s = E|f*|²
 
     Raises `ArgumentError` for tolerances that are not positive and limits that are negative.
     """
@@ -34,7 +35,7 @@ class FlowSolver(abc.ABC):
     t1: float = math.inf
     max_steps: int = 100_000
     max_seconds: float = math.inf
-    gtol: float = 1e-9
+    gtol: float | None = None
 
     name: ClassVar[str] = ""
 
@@ -47,12 +48,17 @@ class FlowSolver(abc.ABC):
             raise ArgumentError("rtol", self.rtol, "at least 1e-14: Float64 resolves no less")
         for field in ("t1", "max_seconds"):
             number(field, getattr(self, field), minimum=0.0, exclusive=True)
-        number("gtol", self.gtol, minimum=0.0)
+        if self.gtol is not None:
+            number("gtol", self.gtol, minimum=0.0)
         integer("max_steps", self.max_steps, 1)
 
     @abc.abstractmethod
     def integrate(self, objective: Objective, theta: np.ndarray, rates: np.ndarray, monitor: Monitor) -> Flow:
         """Follow the flow from `theta` (P,) with rates (P,) > 0; a `Flow` that says why it stopped."""
+
+    def gradient_tolerance(self, objective: Objective) -> float:
+        """`gtol`, or the default of the problem."""
+        return 1e-9 * objective.gradient_scale if self.gtol is None else self.gtol
 
     def settings(self) -> dict:
         """The settings as plain numbers, with the solver's name."""

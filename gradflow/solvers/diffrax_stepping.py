@@ -273,20 +273,21 @@ class _Integration:
         self.times, self.theta, self.velocity = [np.zeros(1)], [theta[None]], [-rates[None] * gradient]
         self.accepted = self.rejected = 0
         self.compile_seconds = 0.0
+        self.gtol = solver.gradient_tolerance(objective)
         self.loss_floor = objective.loss_floor if objective.nonnegative else -np.inf
 
     def start(self) -> StopReason | None:
         """A reason not to begin, or None and the compiled loop is ready."""
         if not (np.isfinite(self.loss) and np.isfinite(self.grad_norm)):
             return StopReason.NON_FINITE
-        if self.grad_norm <= self.solver.gtol:
+        if self.grad_norm <= self.gtol:
             return StopReason.GRADIENT
         if self.loss <= self.loss_floor:
             return StopReason.LOSS_FLOOR
         solver = self.solver
         self.monitor.message(f"{solver.name}: compiling for {self.rates.size} parameters")
         began = time.monotonic()
-        numbers = (solver.rtol, solver.atol, float(solver.t1), solver.gtol, self.loss_floor)
+        numbers = (solver.rtol, solver.atol, float(solver.t1), self.gtol, self.loss_floor)
         # NumPy scalars, not Python numbers: those are weakly typed and would compile the loop again.
         self.limits = _Limits(*(jnp.asarray(np.float64(number)) for number in numbers))
         self.program = solver.name, self.objective.oracle, jnp.asarray(self.rates), self.limits

@@ -9,7 +9,7 @@ import pytest
 
 from gradflow.errors import ArgumentError
 from gradflow.inputs import Gaussian, Samples
-from gradflow.kernels import xla
+from gradflow.kernels import abi, xla
 from gradflow.losses.population import PopulationLoss
 from gradflow.networks import MLP
 
@@ -247,6 +247,41 @@ def test_inside_jit(activation):
     assert xla.register() is None
 
 
+@pytest.mark.parametrize("with_covariance", [False, True])
+@pytest.mark.parametrize("activation", [*ACTIVATIONS, ("erf", "relu", "gelu")])
+def test_several_outputs(rng, activation, with_covariance):
+    """The loss is the sum over outputs of the losses of one-output networks, derivatives likewise."""
+    n, k, d, o = 3, 4, 5, 3
+    W, A = rng.standard_normal((n, d)), rng.standard_normal((o, n))
+    V, C = rng.standard_normal((k, d)), rng.standard_normal((o, k))
+    inputs = Gaussian(cov=covariance(rng, d)) if with_covariance else Gaussian()
+    student = MLP([W, A], activation=activation)
+    teacher_activation = activation if isinstance(activation, str) else "leaky_relu"
+    loss = PopulationLoss(student, MLP([V, C], activation=teacher_activation), inputs)
+    theta = student.flat()
+    value, gradient, hessian = loss.all_derivatives(theta)
+    again = np.full((theta.size, theta.size), np.nan)  # every entry is written
+    address = loss.descriptor.ctypes.data
+    abi.callable_from_python(loss.derivatives)(address, theta.ctypes.data, 0, 0, 0, again.ctypes.data)
+    np.testing.assert_array_equal(again, hessian)
+    total, slopes, curvature = 0.0, np.zeros(theta.size), np.zeros((theta.size, theta.size))
+    for p in range(o):
+        part = MLP([W, A[p : p + 1]], activation=activation)
+        alone = PopulationLoss(part, MLP([V, C[p : p + 1]], activation=teacher_activation), inputs)
+        own = alone.all_derivatives(part.flat())
+        where = np.concatenate([np.arange(n * d), n * d + p * n + np.arange(n)])
+        total += own[0]
+        slopes[where] += own[1]
+        curvature[np.ix_(where, where)] += own[2]
+    assert abs(value - total) <= 4e-15 * total + loss.loss_floor
+    np.testing.assert_allclose(gradient, slopes, atol=1e-14 * np.abs(slopes).max(), rtol=0)
+    np.testing.assert_allclose(hessian, curvature, atol=1e-14 * np.abs(curvature).max(), rtol=0)
+    assert (hessian == hessian.T).all()
+    np.testing.assert_array_equal(loss.loss_and_gradient(theta)[1], gradient)
+    v = rng.standard_normal(theta.size)
+    np.testing.assert_allclose(loss.hvp(theta, v), hessian @ v, atol=1e-13 * np.abs(hessian).max(), rtol=0)
+
+
 def test_threads():
     """The kernels share nothing: four threads at once give the bits of one."""
     student, teacher = networks("erf", 20, 20, 30)
@@ -276,6 +311,7 @@ def test_bad_input():
         ("student", MLP.random((3, 1), "erf", bias=False, seed=0), good, Gaussian()),
         ("student", MLP.random((3, 2, 1), "erf", bias=True, seed=0), good, Gaussian()),
         ("teacher", good, MLP.random((3, 2, 2), "erf", bias=False, seed=0), Gaussian()),
+        ("teacher", good, MLP.random((3, 2, 1), "erf", bias=[False, True], seed=0), Gaussian()),
         ("teacher", good, MLP.random((3, 2, 1), "tanh", bias=False, seed=0), Gaussian()),
         ("teacher", good, MLP.random((4, 2, 1), "erf", bias=False, seed=0), Gaussian()),
         ("student", MLP.random((3, 2, 1), "softplus", bias=False, seed=0), good, Gaussian()),
@@ -290,8 +326,11 @@ def test_bad_input():
             PopulationLoss(student, teacher, inputs)
         assert caught.value.argument == argument
     with pytest.raises(ArgumentError, match="inputs=X"):
-        PopulationLoss(cases[6][1], good, Gaussian())
+        PopulationLoss(cases[7][1], good, Gaussian())
     PopulationLoss(good, good, Gaussian(mean=np.zeros(3)))
     mixed = MLP.random((3, 2, 1), ("erf", "relu"), bias=False, seed=0)
+    wide = MLP.random((3, 2, 2), "erf", bias=False, seed=0)
+    with pytest.raises(ArgumentError, match="several outputs"):
+        PopulationLoss(wide, wide, Gaussian()).double_double(wide.flat())
     with pytest.raises(ArgumentError, match="double-double"):
         PopulationLoss(mixed, good, Gaussian()).double_double(mixed.flat())
