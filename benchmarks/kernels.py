@@ -161,7 +161,7 @@ def threads(width: int, count: int, rounds: int) -> dict:
     problem = Problem((2, width, 1), "softplus", count)
     one, two = problem.loss, problem.build(2)
     gradients = [loss.loss_and_gradient(problem.theta)[1] for loss in (one, two)]
-    same = np.array_equal(*gradients)
+    same = np.array_equal(gradients[0], gradients[1])
     shares, speedups = [], []
     for _ in range(rounds):
         joint = sum(_independent(width, count))
@@ -187,18 +187,27 @@ def _throughput(loss, theta, seconds: float) -> float:
 
 def _independent(width: int, count: int) -> list[float]:
     """Calls per second of two processes that run at the same time."""
-    start = time.time() + 6.0
-    command = [sys.executable, "-m", "benchmarks.kernels", "--worker", str(width), str(count), str(start)]
+    command = [sys.executable, "-m", "benchmarks.kernels", "--worker", str(width), str(count)]
     root = Path(__file__).parents[1]
-    running = [subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    running = [
+        subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    for process in running:  # both have imported and compiled
+        assert process.stdout is not None
+        process.stdout.readline()
+    for process in running:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
     return [float(process.communicate()[0]) for process in running]
 
 
-def _worker(width: int, count: int, start: float) -> None:
+def _worker(width: int, count: int) -> None:
     problem = Problem((2, width, 1), "softplus", count)
     problem.loss.loss_and_gradient(problem.theta)
-    while time.time() < start:
-        pass
+    print("ready", flush=True)
+    sys.stdin.readline()
     print(_throughput(problem.loss, problem.theta, 0.5))
 
 
@@ -228,13 +237,13 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--quick", action="store_true", help="no N = 100,000, no torch.compile")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--no-compile", action="store_true", help="without torch.compile")
-    parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     cores = os.sched_getaffinity(0)
     os.environ["GRADFLOW_NUM_THREADS"] = "1"
     if options.worker:
-        width, count, start = options.worker
-        return _worker(int(width), int(count), float(start))
+        width, count = options.worker
+        return _worker(int(width), int(count))
 
     facts = _timing.machine()
     os.sched_setaffinity(0, {min(cores)})  # before JAX and PyTorch count the cores

@@ -2,9 +2,7 @@
 
 Two ways, chosen by the shape of the network alone; every sum over samples is a `tiles.gram`.
 
-*Outer products*: one hidden layer and one output. With J_s = ∂f(x_s)/∂θ,
-
-    ½∇²L ∝ Σ_s w J Jᵀ + Σ_s δ ∇²f,    ∇²f: a_i σ''_i x x^T on (w_i, w_i), σ'_i x on (w_i, a_i).
+*Outer products* (`outer_products`): one hidden layer, one output, squared error.
 
 *Pre-activation Hessians*: any other network. Per sample let A^{lm} = ∂²ℓ/∂z_l∂z_m for l ≤ m (z_l
 shifted, later layers following) and D^{lm} = ∂h_m/∂z_l. Then A^{LL} is the loss's own Hessian,
@@ -20,10 +18,8 @@ One triangle is summed and mirrored, so that the result is exactly symmetric.
 
 from __future__ import annotations
 
-import math
-
 from .abi import inner_jit
-from .memory import allocate, load, release, set_word, store, word
+from .memory import load, store, word
 from .network_blocks import (
     BEND,
     DELTA,
@@ -45,7 +41,13 @@ from .network_blocks import (
     get,
     layer,
 )
-from .tiles import combine, gram, hadamard
+from .outer_products import (
+    add_outer_products,
+    outer_products_doubles,
+    outer_products_rows,
+    scatter_outer_products,
+)
+from .tiles import combine, gram, row_pairs
 
 
 @inner_jit
@@ -58,9 +60,7 @@ def by_outer_products(descriptor):
 def hessian_doubles(descriptor):
     """Size of the Hessian's partial sums."""
     if by_outer_products(descriptor):
-        n, c = layer(descriptor, 0, OUT), columns(descriptor, 0)
-        size = n * c + columns(descriptor, 1)
-        return size * size + n * (c * (c + 1) // 2) + n * c
+        return outer_products_doubles(descriptor)
     layers, total = word(descriptor, LAYERS), 0
     for l in range(layers):
         for m in range(l, layers):
@@ -120,8 +120,7 @@ def _path_rows(descriptor):
 def hessian_rows(descriptor):
     """Rows of workspace that `add_hessian_block` needs."""
     if by_outer_products(descriptor):
-        n, c = layer(descriptor, 0, OUT), columns(descriptor, 0)
-        return n * c + columns(descriptor, 1) + 1 + n + c * (c + 1) // 2 + c
+        return outer_products_rows(descriptor)
     rows = _pair_rows(descriptor, word(descriptor, LAYERS), 0)
     return rows + _product_rows(descriptor) + 2 * _path_rows(descriptor)
 
@@ -130,7 +129,7 @@ def hessian_rows(descriptor):
 def add_hessian_block(descriptor, table, rows, length, sums):
     """Add the block's part of the Hessian, without the common factor, to `sums`."""
     if by_outer_products(descriptor):
-        _add_outer_products(descriptor, table, rows, length, sums)
+        add_outer_products(descriptor, table, rows, length, sums)
     else:
         _pre_activation_hessians(descriptor, table, rows, length)
         layers = word(descriptor, LAYERS)
@@ -151,7 +150,7 @@ def add_hessian_block(descriptor, table, rows, length, sums):
 def scatter_hessian(descriptor, sums, scale, matrix):
     """Write the whole symmetric Hessian (P, P) from its sums."""
     if by_outer_products(descriptor):
-        _scatter_outer_products(descriptor, sums, scale, matrix)
+        scatter_outer_products(descriptor, sums, scale, matrix)
         return
     layers, size = word(descriptor, LAYERS), word(descriptor, SIZE)
     for l in range(layers):
@@ -161,80 +160,6 @@ def scatter_hessian(descriptor, sums, scale, matrix):
             else:
                 _scatter_pair(descriptor, l, m, sums, scale, matrix, size)
             sums += 8 * _sums_of_pair(descriptor, l, m)
-
-
-@inner_jit
-def _products(a, stride_a, m, b, stride_b, n, length, out):
-    """out[(j, q)] = a_j ∘ b_q; with b = 0, a_j ∘ a_q for q ≤ j."""
-    for j in range(m):
-        for q in range(n if b != 0 else j + 1):
-            y = b + 8 * q * stride_b if b != 0 else a + 8 * q * stride_a
-            hadamard(a + 8 * j * stride_a, y, out, length)
-            out += 8 * length
-
-
-@inner_jit
-def _add_outer_products(descriptor, table, rows, length, sums):
-    n, c, c1 = layer(descriptor, 0, OUT), columns(descriptor, 0), columns(descriptor, 1)
-    x, stride = get(table, 0, INPUT), get(table, 0, INPUT_STRIDE)
-    slope, spare = get(table, 0, SLOPE), get(table, 2, SPARE)
-    jacobian = rows
-    size = n * c + c1
-    root = rows + 8 * length * size
-    outer = root + 8 * length  # √w a_i σ'_i
-    pairs = outer + 8 * length * n
-    residual = pairs + 8 * length * (c * (c + 1) // 2)
-    for s in range(length):
-        store(root, s, math.sqrt(load(get(table, 2, SAMPLE_WEIGHTS), s)))
-    combine(get(table, 1, MATRIX), 1, 1, n, 1, root, length, outer, length, length, 0, slope, length)
-    _products(outer, length, n, x, stride, c, length, jacobian)
-    _products(root, length, 1, get(table, 1, INPUT), length, c1, length, jacobian + 8 * length * n * c)
-    gram(jacobian, length, size, jacobian, length, size, length, sums, size, spare, True)
-    _products(x, stride, c, 0, 0, 0, length, pairs)
-    sums += 8 * size * size
-    npairs = c * (c + 1) // 2
-    gram(get(table, 0, BEND), length, n, pairs, length, npairs, length, sums, npairs, spare, False)
-    _products(get(table, 1, DELTA), length, 1, x, stride, c, length, residual)
-    gram(slope, length, n, residual, length, c, length, sums + 8 * n * npairs, c, spare, False)
-
-
-@inner_jit
-def _mirror(matrix, size):
-    """Copy the lower triangle to the upper one, by squares that stay in the cache."""
-    for top in range(0, size, 16):
-        for left in range(0, top + 16, 16):
-            for i in range(top, min(top + 16, size)):
-                for j in range(left, min(left + 16, i)):
-                    store(matrix, j * size + i, load(matrix, i * size + j))
-
-
-@inner_jit
-def _scatter_outer_products(descriptor, sums, scale, matrix):
-    n, c, size = layer(descriptor, 0, OUT), columns(descriptor, 0), word(descriptor, SIZE)
-    positions = allocate(size)
-    for row in range(n * c):
-        set_word(positions, row, flat_index(descriptor, 0, row // c, row % c))
-    for row in range(n * c, size):
-        set_word(positions, row, row)
-    for row in range(size):
-        a = word(positions, row)
-        for column in range(row + 1):
-            b = word(positions, column)
-            store(matrix, max(a, b) * size + min(a, b), scale * load(sums, row * size + column))
-    npairs = c * (c + 1) // 2
-    bends = sums + 8 * size * size
-    mixed = bends + 8 * n * npairs
-    for i in range(n):
-        last = word(positions, n * c + i)
-        for j in range(c):
-            a = word(positions, i * c + j)
-            for q in range(j + 1):
-                k = a * size + word(positions, i * c + q)
-                store(matrix, k, load(matrix, k) + scale * load(bends, i * npairs + j * (j + 1) // 2 + q))
-            k = last * size + a
-            store(matrix, k, load(matrix, k) + scale * load(mixed, i * c + j))
-    release(positions)
-    _mirror(matrix, size)
 
 
 @inner_jit
@@ -296,14 +221,14 @@ def _add_pair(descriptor, table, rows, products, length, l, m, sums):
     a = rows + 8 * length * _pair_rows(descriptor, l, m)
     if l == m:
         npairs = c * (c + 1) // 2
-        _products(h, stride, c, 0, 0, 0, length, products)
+        row_pairs(h, stride, c, 0, 0, 0, length, products)
         for i in range(n):
             target = sums + 8 * npairs * (i * (i + 1) // 2)
             gram(a + 8 * length * i * n, length, i + 1, products, length, npairs, length,
                  target, npairs, spare, False)  # fmt: skip
     else:
         npairs = c * columns(descriptor, m)
-        _products(h, stride, c, get(table, m, INPUT), get(table, m, INPUT_STRIDE), columns(descriptor, m),
+        row_pairs(h, stride, c, get(table, m, INPUT), get(table, m, INPUT_STRIDE), columns(descriptor, m),
                   length, products)  # fmt: skip
         gram(a, length, n * layer(descriptor, m, OUT), products, length, npairs, length,
              sums, npairs, spare, False)  # fmt: skip
@@ -328,7 +253,7 @@ def _add_bend(descriptor, table, paths, products, length, l, m, sums):
             else:
                 combine(matrix, stride, 1, q, k, before + line * i * k, length,
                         d + line * i * q, length, length, 0, slope, length)  # fmt: skip
-    _products(get(table, l, INPUT), get(table, l, INPUT_STRIDE), c, get(table, m, DELTA), length, width,
+    row_pairs(get(table, l, INPUT), get(table, l, INPUT_STRIDE), c, get(table, m, DELTA), length, width,
               length, products)  # fmt: skip
     gram(d, length, _bend_rows(descriptor, l, m), products, length, c * width, length,
          sums, c * width, spare, False)  # fmt: skip

@@ -8,6 +8,7 @@ allocate. The order of every sum is fixed by the sizes alone.
     combine    Out = M · In (+ Out) (∘ S)     a matrix applied to the rows, small times (rows × samples)
     gram       G += A Bᵀ                      sums over samples of products of rows
     hadamard   out = a ∘ b                    elementwise
+    row_pairs  out[(j, q)] = a_j ∘ b_q        all products of two rows
 
 `combine` and `gram` are written as LLVM vector code (`<LANES x double>`) rather than left to the loop
 vectoriser: no run-time alias checks, no scalar remainders, no reassociation flags.
@@ -219,7 +220,8 @@ def multiply_add(typingctx, a, b, out, length):
 
 @inner_jit
 def combine(
-    matrix, stride_i, stride_k, m, terms, source, stride_source, out, stride_out, length, add, scale, stride_scale
+    matrix, stride_i, stride_k, m, terms, source, stride_source, out, stride_out, length,
+    add, scale, stride_scale,
 ):  # fmt: skip
     """Out[i] = (Σ_k M[i, k] In[k] + add·Out[i]) ∘ S[i], i < m, k < terms; S is left out if `scale` is 0.
 
@@ -266,3 +268,13 @@ def gram(a, stride_a, m, b, stride_b, n, length, g, stride_g, spare, lower):
                         for q in range(min(COLUMNS, n - j)):
                             k = p * stride_g + q
                             store(target, k, load(target, k) + load(spare, p * COLUMNS + q))
+
+
+@inner_jit
+def row_pairs(a, stride_a, m, b, stride_b, n, length, out):
+    """out[(j, q)] = a_j ∘ b_q, row after row; with b = 0, a_j ∘ a_q for q ≤ j."""
+    for j in range(m):
+        for q in range(n if b != 0 else j + 1):
+            y = b + 8 * q * stride_b if b != 0 else a + 8 * q * stride_a
+            hadamard(a + 8 * j * stride_a, y, out, length)
+            out += 8 * length

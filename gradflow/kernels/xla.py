@@ -42,6 +42,8 @@ def _handler(frame_address):
         if (extension[1] & 0xFFFFFFFF) == 1:
             # XLA asks which API version this handler was built for. It reads the structs whose layout
             # has only grown at the end, so the answer is the version of the XLA that asks.
+            if frame[2] == 0:  # jaxlib 0.8.0 asks without an api; unanswered it refuses with a message
+                return np.int64(0)
             api = carray(as_pointer(frame[2]), 5, np.int64)
             metadata = carray(as_pointer(extension[3]), 4, np.int64)
             metadata[3] = api[4]
