@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
 from functools import cache
 
@@ -13,13 +14,30 @@ def _controller() -> threadpoolctl.ThreadpoolController:
     return threadpoolctl.ThreadpoolController()
 
 
+_lock = threading.Lock()
+_inside = 0
+_limiter = None
+
+
 @contextmanager
 def single_threaded_blas():
     """Within this block BLAS and LAPACK run on one thread; the caller's setting comes back after it.
 
     Their results depend on the number of threads in the last bits (measured for `eigh`, LU and
     products), and the same seed must give the same bits on any number of them. jaxlib calls SciPy's
-    LAPACK, so this reaches it too.
+    LAPACK, so this reaches it too. The setting is the process's: blocks of several Python threads may
+    overlap, the first one in sets it and the last one out restores it.
     """
-    with _controller().limit(limits=1, user_api="blas"):
+    global _inside, _limiter
+    with _lock:
+        if _inside == 0:
+            _limiter = _controller().limit(limits=1, user_api="blas")
+        _inside += 1
+    try:
         yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if _inside == 0 and _limiter is not None:
+                _limiter.restore_original_limits()
+                _limiter = None

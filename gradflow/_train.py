@@ -48,34 +48,41 @@ def train(
     Returns a `Result`. Ctrl-C returns the best point so far as a result marked interrupted. Raises
     `ArgumentError` for input that cannot be used, before anything is compiled.
     """
-    problem = _problem(teacher, student, inputs)
-    theta = problem.theta0.copy()
-    rates = _rates(rates, theta.size)
+    if progress is not None and not isinstance(progress, (bool, np.bool_)):
+        raise ArgumentError("progress", repr(progress), "True, False or None")
+    began = time.monotonic()
+    known = teacher if isinstance(teacher, Problem) else student
+    if known is None or not isinstance(known, (Problem, MLP)):
+        raise ArgumentError("student", repr(student), "a gradflow.MLP")
+    rates = _rates(rates, known.size)
     free = rates != 0
     chosen_solver = _choose("solver", solver, FlowSolver, default_solver, int(free.sum()))
     chosen_refiner = _choose("refiner", refiner, Refiner, default_refiner, int(free.sum()))
     if chosen_solver is None and chosen_refiner is None:
         raise ArgumentError("refiner", "None, with solver=None", "a refiner, or a solver: one of the two")
     if getattr(chosen_solver, "implicit", False) or isinstance(chosen_refiner, TrustRegionNewton):
-        check_hessian_memory(problem.size)
-    objective: Objective = problem.objective
-    restricted = None if free.all() else Restricted(objective, theta, free)
-    moving = restricted or objective
-
-    began = time.monotonic()
-    flow: Flow | None = None
-    refinement: Refinement | None = None
+        check_hessian_memory(known.size)
     monitor = Monitor(progress)
-    point = theta[free]
-    with single_threaded_blas(), jax.default_device(jax.devices("cpu")[0]), monitor.listening():
-        if chosen_solver is not None:
-            flow = chosen_solver.integrate(moving, point, rates[free], monitor)
-            point = flow.step_theta[-1]
-        stop = flow.stop_reason if flow is not None else None
-        if chosen_refiner is not None and stop not in (StopReason.INTERRUPTED, StopReason.NON_FINITE):
-            refinement = chosen_refiner.refine(moving, np.ascontiguousarray(point), monitor)
-            point = refinement.theta
-        loss, gradient = moving.loss_and_gradient(np.ascontiguousarray(point))
+    with monitor.listening():
+        with monitor.compiling():
+            problem = _problem(teacher, student, inputs)
+        theta = problem.theta0.copy()
+        objective: Objective = problem.objective
+        restricted = None if free.all() else Restricted(objective, theta, free)
+        moving = restricted or objective
+
+        flow: Flow | None = None
+        refinement: Refinement | None = None
+        point = theta[free]
+        with single_threaded_blas(), jax.default_device(jax.devices("cpu")[0]):
+            if chosen_solver is not None:
+                flow = chosen_solver.integrate(moving, point, rates[free], monitor)
+                point = flow.step_theta[-1]
+            stop = flow.stop_reason if flow is not None else None
+            if chosen_refiner is not None and stop not in (StopReason.INTERRUPTED, StopReason.NON_FINITE):
+                refinement = chosen_refiner.refine(moving, np.ascontiguousarray(point), monitor)
+                point = refinement.theta
+            loss, gradient = moving.loss_and_gradient(np.ascontiguousarray(point))
     if restricted is not None:
         flow = _widen(restricted, flow)
         refinement = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from . import teachers
 from ._train import train
+from ._validate import check_memory
 from ._version import __version__
 from .activations import ACTIVATIONS
 from .errors import ArgumentError, GradflowError, StorageError
@@ -50,6 +52,10 @@ def _add_demo(commands) -> None:
 
 
 def _demo(arguments) -> int:
+    if importlib.util.find_spec("matplotlib") is None:
+        print("no picture: matplotlib is not installed (pip install 'gradflow[plot]')", file=sys.stderr)
+        arguments.plot = None
+    _check_outputs(arguments)
     teacher = teachers.orthonormal(width=8, input_dim=9, activation="erf")
     student = MLP.random((9, 3, 1), activation="erf", bias=False, seed=arguments.seed)
     return _finish(train(teacher, student), arguments)
@@ -83,6 +89,7 @@ def _add_train(commands) -> None:
 
 
 def _train(arguments) -> int:
+    _check_outputs(arguments)
     sizes = _sizes("--student", arguments.student)
     student = MLP.random(sizes, arguments.activation, arguments.bias, seed=arguments.seed)
     if arguments.inputs is not None and arguments.samples is not None:
@@ -93,6 +100,7 @@ def _train(arguments) -> int:
     elif arguments.samples is not None:
         if arguments.samples < 1:
             raise ArgumentError("--samples", arguments.samples, "an integer ≥ 1")
+        check_memory("--samples", 8 * arguments.samples * sizes[0], "samples that")
         rng = np.random.default_rng(np.random.SeedSequence([arguments.seed, 1]))
         inputs = rng.standard_normal((arguments.samples, sizes[0]))
     teacher: MLP | np.ndarray
@@ -110,6 +118,18 @@ def _train(arguments) -> int:
             seed=arguments.teacher_seed,
         )
     return _finish(train(teacher, student, inputs), arguments)
+
+
+def _check_outputs(arguments) -> None:
+    """Refuse places that cannot be written before the work, not after it."""
+    for name in ("out", "plot"):
+        path = getattr(arguments, name)
+        if path is not None and not path.absolute().parent.is_dir():
+            raise ArgumentError(f"--{name}", str(path), "a file in a folder that exists")
+    if arguments.plot is not None:
+        from .plot import check_path
+
+        check_path(arguments.plot)
 
 
 def _finish(result: Result, arguments) -> int:

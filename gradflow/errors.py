@@ -29,7 +29,7 @@ class MemoryLimitError(ArgumentError):
 
 
 class HessianUndefinedError(GradflowError):
-    """The loss is not twice differentiable at the point: a ReLU neuron with zero weights."""
+    """There is no Hessian at the point: a ReLU neuron with zero weights, or numbers that overflow."""
 
 
 class StorageError(GradflowError, ValueError):

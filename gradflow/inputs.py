@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ._threads import single_threaded_blas
 from ._validate import real_array
 from .errors import ArgumentError
 
@@ -69,8 +70,11 @@ class Samples:
                 raise ArgumentError(
                     "sample_weight", f"shape {weight.shape}", f"one weight per sample: ({self.X.shape[0]},)"
                 )
-            if (weight < 0).any() or not weight.sum() > 0:
-                raise ArgumentError("sample_weight", f"minimum {weight.min():g}", "≥ 0, not all zero")
+            with np.errstate(over="ignore"):
+                total = weight.sum()
+            if (weight < 0).any() or not 0 < total < np.inf:
+                given = f"minimum {weight.min():g}, sum {total:g}"
+                raise ArgumentError("sample_weight", given, "≥ 0, with a sum that is positive and finite")
             self.sample_weight = weight
 
     @property
@@ -101,7 +105,10 @@ def _symmetric_root(cov: np.ndarray) -> np.ndarray:
     asymmetry = np.abs(cov - cov.T).max()
     if asymmetry > 1e-12 * np.abs(cov).max():
         raise ArgumentError("cov", f"an asymmetry of {asymmetry:.3g}", "a symmetric matrix")
-    values, vectors = np.linalg.eigh(0.5 * (cov + cov.T))
-    if values[0] < -1e-12 * max(values[-1], 0.0) or values[-1] <= 0:
-        raise ArgumentError("cov", f"an eigenvalue of {values[0]:.6g}", "a positive semi-definite matrix")
-    return (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
+    with single_threaded_blas():
+        values, vectors = np.linalg.eigh(0.5 * (cov + cov.T))
+        if values[0] < -1e-12 * max(values[-1], 0.0):
+            raise ArgumentError("cov", f"an eigenvalue of {values[0]:.6g}", "a positive semi-definite matrix")
+        if values[-1] <= 0:
+            raise ArgumentError("cov", "a matrix of zeros", "a positive eigenvalue at least")
+        return (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
 import jax
 import numpy as np
 
-from ._validate import generator, integer, number, real_array
+from ._threads import single_threaded_blas
+from ._validate import check_memory, generator, integer, number, real_array, sequence
 from .activations import Activation, resolve
 from .errors import ArgumentError
 
@@ -35,6 +37,7 @@ class MLP:
     activations: tuple[LayerActivation, ...]
 
     def __init__(self, weights: Sequence, biases: Sequence | None = None, activation="erf"):
+        weights = sequence("weights", weights, "a list with one (out, in) matrix per layer")
         if len(weights) == 0:
             raise ArgumentError("weights", "an empty list", "one (out, in) matrix per layer")
         self.weights = tuple(_frozen(real_array(f"weights[{i}]", W, 2)) for i, W in enumerate(weights))
@@ -51,6 +54,7 @@ class MLP:
                 )
         if biases is None:
             biases = [None] * len(self.weights)
+        biases = sequence("biases", biases, "a list with one vector or None per layer")
         if len(biases) != len(self.weights):
             raise ArgumentError(
                 "biases", f"{len(biases)} entries", f"{len(self.weights)}, one per layer (None for none)"
@@ -82,13 +86,19 @@ class MLP:
         bias    True or False for all layers, or one of those per layer
         seed    integer ≥ 0, or a numpy SeedSequence or Generator; the same seed gives the same bits
         """
+        sizes = sequence("sizes", sizes, "a list (in, hidden…, out)")
         sizes = [integer(f"sizes[{i}]", size, 1) for i, size in enumerate(sizes)]
         if len(sizes) < 2:
             raise ArgumentError("sizes", sizes, "at least two: (in, hidden…, out)")
-        flags = [bias] * (len(sizes) - 1) if isinstance(bias, (bool, np.bool_)) else list(bias)
-        if len(flags) != len(sizes) - 1:
-            raise ArgumentError("bias", bias, f"True, False, or {len(sizes) - 1} of them, one per layer")
+        allowed = f"True, False, or {len(sizes) - 1} of them, one per layer"
+        one = isinstance(bias, (bool, np.bool_))
+        flags = [bias] * (len(sizes) - 1) if one else sequence("bias", bias, allowed)
+        if len(flags) != len(sizes) - 1 or not all(isinstance(flag, (bool, np.bool_)) for flag in flags):
+            raise ArgumentError("bias", repr(bias), allowed)
         gain = number("gain", gain)
+        if not np.isfinite(gain):
+            raise ArgumentError("gain", gain, "a finite number")
+        check_memory("sizes", 8 * sum(a * b for a, b in itertools.pairwise(sizes)))
         rng = generator("seed", seed)
         weights, biases = [], []
         for fan_in, fan_out, flag in zip(sizes[:-1], sizes[1:], flags):
@@ -131,11 +141,19 @@ class MLP:
 
     def __call__(self, X):
         """Outputs (samples, outputs) for inputs (samples, features)."""
-        if not isinstance(X, jax.Array) and not any(isinstance(W, jax.Array) for W in self.weights):
+        traced = isinstance(X, jax.Array)
+        if not traced:
             X = real_array("X", X, 2)
+            if any(isinstance(W, jax.Array) for W in self.weights):
+                X, traced = jax.numpy.asarray(X), True
         if X.ndim != 2 or X.shape[1] != self.sizes[0]:
             raise ArgumentError("X", f"shape {X.shape}", f"shape (samples, {self.sizes[0]})")
-        h = X
+        if traced:
+            return self._outputs(X)
+        with single_threaded_blas():
+            return self._outputs(X)
+
+    def _outputs(self, h):
         for i, (W, b) in enumerate(zip(self.weights, self.biases)):
             h = h @ W.T
             if b is not None:
@@ -150,6 +168,12 @@ class MLP:
         bias = "biases" if all(flags) else "no biases" if not any(flags) else f"biases {flags}"
         names = ", ".join(dict.fromkeys(_name(a) for a in self.activations))
         return f"MLP({shape}, {names or 'linear'}, {bias}, {self.size} parameters)"
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        for array in (*self.weights, *self.biases):
+            if isinstance(array, np.ndarray):
+                array.flags.writeable = False
 
     def tree_flatten(self):
         return (self.weights, self.biases), self.activations

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import GradflowError, MissingExtraError
+from .errors import ArgumentError, GradflowError, MissingExtraError
 from .networks import MLP
 from .result import Result
 
@@ -25,9 +25,19 @@ def overview(result: Result):
 
 def save_overview(result: Result, path: str | os.PathLike) -> None:
     """Draw `overview` into a file; the ending of `path` decides on the format."""
+    check_path(path)
     figure = overview(result)
     figure.savefig(Path(path), dpi=120)
     _pyplot().close(figure)
+
+
+def check_path(path: str | os.PathLike) -> None:
+    """Raise `ArgumentError` for a picture format that matplotlib does not write."""
+    known = _pyplot().figure().canvas.get_supported_filetypes()
+    _pyplot().close()
+    ending = Path(path).suffix[1:].lower()
+    if ending not in known:
+        raise ArgumentError("plot", str(path), f"a name ending in one of {', '.join(sorted(known))}")
 
 
 def _pyplot():
@@ -70,6 +80,9 @@ def _gradients(axis, result: Result) -> None:
 
 def _alignment(figure, axis, result: Result) -> None:
     """Heat map: scalar products of the student's weight vectors with the teacher's directions."""
+    if result.problem.student is None:
+        axis.text(0.5, 0.5, "a JAX function: no network to draw", ha="center", transform=axis.transAxes)
+        return
     student, teacher = result.student, result.problem.teacher
     W = student.weights[0]
     if isinstance(teacher, MLP) and teacher.sizes[0] == W.shape[1] and len(teacher.weights) > 1:

@@ -22,6 +22,7 @@ class Monitor:
         # A line that cannot be overwritten is repeated less often.
         self.interval = interval if self.terminal else 10 * interval
         self.interrupted = False
+        self._compiling = False
         self._last = 0.0
         self._written = 0
 
@@ -58,6 +59,16 @@ class Monitor:
         self.stream.flush()
 
     @contextmanager
+    def compiling(self):
+        """Within this block Ctrl-C never raises: an exception inside XLA's or LLVM's callbacks is lost,
+        or ends the process."""
+        self._compiling = True
+        try:
+            yield
+        finally:
+            self._compiling = False
+
+    @contextmanager
     def listening(self):
         """Within this block the first Ctrl-C sets `interrupted`, the second one raises as usual.
 
@@ -73,9 +84,15 @@ class Monitor:
             return
 
         def handle(signum, frame):
-            self.interrupted = True
-            signal.signal(signal.SIGINT, previous)
-            self.message("interrupted: finishing the step at hand (Ctrl-C again to abort)")
+            if self._compiling:
+                self.interrupted = True
+                self.message("interrupted: stopping when the compilation is done")
+            elif self.interrupted:
+                signal.signal(signal.SIGINT, previous)
+                raise KeyboardInterrupt
+            else:
+                self.interrupted = True
+                self.message("interrupted: finishing the step at hand (Ctrl-C again to abort)")
 
         signal.signal(signal.SIGINT, handle)
         try:

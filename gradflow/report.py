@@ -49,12 +49,22 @@ def _headline(result: Result) -> str:
     if result.interrupted:
         state = "interrupted; the last point reached"
     elif result.converged:
-        state = "converged to a critical point"
+        state = "converged to a critical point" + _saddle(result)
     elif result.refinement is None:
         state = "flow only, not refined"
     else:
         state = "not converged"
     return f"gradflow: {state} (|∇L| = {result.grad_norm:.1e}, {result.seconds:.2f} s in all)"
+
+
+def _saddle(result: Result) -> str:
+    if result.theta.size > _SPECTRUM_SIZE and "_spectrum" not in result.__dict__:
+        return ""
+    try:
+        negative = result.spectrum().negative
+    except GradflowError:
+        return ""
+    return f", a saddle or maximum with {negative} negative eigenvalue(s)" if negative else ""
 
 
 def _problem_lines(result: Result) -> list[str]:

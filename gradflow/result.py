@@ -10,7 +10,7 @@ import numpy as np
 import scipy.linalg
 
 from ._threads import single_threaded_blas
-from .errors import GradflowError, HessianUndefinedError
+from .errors import ArgumentError, GradflowError, HessianUndefinedError
 from .inputs import Gaussian
 from .losses.base import Restricted
 from .losses.problem import Problem, check_hessian_memory
@@ -137,15 +137,27 @@ class Result:
 
     @cached_property
     def _spectrum(self) -> Spectrum:
+        hessian = self.hessian()
+        if not np.isfinite(hessian).all():
+            raise HessianUndefinedError("the Hessian at the end point is not finite in Float64")
         with single_threaded_blas():
-            return Spectrum(scipy.linalg.eigvalsh(self.hessian(), driver="evd"))
+            return Spectrum(scipy.linalg.eigvalsh(hessian, driver="evd"))
 
-    def evaluate(self, inputs=None) -> float:
-        """The loss of the end point on other inputs (see `Problem`), the same teacher, without penalties."""
+    def evaluate(self, inputs=None, targets=None) -> float:
+        """The loss of the end point on other inputs (see `Problem`), without penalties.
+
+        The teacher is the problem's own unless `targets` are given; where that is an array of targets,
+        it belongs to the problem's samples, and other inputs need targets of their own.
+        """
         if self.problem.student is None:
             raise GradflowError("a problem made by Problem.from_jax has no inputs to exchange")
+        teacher = self.problem.teacher if targets is None else targets
+        if isinstance(teacher, np.ndarray) and targets is None:
+            raise ArgumentError(
+                "targets", None, "targets for these inputs: the problem had targets, no teacher"
+            )
         kind = self.problem.options["loss"]
-        return Problem(self.problem.teacher, self.problem.student, inputs, loss=kind).loss(self.theta)
+        return Problem(teacher, self.problem.student, inputs, loss=kind).loss(self.theta)
 
     def halved(self) -> dict:
         """The numbers in the convention of papers that use ½E(f − f*)²: L/2, ∇L/2, and times 2t.
@@ -170,9 +182,9 @@ class Result:
         if self.problem.student is None or len(self.student.weights) < 2:
             return []
         W, A = self.student.weights[:2]
-        norms = np.linalg.norm(W, axis=1)
-        outgoing = A[0] if A.shape[0] == 1 else np.linalg.norm(A, axis=0)
-        cosines = self._cosines(W, norms)
+        norms = _row_norms(W)
+        outgoing = A[0] if A.shape[0] == 1 else _row_norms(A.T)
+        cosines = self._cosines(W)
         rows = []
         for i in range(W.shape[0]):
             best = None if cosines is None or norms[i] == 0 else int(np.argmax(np.abs(cosines[i])))
@@ -187,20 +199,20 @@ class Result:
             )
         return rows
 
-    def _cosines(self, W: np.ndarray, norms: np.ndarray) -> np.ndarray | None:
+    def _cosines(self, W: np.ndarray) -> np.ndarray | None:
         teacher = self.problem.teacher
         if not isinstance(teacher, MLP) or len(teacher.weights) < 2 or teacher.sizes[0] != W.shape[1]:
             return None
-        V = teacher.weights[0]
-        lengths = norms[:, None] * np.linalg.norm(V, axis=1)
-        return np.divide(W @ V.T, lengths, out=np.zeros(lengths.shape), where=lengths > 0)
+        return _directions(W) @ _directions(teacher.weights[0]).T
 
     def _dead_neurons(self) -> list[int]:
         if not isinstance(self.problem.inputs, Gaussian):
             return []
         first = self.student.activations[0]
         table = first if isinstance(first, tuple) else (first,) * self.student.sizes[1]
-        zero = (self.student.weights[0] == 0).all(axis=1)
+        factor = self.problem.inputs.factor
+        seen = self.student.weights[0] if factor is None else self.student.weights[0] @ factor
+        zero = (seen == 0).all(axis=1)
         return [i for i, a in enumerate(table) if zero[i] and a.name in ("relu", "leaky_relu")]
 
     def save(self, path: str | PathLike) -> None:
@@ -217,3 +229,18 @@ class Result:
     def __repr__(self) -> str:
         state = "converged" if self.converged else "not converged"
         return f"<Result: {state}, loss {self.loss:.6g}, |grad| {self.grad_norm:.2g}>"
+
+
+def _row_norms(matrix: np.ndarray) -> np.ndarray:
+    """Euclidean norms of rows, for entries of any size."""
+    largest = np.abs(matrix).max(axis=1)
+    scale = np.where(largest > 0, largest, 1.0)
+    return scale * np.linalg.norm(matrix / scale[:, None], axis=1)
+
+
+def _directions(matrix: np.ndarray) -> np.ndarray:
+    """Rows divided by their norms; zero rows stay zero."""
+    scale = np.abs(matrix).max(axis=1, keepdims=True)
+    rows = matrix / np.where(scale > 0, scale, 1.0)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(norms > 0, norms, 1.0)

@@ -17,6 +17,7 @@ class StopReason(enum.Enum):
     MAX_SECONDS = "the limit on the wall-clock time was met"
     STATIONARY_RESIDUAL = "|∇L|² has a local minimum here at which ∇L is not zero: not a critical point"
     NO_PROGRESS = "no further progress, although the gradient is above the rounding floor"
+    UNBOUNDED = "the parameters grow without bound: no minimum lies on this path"
     NON_FINITE = "the loss or its gradient became non-finite; the last good state is returned"
     STEP_UNDERFLOW = "the step size fell below what Float64 resolves at this t"
     INTERRUPTED = "interrupted by the user"

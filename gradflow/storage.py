@@ -8,6 +8,7 @@ import os
 import platform
 import tempfile
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,8 @@ def load(path: str | os.PathLike, *, activations: Mapping[str, Activation] | Non
     """
     import h5py
 
+    if not isinstance(path, (str, os.PathLike)):
+        raise StorageError(f"path: got {path!r}; allowed: the path of a file")
     if not Path(path).is_file():
         raise StorageError(f"{path}: no such file")
     try:
@@ -96,7 +99,7 @@ def load(path: str | os.PathLike, *, activations: Mapping[str, Activation] | Non
             if file.attrs.get("format") != FORMAT:
                 raise StorageError(f"{path}: an HDF5 file, but not a {FORMAT!r}")
             schema = int(file.attrs["schema"])
-            if schema > SCHEMA:
+            if schema < 1 or schema > SCHEMA:
                 raise StorageError(
                     f"{path}: schema {schema}, written by gradflow {file.attrs.get('gradflow')}; "
                     f"this gradflow {__version__} reads up to schema {SCHEMA}"
@@ -109,15 +112,14 @@ def load(path: str | os.PathLike, *, activations: Mapping[str, Activation] | Non
 
 
 def _write(file, result: Result) -> None:
-    import h5py
-
     problem = result.problem
     file.attrs["format"] = FORMAT
     file.attrs["schema"] = SCHEMA
     file.attrs["gradflow"] = __version__
     file.attrs["written"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     file.attrs["versions"] = json.dumps(
-        {"python": platform.python_version(), "numpy": np.__version__, "h5py": h5py.__version__}
+        {"python": platform.python_version()}
+        | {package: version(package) for package in ("numpy", "scipy", "numba", "jax", "diffrax", "h5py")}
     )
     file.attrs["conventions"] = json.dumps(_CONVENTIONS)
     assert problem.student is not None
@@ -128,22 +130,22 @@ def _write(file, result: Result) -> None:
         _write_network(teacher, problem.teacher)
     else:
         teacher.attrs["kind"] = "targets"
-        assert isinstance(problem.inputs, Samples)
-        values = problem.teacher(problem.inputs.X) if callable(problem.teacher) else problem.teacher
-        teacher["targets"] = np.asarray(values, dtype=np.float64)
+        assert problem.targets is not None
+        _array(teacher, "targets", problem.targets)
     _write_inputs(file.create_group("inputs"), problem.inputs)
     file.attrs["problem"] = json.dumps(problem.options)
     end = file.create_group("end")
-    end["theta"], end["rates"] = result.theta, result.rates
+    _array(end, "theta", result.theta)
+    _array(end, "rates", result.rates)
     end.attrs.update(
         loss=result.loss, grad_norm=result.grad_norm, converged=result.converged, seconds=result.seconds
     )
     if "_spectrum" in result.__dict__:
-        end["hessian_eigenvalues"] = result.spectrum().eigenvalues
+        _array(end, "hessian_eigenvalues", result.spectrum().eigenvalues)
     if result.flow is not None:
         group = file.create_group("flow")
         for name in _FLOW_ARRAYS:
-            group[name] = getattr(result.flow, name)
+            _array(group, name, getattr(result.flow, name))
         group.attrs.update(
             accepted=result.flow.accepted,
             rejected=result.flow.rejected,
@@ -152,7 +154,7 @@ def _write(file, result: Result) -> None:
         _write_stage(group, result.flow)
     if result.refinement is not None:
         group = file.create_group("refinement")
-        group["theta"] = result.refinement.theta
+        _array(group, "theta", result.refinement.theta)
         group.attrs.update(
             loss=result.refinement.loss,
             grad_norm=result.refinement.grad_norm,
@@ -161,14 +163,29 @@ def _write(file, result: Result) -> None:
         _write_stage(group, result.refinement)
 
 
+def _array(group, name: str, values: np.ndarray) -> None:
+    """A data set with a checksum, so that a damaged file is noticed."""
+    checked = (
+        {"fletcher32": True, "chunks": values.shape if values.nbytes < 2**30 else True} if values.size else {}
+    )
+    group.create_dataset(name, data=values, **checked)
+
+
 def _write_network(group, network: MLP) -> None:
-    names = [[a.name for a in (e if isinstance(e, tuple) else (e,))] for e in network.activations]
+    layers = [entry if isinstance(entry, tuple) else (entry,) for entry in network.activations]
+    known: dict[str, Activation] = dict(ACTIVATIONS)
+    for activation in (a for layer in layers for a in layer):
+        if known.setdefault(activation.name, activation) != activation:
+            raise StorageError(
+                f"two activations are called {activation.name!r}: give them names of their own to store them"
+            )
+    names = [[a.name for a in layer] for layer in layers]
     group.attrs["activations"] = json.dumps(names)
     group.attrs["layers"] = len(network.weights)
     for i, (W, b) in enumerate(zip(network.weights, network.biases)):
-        group[f"weights_{i}"] = W
+        _array(group, f"weights_{i}", W)
         if b is not None:
-            group[f"bias_{i}"] = b
+            _array(group, f"bias_{i}", b)
 
 
 def _write_inputs(group, inputs) -> None:
@@ -176,7 +193,7 @@ def _write_inputs(group, inputs) -> None:
     names = ("mean", "cov") if isinstance(inputs, Gaussian) else ("X", "sample_weight")
     for name in names:
         if getattr(inputs, name) is not None:
-            group[name] = getattr(inputs, name)
+            _array(group, name, getattr(inputs, name))
 
 
 def _write_stage(group, stage) -> None:
@@ -226,6 +243,16 @@ def _read(file, activations: Mapping[str, Activation]) -> Result:
         flow=flow,
         refinement=refinement,
     )
+    recomputed = result.problem.loss(result.theta)
+    if (
+        not abs(recomputed - result.loss)
+        <= 1e-9 * abs(result.loss) + 1e3 * result.problem.objective.loss_floor
+    ):
+        if np.isfinite(result.loss):
+            raise StorageError(
+                f"the loss of the stored point is {recomputed:.17g}, but {result.loss:.17g} was stored: "
+                "not the activations that the file was written with, or a damaged file"
+            )
     if "hessian_eigenvalues" in end:
         result.__dict__["_spectrum"] = Spectrum(end["hessian_eigenvalues"][()])
     return result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ._threads import single_threaded_blas
 from ._validate import generator, integer, real_array
 from .errors import ArgumentError
 from .networks import MLP
@@ -27,7 +28,8 @@ def orthonormal(
     outputs = _per_neuron("output_weights", output_weights, width)
     V = np.eye(width, input_dim)
     if seed is not None:
-        Q, R = np.linalg.qr(generator("seed", seed).standard_normal((input_dim, width)))
+        with single_threaded_blas():
+            Q, R = np.linalg.qr(generator("seed", seed).standard_normal((input_dim, width)))
         V = (Q * np.sign(np.diag(R))).T
     return MLP([scales[:, None] * V, outputs[None, :]], None, activation)
 

@@ -28,6 +28,18 @@ def test_train_on_a_law_on_samples_and_on_files(tmp_path, capsys, rng):
     assert capsys.readouterr().out.count("gradflow:") == 3
 
 
+def test_demo_goes_without_matplotlib(tmp_path, capsys, monkeypatch):
+    import importlib.util
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find(name)
+    )
+    out, plot = tmp_path / "demo.h5", tmp_path / "demo.png"
+    assert main(["demo", "--out", str(out), "--plot", str(plot)]) == 0
+    assert "gradflow[plot]" in capsys.readouterr().err and out.exists() and not plot.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -38,6 +50,9 @@ def test_train_on_a_law_on_samples_and_on_files(tmp_path, capsys, rng):
         (["--student", "4-1-1", "--orthonormal", "3", "--inputs", "missing.npy"], "missing.npy"),
         (["--student", "4-1-1", "--orthonormal", "3", "--samples", "0"], "--samples"),
         (["--student", "4-1-1", "--orthonormal", "3", "--bias"], "bias"),
+        (["--student", "4-1-1", "--orthonormal", "3", "--out", "/nonexistent/run.h5"], "--out"),
+        (["--student", "4-1-1", "--orthonormal", "3", "--plot", "run.foo"], "run.foo"),
+        (["--student", "4-1-1", "--orthonormal", "3", "--samples", "1000000000000"], "--samples"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, words, capsys):

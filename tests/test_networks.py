@@ -83,6 +83,9 @@ def test_networks_survive_pickling():
     ("arguments", "name"),
     [
         ({"weights": []}, "weights"),
+        ({"weights": None}, "weights"),
+        ({"weights": 5}, "weights"),
+        ({"weights": [np.ones((1, 2))], "biases": 5}, "biases"),
         ({"weights": [np.ones((2, 3)), np.ones((1, 3))]}, r"weights\[1\]"),
         ({"weights": [np.ones(3)]}, r"weights\[0\]"),
         ({"weights": [np.full((1, 3), np.nan)]}, r"weights\[0\]"),
@@ -115,6 +118,12 @@ def test_bad_networks_are_refused(arguments, name):
         ((3, 2, 1), {"init": "he"}, "init"),
         ((3, 2, 1), {"bias": [True]}, "bias"),
         ((3, 2, 1), {"gain": np.nan}, "gain"),
+        ((3, 2, 1), {"gain": np.inf}, "gain"),
+        ((3, 2, 1), {"bias": ["no", "no"]}, "bias"),
+        ((3, 2, 1), {"bias": None}, "bias"),
+        (None, {}, "sizes"),
+        (5, {}, "sizes"),
+        ((10**6, 10**6, 1), {}, "sizes"),
     ],
 )
 def test_bad_random_networks_are_refused(sizes, options, name):
@@ -161,6 +170,7 @@ def test_gaussian(rng):
         ({"cov": np.diag([1.0, -1e-6])}, "cov"),
         ({"cov": [[1.0, 0.5], [0.0, 1.0]]}, "cov"),
         ({"cov": np.ones((2, 3))}, "cov"),
+        ({"cov": np.zeros((2, 2))}, "cov"),
         ({"cov": np.full((2, 2), np.nan)}, "cov"),
         ({"mean": [1.0], "cov": np.eye(2)}, "mean"),
         ({"mean": [[1.0]]}, "mean"),
@@ -183,6 +193,7 @@ def test_samples():
         ((np.ones((2, 2)), [1.0]), "sample_weight"),
         ((np.ones((2, 2)), [1.0, -1.0]), "sample_weight"),
         ((np.ones((2, 2)), [0.0, 0.0]), "sample_weight"),
+        ((np.ones((2, 2)), [1e308, 1e308]), "sample_weight"),
     ]:
         with pytest.raises(ArgumentError, match=f"^{name}:"):
             gf.Samples(*arguments)

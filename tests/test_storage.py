@@ -85,6 +85,31 @@ def test_a_users_activation_is_stored_by_name(tmp_path, rng):
     assert_same(run, gf.load(tmp_path / "run.h5", activations={"sine": sine}))
 
 
+def test_activations_are_told_apart(tmp_path, rng):
+    X = rng.standard_normal((30, 2))
+    one = gf.Activation(lambda z: z, lambda z: 1.0, lambda z: 0.0, name="mine")
+    two = gf.Activation(lambda z: 2.0 * z, lambda z: 2.0, lambda z: 0.0, name="mine")
+    settings = {"solver": gf.solvers.Kvaerno5(max_steps=5), "refiner": None, "progress": False}
+    both = gf.train(X[:, :1], gf.MLP.random((2, 2, 1), (one, two), seed=0), X, **settings)
+    with pytest.raises(StorageError, match="'mine'"):
+        both.save(tmp_path / "run.h5")
+    gf.train(X[:, :1], gf.MLP.random((2, 2, 1), one, seed=0), X, **settings).save(tmp_path / "run.h5")
+    assert gf.load(tmp_path / "run.h5", activations={"mine": one}).problem.student.activations == (one,)
+    with pytest.raises(StorageError, match="not the activations"):
+        gf.load(tmp_path / "run.h5", activations={"mine": two})
+
+
+def test_a_damaged_number_is_noticed(result, tmp_path):
+    result.save(tmp_path / "run.h5")
+    with h5py.File(tmp_path / "run.h5") as file:
+        offset = file["flow/step_theta"].id.get_chunk_info(0).byte_offset
+    content = bytearray((tmp_path / "run.h5").read_bytes())
+    content[offset + 5] ^= 0x10
+    (tmp_path / "run.h5").write_bytes(content)
+    with pytest.raises(StorageError):
+        gf.load(tmp_path / "run.h5")
+
+
 def test_files_describe_themselves(result, tmp_path):
     result.save(tmp_path / "run.h5")
     with h5py.File(tmp_path / "run.h5") as file:

@@ -1,5 +1,8 @@
 """The main job on real problems: population and samples, theorems, invariants, limits, bad input."""
 
+import copy
+import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -143,13 +146,14 @@ def test_the_empirical_problem_of_33_parameters(rng):
 
 def test_a_realisable_problem_reaches_its_global_minimum():
     reached = 0
-    for seed in (0, 3, 4, 7):
+    for seed in range(10):
         X = np.random.default_rng(100 + seed).standard_normal((1000, 2))
         teacher = gf.teachers.random((2, 3, 1), "g", seed=seed + 50)
         result = gf.train(teacher, gf.MLP.random((2, 3, 1), "g", seed=seed), X, progress=False)
         assert result.converged
         reached += result.loss <= 1e-28
-    assert reached >= 3  # of ten seeds four reach it: `python -m benchmarks train`
+    print(f"{reached} of 10 seeds reach a mean squared error of 1e-28")
+    assert reached >= 3
 
 
 def test_the_same_seed_gives_the_same_bits():
@@ -389,7 +393,7 @@ def test_cross_entropy_weight_decay_and_barrier(rng, tmp_path):
     logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     data = -logs[np.arange(150), labels].mean()
     assert result.loss == pytest.approx(data + 1e-3 * np.sum(result.theta**2), rel=1e-13)
-    assert result.evaluate(X) == pytest.approx(data, rel=1e-13)
+    assert result.evaluate(X, targets=labels) == pytest.approx(data, rel=1e-13)
     result.save(tmp_path / "run.h5")
     assert gf.load(tmp_path / "run.h5").problem.loss(result.theta) == result.loss
     one_hot = gf.Problem(np.eye(3)[labels], student, X, loss="cross_entropy", weight_decay=1e-3)
@@ -434,3 +438,117 @@ def test_capabilities_of_samples(rng):
     assert np.abs(problem.gauss_newton_product(theta, v) - G @ v).max() < 1e-13
     with pytest.raises(ArgumentError, match="^inputs:"):
         erf_run(3, 1, 0).problem.residuals(np.zeros(5))
+
+
+def test_dense_output_stays_accurate_late_in_a_stiff_flow():
+    problem = gf.Problem(gf.teachers.orthonormal(8, 9), gf.MLP.random((9, 3, 1), "erf", False, seed=0))
+    flow = gf.train(problem, refiner=None, progress=False).flow
+    steps = flow.step_times[flow.step_times < 2e4]
+    times = np.sort(np.concatenate([steps[:-1] + f * np.diff(steps) for f in (0.25, 0.5, 0.75)]))
+    reference = scipy.integrate.solve_ivp(
+        lambda t, y: -problem.gradient(y),
+        (0, times[-1]),
+        problem.theta0,
+        method="Radau",
+        jac=lambda t, y: -problem.hessian(y),
+        t_eval=times,
+        rtol=1e-10,
+        atol=1e-12,
+    ).y.T
+    # Tolerances are 1e-7; 2e-5 was found between steps of length 100/λ_max and more, 1e-6 at steps.
+    assert np.abs(flow.at(times) - reference).max() < 4e-5
+    late = [problem.loss(theta) for theta in flow.at(times)]
+    assert (np.diff(late) < 1e-7).all()
+
+
+def test_targets_belong_to_their_inputs(rng):
+    X, other = rng.standard_normal((2, 40, 2))
+    teacher = gf.teachers.random((2, 2, 1), "tanh", seed=0)
+    result = gf.train(
+        teacher(X), gf.MLP.random((2, 2, 1), "tanh", seed=1), X,
+        solver=gf.solvers.Kvaerno5(t1=1.0), refiner=None, progress=False,
+    )  # fmt: skip
+    with pytest.raises(ArgumentError, match="^targets:"):
+        result.evaluate(other)
+    expected = np.mean((result.student(other) - teacher(other)) ** 2)
+    assert result.evaluate(other, targets=teacher(other)) == pytest.approx(expected, rel=1e-13)
+    assert result.evaluate(other, targets=teacher) == pytest.approx(expected, rel=1e-13)
+
+
+def test_a_teacher_function_is_called_once_and_on_a_copy(rng, tmp_path):
+    X = rng.standard_normal((40, 2))
+
+    def noisy(x):
+        y = x[:, :1] + rng.standard_normal((x.shape[0], 1))
+        x *= 0
+        return y
+
+    result = gf.train(
+        noisy, gf.MLP.random((2, 2, 1), "tanh", seed=1), X,
+        solver=gf.solvers.Kvaerno5(t1=1.0), refiner=None, progress=False,
+    )  # fmt: skip
+    assert (result.problem.inputs.X == X).all()
+    result.save(tmp_path / "run.h5")
+    assert gf.load(tmp_path / "run.h5").problem.loss(result.theta) == result.loss
+
+
+def test_results_and_problems_travel_between_processes():
+    result = erf_run(3, 2, 0)
+    again = pickle.loads(pickle.dumps(result))
+    assert (again.theta == result.theta).all() and str(again) == str(result)
+    assert again.problem.loss(result.theta) == result.loss
+    assert (copy.deepcopy(result).flow.theta == result.flow.theta).all()
+    with pytest.raises(ValueError, match="read-only"):
+        again.student.weights[0][0, 0] = 1.0
+
+
+def test_blas_threads_are_restored_when_blocks_overlap():
+    from threadpoolctl import threadpool_info
+
+    from gradflow._threads import single_threaded_blas
+
+    def limits():
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    before = limits()
+    first, second = single_threaded_blas(), single_threaded_blas()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert set(limits()) == {1}
+    second.__exit__(None, None, None)
+    assert limits() == before
+
+
+def test_numbers_that_overflow_are_reported():
+    student = gf.MLP([np.full((2, 2), 1e200), np.ones((1, 2))], None, "cube")
+    result = gf.train(gf.teachers.orthonormal(2, 2, "cube"), student, progress=False)
+    assert result.stop_reason is StopReason.NON_FINITE and not result.converged
+    assert "not finite" in str(result)
+
+
+def test_settings_of_numpy_types_are_stored(tmp_path):
+    solver = gf.solvers.Kvaerno5(max_steps=np.int64(5), rtol=np.float32(1e-5))
+    refiner = gf.refiners.TrustRegionNewton(max_iterations=np.int32(3), radius=np.float64(0.5))
+    erf_run(3, 1, 0, solver=solver, refiner=refiner).save(tmp_path / "run.h5")
+    assert gf.load(tmp_path / "run.h5").flow.settings["max_steps"] == 5
+
+
+def test_interruption_while_compiling_returns_a_result(tmp_path):
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import gradflow as gf, numpy as np, os, signal, threading\n"
+        "X = np.random.default_rng(0).standard_normal((50, 3))\n"
+        "S = gf.MLP.random((3, 4, 1), 'softplus', seed=0)\n"
+        "for delay in (0.3, 0.9, 1.5):\n"
+        "    threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "solver = gf.solvers.Kvaerno5(gtol=0.0, max_steps=10**8)\n"
+        "r = gf.train(X[:, :1] ** 2, S, X, solver=solver, progress=False)\n"
+        "print(r.interrupted, np.isfinite(r.loss))\n"
+    )
+    cache = {"GRADFLOW_CACHE_DIR": str(tmp_path / "cache")}
+    finished = subprocess.run(
+        [sys.executable, str(script)], env=os.environ | cache, capture_output=True, text=True, timeout=200
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.split() == ["True", "True"] and "Exception ignored" not in finished.stderr

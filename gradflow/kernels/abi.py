@@ -16,10 +16,12 @@ so that one compiled network kernel serves every activation, a user's own includ
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import hashlib
 import os
 import platform
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable
@@ -77,14 +79,15 @@ def _cache_directory() -> Path:
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
     root = os.environ.get("GRADFLOW_CACHE_DIR")
-    base = Path(root) if root else Path.home() / ".cache" / "gradflow"
-    folder = base / digest.hexdigest()[:16]
     try:
+        base = Path(root).expanduser() if root else Path.home() / ".cache" / "gradflow"
+        folder = base / digest.hexdigest()[:16]
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except OSError:  # no writable home: compile anew in each process rather than fail
+    except (OSError, RuntimeError):  # no writable home: compile anew in each process rather than fail
         folder = Path(tempfile.mkdtemp(prefix="gradflow-kernels-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
+import jax
 import numpy as np
 import scipy.special
 
-from .._validate import real_array
-from ..errors import ArgumentError, MemoryLimitError
+from .._validate import check_memory, real_array
+from ..errors import ArgumentError
 from ..inputs import Gaussian, Samples, as_inputs
 from ..networks import MLP
 from ..stopping import gradient_scale
@@ -47,6 +47,8 @@ class Problem:
     objective: Objective
     theta0: np.ndarray
     options: dict
+    targets: np.ndarray | None = None
+    """The targets at the samples; a teacher function is called once, when the problem is made."""
 
     def __init__(
         self,
@@ -83,9 +85,11 @@ class Problem:
                 )
             self.teacher = teacher if callable(teacher) else real_array("teacher", teacher, (1, 2))
             X, weight = self.inputs.X, self.inputs.sample_weight
-            targets = self._targets(self.teacher, loss)
+            self.targets = self._targets(self.teacher, loss)
             try:
-                self.objective = EmpiricalLoss(student, X, targets, weight, threads=threads, **self.options)
+                self.objective = EmpiricalLoss(
+                    student, X, self.targets, weight, threads=threads, **self.options
+                )
             except ArgumentError as error:
                 if error.argument != "targets":
                     raise
@@ -98,13 +102,24 @@ class Problem:
         problem = object.__new__(cls)
         problem.student = problem.teacher = problem.inputs = None
         problem.theta0 = real_array("theta0", theta0, 1)
-        if not callable(loss):
-            raise ArgumentError("loss", type(loss).__name__, "a function of θ (P,) that JAX can trace")
-        problem.objective = JaxLoss(loss, problem.theta0.size)
         problem.options = {}
-        value = np.asarray(loss(problem.theta0))
-        if value.shape != () or not np.isfinite(value):
-            raise ArgumentError("loss", f"{value} at theta0", "a finite scalar")
+        allowed = "a function of θ (P,) that JAX can trace, with one Float64 value"
+        if problem.theta0.size == 0:
+            raise ArgumentError("theta0", "an empty vector", "one parameter at least")
+        if not callable(loss):
+            raise ArgumentError("loss", type(loss).__name__, allowed)
+        try:
+            kind = jax.eval_shape(loss, jax.ShapeDtypeStruct(problem.theta0.shape, np.float64))
+            shape, dtype = kind.shape, kind.dtype
+        except Exception as error:  # whatever the user's code raises under tracing
+            given = f"a function that fails under tracing ({type(error).__name__}: {error})"
+            raise ArgumentError("loss", given, allowed) from error
+        if shape != () or dtype != np.float64:
+            raise ArgumentError("loss", f"a result of shape {shape} and type {dtype}", allowed)
+        problem.objective = JaxLoss(loss, problem.theta0.size)
+        value = problem.objective.loss(problem.theta0)
+        if not np.isfinite(value):
+            raise ArgumentError("loss", f"{value} at theta0", "a finite number there")
         return problem
 
     @property
@@ -167,7 +182,7 @@ class Problem:
             if network and teacher.sizes[0] != X.shape[1]:
                 given = f"{teacher.sizes[0]} inputs"
                 raise ArgumentError("teacher", given, f"{X.shape[1]}, as the samples have")
-            teacher = teacher(X)
+            teacher = teacher(X if network else X.copy())  # a function may write into what it gets
         targets = real_array("teacher", teacher, (1, 2))
         labels = loss == "cross_entropy" and targets.ndim == 1
         if targets.ndim == 1 and not labels:
@@ -191,31 +206,29 @@ class Problem:
             self.objective.loss_floor = (eps**2 if self.options["loss"] == "squared" else eps) * scale
         self.objective.gradient_scale = gradient_scale(scale)
 
+    def __reduce__(self):
+        if self.student is None:
+            raise TypeError("a Problem made by from_jax is code and cannot be pickled")
+        teacher = (
+            self.targets if callable(self.teacher) and not isinstance(self.teacher, MLP) else self.teacher
+        )
+        return _rebuild, (teacher, self.student, self.inputs, self.options)
+
     def __repr__(self) -> str:
         if self.student is None:
             return f"Problem.from_jax({self.size} parameters)"
         return f"Problem({self.teacher!r}, {self.student!r}, {self.inputs!r})"
 
 
+def _rebuild(teacher, student, inputs, options) -> Problem:
+    return Problem(teacher, student, inputs, **options)
+
+
 def check_hessian_memory(size: int, matrices: int = 4) -> None:
     """Raise `MemoryLimitError` unless `matrices` P × P Float64 matrices fit in the memory now free."""
-    needed = 8 * matrices * size**2
-    available = _available_memory()
-    if available is not None and needed > available:
-        raise MemoryLimitError(
-            "student",
-            f"{size:,} parameters: work with the dense Hessian needs {needed / 2**30:,.1f} GiB",
-            f"what fits in the {available / 2**30:,.1f} GiB available; without Hessians: "
-            "solver=gf.solvers.Tsit5(), refiner=gf.refiners.LBFGS()",
-        )
-
-
-def _available_memory() -> int | None:
-    try:
-        with open("/proc/meminfo") as file:
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    return 1024 * int(line.split()[1])
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, AttributeError):
-        return None
+    check_memory(
+        "student",
+        8 * matrices * size**2,
+        f"{size:,} parameters, whose dense Hessian work",
+        "; without Hessians: solver=gf.solvers.Tsit5(), refiner=gf.refiners.LBFGS()",
+    )

@@ -48,9 +48,13 @@ class Refiner(abc.ABC):
     name: ClassVar[str] = ""
 
     def __post_init__(self):
-        number("gtol", self.gtol, minimum=0.0)
-        integer("max_iterations", self.max_iterations, 1)
-        number("max_seconds", self.max_seconds, minimum=0.0, exclusive=True)
+        values = {
+            "gtol": number("gtol", self.gtol, minimum=0.0),
+            "max_iterations": integer("max_iterations", self.max_iterations, 1),
+            "max_seconds": number("max_seconds", self.max_seconds, minimum=0.0, exclusive=True),
+        }
+        for name, value in values.items():  # plain numbers, whatever was given: they are stored as JSON
+            object.__setattr__(self, name, value)
 
     @abc.abstractmethod
     def refine(self, objective: Objective, theta: np.ndarray, monitor: Monitor) -> Refinement:

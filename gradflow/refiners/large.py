@@ -11,7 +11,7 @@ import numpy as np
 from .._validate import integer
 from ..losses.base import Counts, Objective
 from ..progress import Monitor
-from ..stopping import StopReason
+from ..stopping import StopReason, is_converged
 from .base import Refinement, Refiner
 
 
@@ -81,6 +81,8 @@ class LBFGS(Refiner):
 
         if not np.isfinite(loss):
             reason = StopReason.NON_FINITE
+        elif best.grad_norm <= self.gtol:
+            reason = StopReason.GRADIENT
         while reason is None:
             start = best.loss, best.grad_norm
             try:
@@ -102,7 +104,8 @@ class LBFGS(Refiner):
             except _Stop:
                 break
             if not (best.loss < start[0] or best.grad_norm < 0.5 * start[1]):
-                reason = StopReason.FLOOR
+                converged = is_converged(best.grad_norm, objective.gradient_scale)
+                reason = StopReason.FLOOR if converged else StopReason.NO_PROGRESS
         after = objective.counts()
         assert reason is not None
         return Refinement(

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import scipy.linalg
 
+from .._validate import number
 from ..errors import ArgumentError
 from ..losses.base import Counts, Objective
 from ..progress import Monitor
@@ -19,6 +20,9 @@ EPS = float(np.finfo(np.float64).eps)
 
 NULL_CUT = 1e-10
 """Eigenvalues below this times the largest are directions in which Newton does not step (polish)."""
+
+UNBOUNDED = 1e9
+"""Parameters that have grown by this factor are on their way to infinity."""
 
 PATIENCE = 4
 """Polishing steps in a row that lower neither the gradient norm nor the loss: that is the floor."""
@@ -47,10 +51,10 @@ class TrustRegionNewton(Refiner):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.target not in ("minimum", "critical point"):
+        if not isinstance(self.target, str) or self.target not in ("minimum", "critical point"):
             raise ArgumentError("target", repr(self.target), "'minimum' or 'critical point'")
-        if not self.radius > 0:
-            raise ArgumentError("radius", self.radius, "a number > 0")
+        radius = number("radius", self.radius, minimum=0.0, exclusive=True)
+        object.__setattr__(self, "radius", radius)
 
     def refine(self, objective: Objective, theta: np.ndarray, monitor: Monitor) -> Refinement:
         run = _Run(self, objective, theta, monitor)
@@ -61,6 +65,9 @@ class TrustRegionNewton(Refiner):
                 run.reduce_gradient()
         if run.reason is None:
             run.polish()
+        if run.reason is StopReason.NO_PROGRESS and self.target == "critical point":
+            run.reason = None  # a Hessian too singular for the polish: go on with damped steps
+            run.reduce_gradient(hand_over=False)
         return run.result()
 
 
@@ -76,11 +83,13 @@ class _Run:
         self.theta = np.array(theta, dtype=np.float64)
         self.loss, self.gradient, self.hessian = objective.all_derivatives(self.theta)
         self.norm = float(np.abs(self.gradient).max())
+        self.start = self.theta, self.loss, self.norm
+        self.first_size = 1.0 + float(np.abs(self.theta).max(initial=0.0))
         self._decomposed: tuple[np.ndarray, np.ndarray] | None = None
         if not (np.isfinite(self.loss) and np.isfinite(self.norm)):
             self.reason = StopReason.NON_FINITE
-        elif self.norm <= settings.gtol:
-            self.reason = StopReason.GRADIENT
+        else:
+            self.test_gradient()
 
     @property
     def eigen(self) -> tuple[np.ndarray, np.ndarray]:
@@ -96,13 +105,26 @@ class _Run:
         self._decomposed = None
         self.iterations += 1
         self.monitor.report("refine (Newton)", loss=loss, grad_norm=self.norm, steps=self.iterations)
-        if self.norm <= self.settings.gtol:
+        self.test_gradient()
+
+    def test_gradient(self) -> None:
+        """The goal is met at `gtol`, but for a minimum not where the Hessian has a negative direction."""
+        if self.norm <= self.settings.gtol and (self.settings.target != "minimum" or self.semidefinite()):
             self.reason = StopReason.GRADIENT
+
+    def semidefinite(self) -> bool:
+        """No eigenvalue below the rounding error of the Hessian."""
+        if not np.isfinite(self.hessian).all():
+            return True
+        values = self.eigen[0]
+        return bool(values[0] >= -1e2 * values.size * EPS * np.abs(values).max(initial=0.0))
 
     def out_of_budget(self) -> bool:
         if self.reason is None:
             if self.monitor.interrupted:
                 self.reason = StopReason.INTERRUPTED
+            elif float(np.abs(self.theta).max()) > UNBOUNDED * self.first_size:
+                self.reason = StopReason.UNBOUNDED
             elif self.iterations >= self.settings.max_iterations:
                 self.reason = StopReason.MAX_STEPS
             elif time.monotonic() - self.began >= self.settings.max_seconds:
@@ -113,6 +135,9 @@ class _Run:
         """Lower L until the model's reduction is below the rounding of L, or no step is accepted."""
         radius = self.settings.radius
         while not self.out_of_budget():
+            if not np.isfinite(self.hessian).all():
+                self.reason = StopReason.NON_FINITE
+                return
             values, vectors = self.eigen
             coefficients = vectors.T @ self.gradient
             step, on_boundary = trust_region_step(values, coefficients, radius)
@@ -134,7 +159,7 @@ class _Run:
             elif radius <= EPS * (1.0 + float(np.linalg.norm(self.theta))):
                 return
 
-    def reduce_gradient(self) -> None:
+    def reduce_gradient(self, hand_over: bool = True) -> None:
         """Lower ½|∇L|² by regularised Gauss–Newton steps −H g / (H² + μ); saddles attract as minima do."""
         damping = None
         while not self.out_of_budget():
@@ -151,10 +176,10 @@ class _Run:
                 np.sum((coefficients + values * step) ** 2)
             )
             square = float(self.gradient @ self.gradient)
-            if self.norm <= 1e-10 * scale:
+            if hand_over and self.norm <= 1e-10 * scale:
                 return  # near enough for the polish, which converges quadratically
             if predicted <= 1e-12 * square:
-                self.reason = StopReason.STATIONARY_RESIDUAL
+                self.reason = StopReason.STATIONARY_RESIDUAL if hand_over else self.verdict()
                 return
             candidate = self.theta + vectors @ step
             loss, gradient, hessian = self.objective.all_derivatives(candidate)
@@ -166,13 +191,12 @@ class _Run:
             else:
                 damping *= 5.0
                 if damping > 1e16 * scale**2:
-                    self.reason = StopReason.STATIONARY_RESIDUAL
+                    self.reason = StopReason.STATIONARY_RESIDUAL if hand_over else self.verdict()
                     return
 
     def polish(self) -> None:
         """Newton on ∇L = 0 with a pseudo-inverse, keeping the best point, until `PATIENCE` runs out."""
         best = (self.theta, self.loss, self.gradient, self.hessian, self.norm)
-        started_at = self.norm
         failures = 0
         while failures < PATIENCE and not self.out_of_budget():
             values, vectors = self.eigen
@@ -185,8 +209,8 @@ class _Run:
             if not (np.isfinite(norm) and np.isfinite(loss)):
                 break
             # A minimum asked for must not be left for a saddle: L may not rise beyond rounding.
-            allowed = abs(self.loss) * 1e-10 + 2 * self.objective.loss_floor + 1e2 * EPS * EPS
-            if self.settings.target == "minimum" and loss > best[1] + allowed and norm > 1e-3 * best[4]:
+            allowed = abs(best[1]) * 1e-10 + 2 * self.objective.loss_floor + 1e2 * EPS * EPS
+            if self.settings.target == "minimum" and loss > best[1] + allowed:
                 break
             self.move(candidate, loss, gradient, hessian)
             if norm < best[4]:
@@ -197,9 +221,9 @@ class _Run:
         self.theta, self.loss, self.gradient, self.hessian, self.norm = best
         self._decomposed = None
         if self.reason is None:
-            self.reason = self.verdict(started_at)
+            self.reason = self.verdict()
 
-    def verdict(self, started_at: float) -> StopReason:
+    def verdict(self) -> StopReason:
         """At the floor, or stuck above it? The floor is the rounding error of a gradient: terms of
         size |H||θ| that cancel, each to one unit in the last place."""
         scale = float(np.abs(self.hessian).max()) * (1.0 + float(np.abs(self.theta).max()))
@@ -209,6 +233,10 @@ class _Run:
     def result(self) -> Refinement:
         after = self.objective.counts()
         assert self.reason is not None
+        _, loss, norm = self.start
+        gained = loss - self.loss > 8 * EPS * abs(loss) + self.objective.loss_floor
+        if not gained and norm < self.norm:  # nothing was lowered: what was handed in is better
+            self.theta, self.loss, self.norm = self.start
         return Refinement(
             theta=self.theta,
             loss=self.loss,

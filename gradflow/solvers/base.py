@@ -40,17 +40,17 @@ class FlowSolver(abc.ABC):
     name: ClassVar[str] = ""
 
     def __post_init__(self):
-        for field in ("rtol", "atol"):
-            value = number(field, getattr(self, field), minimum=0.0, exclusive=True)
-            if value >= 1.0 and field == "rtol":
-                raise ArgumentError(field, value, "a number below 1")
-        if self.rtol < 1e-14:
-            raise ArgumentError("rtol", self.rtol, "at least 1e-14: Float64 resolves no less")
-        for field in ("t1", "max_seconds"):
-            number(field, getattr(self, field), minimum=0.0, exclusive=True)
+        values: dict = {
+            name: number(name, getattr(self, name), minimum=0.0, exclusive=True)
+            for name in ("rtol", "atol", "t1", "max_seconds")
+        }
+        if not 1e-14 <= values["rtol"] < 1.0:
+            raise ArgumentError("rtol", self.rtol, "a number from 1e-14, which Float64 resolves, to below 1")
         if self.gtol is not None:
-            number("gtol", self.gtol, minimum=0.0)
-        integer("max_steps", self.max_steps, 1)
+            values["gtol"] = number("gtol", self.gtol, minimum=0.0)
+        values["max_steps"] = integer("max_steps", self.max_steps, 1)
+        for name, value in values.items():  # plain numbers, whatever was given: they are stored as JSON
+            object.__setattr__(self, name, value)
 
     @abc.abstractmethod
     def integrate(self, objective: Objective, theta: np.ndarray, rates: np.ndarray, monitor: Monitor) -> Flow:

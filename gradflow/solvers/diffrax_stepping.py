@@ -30,6 +30,9 @@ CHUNK = 32
 SECONDS_PER_CALL = 0.2
 """Aim for the length of one call of the compiled loop: what Ctrl-C and time limits wait for."""
 
+STORED_NUMBERS = 30_000_000
+"""Parameters times kept steps beyond which every other step is dropped (three arrays of so many)."""
+
 MAX_GROWTH = 10.0
 """A step is at most this many times the one before it."""
 
@@ -271,7 +274,7 @@ class _Integration:
         self.loss, gradient = objective.loss_and_gradient(theta)
         self.grad_norm = float(np.abs(gradient).max())
         self.times, self.theta, self.velocity = [np.zeros(1)], [theta[None]], [-rates[None] * gradient]
-        self.accepted = self.rejected = 0
+        self.accepted = self.rejected = self.stored = 0
         self.compile_seconds = 0.0
         self.gtol = solver.gradient_tolerance(objective)
         self.loss_floor = objective.loss_floor if objective.nonnegative else -np.inf
@@ -284,17 +287,22 @@ class _Integration:
             return StopReason.GRADIENT
         if self.loss <= self.loss_floor:
             return StopReason.LOSS_FLOOR
-        solver = self.solver
-        self.monitor.message(f"{solver.name}: compiling for {self.rates.size} parameters")
+        self.monitor.message(f"{self.solver.name}: compiling for {self.rates.size} parameters")
         began = time.monotonic()
+        with self.monitor.compiling():
+            self.compile()
+        self.compile_seconds = time.monotonic() - began
+        return None
+
+    def compile(self) -> None:
+        """Compile the loop for this number of parameters, unless that has been done."""
+        solver = self.solver
         numbers = (solver.rtol, solver.atol, float(solver.t1), self.gtol, self.loss_floor)
         # NumPy scalars, not Python numbers: those are weakly typed and would compile the loop again.
         self.limits = _Limits(*(jnp.asarray(np.float64(number)) for number in numbers))
         self.program = solver.name, self.objective.oracle, jnp.asarray(self.rates), self.limits
         self.state = _start(*self.program, jnp.asarray(self.theta[0][0]))
         jax.block_until_ready(_advance(*self.program, self.state, np.int64(0)))
-        self.compile_seconds = time.monotonic() - began
-        return None
 
     def follow(self) -> StopReason:
         """Step until there is a reason to stop."""
@@ -337,7 +345,17 @@ class _Integration:
             self.theta.append(theta[:count].copy())
             self.velocity.append(velocity[:count].copy())
             self.loss, self.grad_norm = float(losses[count - 1]), float(grad_norms[count - 1])
+            self.stored += count
+            if self.stored * self.rates.size > STORED_NUMBERS and self.stored > 1000:
+                self.thin()
         return tried
+
+    def thin(self) -> None:
+        """Drop every other accepted step but the last from what is kept for `Flow.at`."""
+        for pieces in (self.times, self.theta, self.velocity):
+            whole = np.concatenate(pieces)
+            pieces[:] = [np.concatenate([whole[:-1:2], whole[-1:]])]
+        self.stored = self.times[0].size
 
     def step_to(self, t: float, t_from: float, theta: np.ndarray) -> np.ndarray:
         """θ at time t by one step of the same method from an earlier accepted step, (t_from, theta)."""

@@ -103,15 +103,16 @@ def test_limits_and_bad_starts():
         TrustRegionNewton(gtol=-1.0)
 
 
-def test_lbfgs_reaches_its_floor_and_says_so():
+def test_lbfgs_ends_where_it_can_and_says_so():
     theta = np.tile([-1.2, 1.0], 20)
 
     def chain(x):
         return jnp.sum((1 - x[:-1]) ** 2 + 100 * (x[1:] - x[:-1] ** 2) ** 2)
 
     found = LBFGS().refine(JaxLoss(chain, theta.size), theta, Monitor(False))
-    assert found.stop_reason is StopReason.FLOOR
     assert found.grad_norm < 1e-7
+    expected = StopReason.FLOOR if found.grad_norm <= 1e-12 else StopReason.NO_PROGRESS
+    assert found.stop_reason is expected
     limited = LBFGS(max_iterations=5).refine(JaxLoss(chain, theta.size), theta, Monitor(False))
     assert limited.stop_reason is StopReason.MAX_STEPS and limited.iterations == 5
 
@@ -119,3 +120,29 @@ def test_lbfgs_reaches_its_floor_and_says_so():
 def test_the_default_goes_by_size():
     assert isinstance(default_refiner(1000), TrustRegionNewton)
     assert isinstance(default_refiner(1001), LBFGS)
+
+
+def test_an_exact_saddle_is_left_for_a_minimum():
+    def function(x):
+        return (x[0] ** 2 - 1) ** 2 + x[1] ** 2
+
+    for start in ([0.0, 0.0], [0.0, 0.5]):
+        found = refine(function, start, gtol=1e-8)
+        assert found.stop_reason is StopReason.GRADIENT
+        assert abs(found.theta[0]) == pytest.approx(1.0, abs=1e-8) and found.loss < 1e-15
+    stays = refine(function, [0.0, 0.0], target="critical point")
+    assert stays.stop_reason is StopReason.GRADIENT and (stays.theta == 0.0).all()
+
+
+def test_losses_without_a_minimum_are_said_to_have_none():
+    for function in (lambda x: -(x[0] ** 2), lambda x: x[0]):
+        found = refine(function, [1.0])
+        assert found.stop_reason is StopReason.UNBOUNDED
+        assert abs(found.theta[0]) > 1e6 and found.loss < -1e6
+
+
+def test_nothing_is_made_worse():
+    # |x|^1.5 has no second derivative at its minimum: Newton gains nothing from there.
+    start = np.array([1e-30, 0.0])
+    found = refine(lambda x: jnp.abs(x[0]) ** 1.5 + x[1] ** 2, start)
+    assert found.grad_norm <= 1.6e-15
