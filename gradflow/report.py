@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from .errors import GradflowError
 from .networks import MLP
-from .result import REPORTED_NEURONS, Result
-
-_SPECTRUM_SIZE = 1500
-"""A report does not start an eigenvalue computation of more parameters than this."""
+from .result import REPORTED_NEURONS, SPECTRUM_SIZE, Result
 
 
 def report(result: Result) -> str:
@@ -58,12 +55,8 @@ def _headline(result: Result) -> str:
 
 
 def _saddle(result: Result) -> str:
-    if result.theta.size > _SPECTRUM_SIZE and "_spectrum" not in result.__dict__:
-        return ""
-    try:
-        negative = result.spectrum().negative
-    except GradflowError:
-        return ""
+    spectrum = result.spectrum_at_hand
+    negative = 0 if spectrum is None else spectrum.negative
     return f", a saddle or maximum with {negative} negative eigenvalue(s)" if negative else ""
 
 
@@ -89,7 +82,9 @@ def _loss_text(result: Result) -> str:
 
 
 def _hessian_text(result: Result) -> str:
-    if result.theta.size > _SPECTRUM_SIZE and "_spectrum" not in result.__dict__:
+    if result.spectrum_at_hand is not None:
+        return str(result.spectrum_at_hand)
+    if result.theta.size > SPECTRUM_SIZE:
         return f"{result.theta.size:,} parameters: ask result.spectrum()"
     try:
         return str(result.spectrum())

@@ -19,6 +19,9 @@ from .refiners import Refinement
 from .solvers import Flow
 from .stopping import StopReason, is_converged
 
+SPECTRUM_SIZE = 1500
+"""Reports and files have the spectrum of up to so many parameters without being asked."""
+
 REPORTED_NEURONS = 30
 """Lines of the neuron table that a report prints at most."""
 
@@ -134,6 +137,16 @@ class Result:
     def spectrum(self) -> Spectrum:
         """All eigenvalues of ∇²L at the end point over the parameters that move."""
         return self._spectrum
+
+    @property
+    def spectrum_at_hand(self) -> Spectrum | None:
+        """The spectrum where it is known or cheap to find, None elsewhere."""
+        if self.theta.size > SPECTRUM_SIZE and "_spectrum" not in self.__dict__:
+            return None
+        try:
+            return self._spectrum
+        except GradflowError:
+            return None
 
     @cached_property
     def _spectrum(self) -> Spectrum:

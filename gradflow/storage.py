@@ -140,8 +140,8 @@ def _write(file, result: Result) -> None:
     end.attrs.update(
         loss=result.loss, grad_norm=result.grad_norm, converged=result.converged, seconds=result.seconds
     )
-    if "_spectrum" in result.__dict__:
-        _array(end, "hessian_eigenvalues", result.spectrum().eigenvalues)
+    if result.spectrum_at_hand is not None:
+        _array(end, "hessian_eigenvalues", result.spectrum_at_hand.eigenvalues)
     if result.flow is not None:
         group = file.create_group("flow")
         for name in _FLOW_ARRAYS:
