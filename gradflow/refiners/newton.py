@@ -227,7 +227,7 @@ class _Run:
         """At the floor, or stuck above it? The floor is the rounding error of a gradient: terms of
         size |H||θ| that cancel, each to one unit in the last place."""
         scale = float(np.abs(self.hessian).max()) * (1.0 + float(np.abs(self.theta).max()))
-        floor = 1e2 * EPS * scale
+        floor = 4 * EPS * scale
         return StopReason.FLOOR if self.norm <= floor else StopReason.NO_PROGRESS
 
     def result(self) -> Refinement:
