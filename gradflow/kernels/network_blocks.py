@@ -18,7 +18,7 @@ from numba import njit
 from .abi import call_six, inner_jit
 from .memory import load, set_word, store, word
 from .tiles import PAD, combine, gram, hadamard
-from .vector_math import exp
+from .vector_math import exp, log1p
 
 # Words of a descriptor.
 LAYERS = 0  # number L of weight layers
@@ -41,6 +41,8 @@ GAUSS_NEWTON = 16  # for products: 1 leaves the second derivatives of the networ
 THREADS = 17  # how many threads: without and with a Hessian
 THREADS_HESSIAN = 18
 PRODUCT_WORKER = 19  # WORKER for products
+HELPER = 20  # address of the function that a helping thread runs
+POOL = 21  # address of the slots in which helpers wait
 LAYER = 24  # from here on the layers
 LAYER_WORDS = 6
 # Words of a layer: inputs, outputs, bias (0 or 1), first parameter, groups and their number. Neurons
@@ -256,7 +258,8 @@ def cross_entropy(f, target, stride, weights, probability, outputs, length):
             e = exp(load(f, i * length + s) - top)
             store(probability, i * length + s, e)
             partition += e
-        log_partition, surprise, weight = math.log(partition), 0.0, load(weights, s)
+        # The partition counts its largest term as one: log1p of the rest, and no call to libm.
+        log_partition, surprise, weight = log1p(partition - 1.0), 0.0, load(weights, s)
         for i in range(outputs):
             k = i * length + s
             p, y = load(probability, k) / partition, load(target, i * stride + s)

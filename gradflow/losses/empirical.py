@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from numba import types
@@ -20,7 +22,7 @@ LOSSES = {"squared": nb.SQUARED, "cross_entropy": nb.CROSS_ENTROPY}
 
 _CACHE_BYTES = 1 << 20  # the rows of a longer block may take so much (second-level cache), …
 _CACHE_BYTES_HESSIAN = 1 << 22  # … those of a Hessian so much: `tiles.gram` has blocks of its own
-_CHUNK_ACTIVATIONS = 8_000  # a chunk of a gradient has about so many or more, …
+_CHUNK_ACTIVATIONS = 4_000  # a chunk of a gradient has about so many or more, …
 _CHUNK_SAMPLES = 400  # … one of a Hessian so many samples: its sums cost as much as about ten
 _CHUNKS, _CHUNKS_HESSIAN = 64, 8  # at most
 _CHUNK_BYTES = 1 << 28  # what all partial Hessians together may take
@@ -28,6 +30,15 @@ _CHUNK_BYTES = 1 << 28  # what all partial Hessians together may take
 _THREAD_OPERATIONS, _THREAD_OPERATIONS_HESSIAN = 1_500_000, 4_000_000
 
 _WORKER = types.int64(types.int64)
+
+
+@cache
+def _pool() -> np.ndarray:
+    """The slots in which helping threads wait: one pool for the process, never given back, because a
+    helper may still look at its slot while the interpreter ends."""
+    slots = np.zeros(chunks.SLOT_WORDS * chunks.MAX_THREADS, dtype=np.int64)
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(slots))
+    return slots
 
 
 class EmpiricalLoss(KernelLoss):
@@ -89,6 +100,8 @@ class EmpiricalLoss(KernelLoss):
         header[nb.KIND] = LOSSES[loss]
         header[nb.PENALTY] = self._penalty.ctypes.data
         header[nb.WORKER] = abi.compile_function(empirical.work, _WORKER).address
+        header[nb.HELPER] = abi.compile_function(chunks.linger, _WORKER).address
+        header[nb.POOL] = _pool().ctypes.data
         header[nb.PRODUCT_WORKER] = abi.compile_function(empirical_product.work, _WORKER).address
         self._finish(np.concatenate([header, _layers(student)]))
 

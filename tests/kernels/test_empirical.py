@@ -2,12 +2,19 @@
 
 import re
 
+import llvmlite.binding as llvm
 import numpy as np
 import pytest
 from numba import types
 
-from gradflow.kernels import abi, tiles
+from gradflow.kernels import abi, empirical, empirical_product, tiles
 from gradflow.kernels.memory import allocate, release
+
+FEATURES = llvm.get_host_cpu_features()
+needs_fma = pytest.mark.skipif(
+    not (FEATURES.get("fma") and FEATURES.get("avx2")),
+    reason="the processor has no AVX2 with fused multiply-add",
+)
 
 
 def _gram(sizes, a, b, g, m, n):
@@ -45,6 +52,7 @@ def test_combine_of_every_shape(length, rng):
             assert np.allclose(out, M @ X, rtol=1e-13, atol=1e-13)
 
 
+@needs_fma
 @pytest.mark.parametrize("function", [_gram, _combine])
 def test_the_tiles_are_packed_multiply_adds(function):
     compiled = abi.compile_function(function, types.void(*(types.int64,) * 6), cached=False)
@@ -52,3 +60,14 @@ def test_the_tiles_are_packed_multiply_adds(function):
     packed = len(re.findall(r"vfn?m(?:add|sub)\d+pd", assembly))
     assert packed >= tiles.ROWS * tiles.COLUMNS // 2
     assert not re.search(r"vfn?m(?:add|sub)\d+sd", assembly)
+
+
+@needs_fma
+@pytest.mark.parametrize(("work", "least"), [(empirical.work, 150), (empirical_product.work, 140)])
+def test_the_work_on_a_chunk_is_packed_and_calls_no_libm(work, least):
+    """196 and 181 packed multiply-adds on whole registers were found when this was written."""
+    compiled = abi.compile_function(work, types.int64(types.int64), cached=False)
+    assembly = compiled._library.get_asm_str()
+    libm = r"\b(exp2?|expm1|log|log1p|tanh|erfc?|fma|pow|floor|rint|copysign|fabs)\b"
+    assert not re.search(rf"(call|movabs|jmp)\S*\s.*{libm}", assembly)
+    assert len(re.findall(r"vfn?m(?:add|sub)\d+pd\s.*%[yz]mm", assembly)) >= least
