@@ -1,4 +1,4 @@
-"""Rules of DESIGN.md and STYLE.md that a reader of the source can check; import-linter checks the rooms."""
+"""Rules that a reader of the source can check; import-linter checks the rooms."""
 
 from __future__ import annotations
 
@@ -46,6 +46,6 @@ def test_only_the_bridge_of_the_kernels_knows_jax(path):
 @pytest.mark.parametrize("path", SOURCES, ids=name)
 def test_source(path):
     used = called(path)
-    assert not used & {"pure_callback", "io_callback", "pickle"}  # DESIGN: the typed FFI; no pickle
+    assert not used & {"pure_callback", "io_callback", "pickle"}  # the typed FFI only; nothing is unpickled
     assert not used & {"arccos", "acos"}  # STYLE: angles come from the named primitives
     assert ast.get_docstring(ast.parse(path.read_text())), "a module says what it is"

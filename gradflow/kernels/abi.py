@@ -114,7 +114,7 @@ def _compile(function: Callable, signature, cached: bool):
 def kernel_jit(function: Callable):
     """`numba.njit` with the options that every helper of a kernel needs.
 
-    `error_model="numpy"` because a division check stops vectorisation (DESIGN: measured).
+    `error_model="numpy"` because a division check stops vectorisation (measured).
     """
     return numba.njit(error_model="numpy", nogil=True)(function)
 
