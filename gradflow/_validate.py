@@ -62,6 +62,12 @@ def sequence(argument: str, given, allowed: str) -> list:
     raise ArgumentError(argument, repr(given), allowed)
 
 
+def store_plain(settings, values: dict) -> None:
+    """Put checked values back into a frozen settings object: plain numbers, which JSON can hold."""
+    for name, value in values.items():
+        object.__setattr__(settings, name, value)
+
+
 def generator(argument: str, seed) -> np.random.Generator:
     """The random generator of a seed: an integer ≥ 0, a `numpy.random.SeedSequence` or a Generator."""
     if isinstance(seed, (np.random.Generator, np.random.SeedSequence)):

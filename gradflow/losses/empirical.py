@@ -12,6 +12,7 @@ from numba import types
 
 from .._validate import integer, number, real_array
 from ..errors import ArgumentError
+from ..inputs import Samples
 from ..kernels import abi, chunks, empirical, empirical_product
 from ..kernels import network_blocks as nb
 from ..kernels.empirical_samples import samples
@@ -74,10 +75,11 @@ class EmpiricalLoss(KernelLoss):
     ):
         if loss not in LOSSES:
             raise ArgumentError("loss", repr(loss), " or ".join(map(repr, LOSSES)))
-        X = real_array("X", X, 2)
+        data = Samples(X, sample_weight)
+        X = data.X
         count, sizes = X.shape[0], student.sizes
-        if count == 0 or X.shape[1] != sizes[0]:
-            raise ArgumentError("X", f"shape {X.shape}", f"shape (samples, {sizes[0]}) with a sample or more")
+        if X.shape[1] != sizes[0]:
+            raise ArgumentError("X", f"shape {X.shape}", f"shape (samples, {sizes[0]})")
         targets = _targets(targets, count, sizes[-1], loss)
         weight_decay = number("weight_decay", weight_decay, minimum=0.0)
         corner = np.inf if barrier is None else number("barrier", barrier, minimum=0.0)
@@ -85,7 +87,7 @@ class EmpiricalLoss(KernelLoss):
         self._sizes = sizes
         self._inputs = _feature_rows(X, ones=True)
         self._targets = _feature_rows(targets, ones=False)
-        self._weights = _weights(sample_weight, count)
+        self._weights = np.ones(count) if data.sample_weight is None else data.sample_weight
         self._penalty = np.array([weight_decay, corner])
         self._indices: np.ndarray | None = None
         self._threads = _threads(threads)
@@ -229,17 +231,6 @@ def _targets(given, count: int, outputs: int, loss: str) -> np.ndarray:
     if targets.shape != (count, outputs):
         raise ArgumentError("targets", f"shape {targets.shape}", f"shape {(count, outputs)}")
     return targets
-
-
-def _weights(given, count: int) -> np.ndarray:
-    if given is None:
-        return np.ones(count)
-    weights = real_array("sample_weight", given, 1)
-    if weights.size != count:
-        raise ArgumentError("sample_weight", f"shape {weights.shape}", f"one weight per sample: ({count},)")
-    if (weights < 0).any() or not weights.sum() > 0:
-        raise ArgumentError("sample_weight", f"minimum {weights.min():g}", "≥ 0, not all zero")
-    return weights
 
 
 def _feature_rows(array: np.ndarray, ones: bool) -> np.ndarray:

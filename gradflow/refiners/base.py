@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from .._validate import integer, number
+from .._validate import integer, number, store_plain
 from ..losses.base import Counts, Objective
 from ..progress import Monitor
 from ..stopping import StopReason
@@ -53,8 +53,7 @@ class Refiner(abc.ABC):
             "max_iterations": integer("max_iterations", self.max_iterations, 1),
             "max_seconds": number("max_seconds", self.max_seconds, minimum=0.0, exclusive=True),
         }
-        for name, value in values.items():  # plain numbers, whatever was given: they are stored as JSON
-            object.__setattr__(self, name, value)
+        store_plain(self, values)
 
     @abc.abstractmethod
     def refine(self, objective: Objective, theta: np.ndarray, monitor: Monitor) -> Refinement:

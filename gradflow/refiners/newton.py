@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import scipy.linalg
 
-from .._validate import number
+from .._validate import number, store_plain
 from ..errors import ArgumentError
 from ..losses.base import Counts, Objective
 from ..progress import Monitor
@@ -53,8 +53,7 @@ class TrustRegionNewton(Refiner):
         super().__post_init__()
         if not isinstance(self.target, str) or self.target not in ("minimum", "critical point"):
             raise ArgumentError("target", repr(self.target), "'minimum' or 'critical point'")
-        radius = number("radius", self.radius, minimum=0.0, exclusive=True)
-        object.__setattr__(self, "radius", radius)
+        store_plain(self, {"radius": number("radius", self.radius, minimum=0.0, exclusive=True)})
 
     def refine(self, objective: Objective, theta: np.ndarray, monitor: Monitor) -> Refinement:
         run = _Run(self, objective, theta, monitor)

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from .._validate import integer, number
+from .._validate import integer, number, store_plain
 from ..errors import ArgumentError
 from ..losses.base import Objective
 from ..progress import Monitor
@@ -49,8 +49,7 @@ class FlowSolver(abc.ABC):
         if self.gtol is not None:
             values["gtol"] = number("gtol", self.gtol, minimum=0.0)
         values["max_steps"] = integer("max_steps", self.max_steps, 1)
-        for name, value in values.items():  # plain numbers, whatever was given: they are stored as JSON
-            object.__setattr__(self, name, value)
+        store_plain(self, values)
 
     @abc.abstractmethod
     def integrate(self, objective: Objective, theta: np.ndarray, rates: np.ndarray, monitor: Monitor) -> Flow:

@@ -301,7 +301,7 @@ class _Integration:
         # NumPy scalars, not Python numbers: those are weakly typed and would compile the loop again.
         self.limits = _Limits(*(jnp.asarray(np.float64(number)) for number in numbers))
         self.program = solver.name, self.objective.oracle, jnp.asarray(self.rates), self.limits
-        self.state = _start(*self.program, jnp.asarray(self.theta[0][0]))
+        self.state = self.initial = _start(*self.program, jnp.asarray(self.theta[0][0]))
         jax.block_until_ready(_advance(*self.program, self.state, np.int64(0)))
 
     def follow(self) -> StopReason:
@@ -359,8 +359,9 @@ class _Integration:
 
     def step_to(self, t: float, t_from: float, theta: np.ndarray) -> np.ndarray:
         """θ at time t by one step of the same method from an earlier accepted step, (t_from, theta)."""
-        fresh = _start(*self.program, jnp.asarray(theta))
-        state = fresh._replace(t=jnp.asarray(np.float64(t_from)), t_next=jnp.asarray(np.float64(t)))
+        state = self.initial._replace(
+            t=jnp.asarray(np.float64(t_from)), t_next=jnp.asarray(np.float64(t)), theta=jnp.asarray(theta)
+        )
         for _ in range(100):  # one step, unless the error test cuts it in two
             state, _ = _advance(*self.program, state, np.int64(1))
             if float(state.t) >= t:
