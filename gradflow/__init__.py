@@ -9,6 +9,8 @@
 Importing gradflow switches JAX to 64-bit numbers (`jax_enable_x64`): everything here is Float64.
 """
 
+import importlib as _importlib
+
 import jax as _jax
 
 _jax.config.update("jax_enable_x64", True)
@@ -49,9 +51,24 @@ __all__ = [
     "StopReason",
     "StorageError",
     "__version__",
+    "landscape",
     "load",
     "refiners",
     "solvers",
     "teachers",
+    "theory",
     "train",
 ]
+
+_LATE = ("landscape", "theory")
+"""Rooms that are imported when they are first used."""
+
+
+def __getattr__(name: str):
+    if name in _LATE:
+        return _importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATE})

@@ -1,10 +1,11 @@
-"""The command line: `gradflow demo`, `gradflow train`."""
+"""The command line: `gradflow demo`, `gradflow train`, `gradflow verify`."""
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,16 @@ from ._version import __version__
 from .activations import ACTIVATIONS
 from .errors import ArgumentError, GradflowError, StorageError
 from .networks import MLP
+from .progress import Monitor
 from .result import Result
 from .stopping import StopReason
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; the exit code: 0 done, 1 not converged, 2 bad input, 130 interrupted."""
+    """Run the command line.
+
+    The exit code: 0 done, 1 not converged or a check that fails, 2 bad input, 130 interrupted.
+    """
     parser = argparse.ArgumentParser(
         prog="gradflow", description="Gradient flow of small neural networks, to machine precision."
     )
@@ -29,6 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     _add_demo(commands)
     _add_train(commands)
+    _add_verify(commands)
     arguments = parser.parse_args(argv)
     try:
         return arguments.run(arguments)
@@ -118,6 +124,54 @@ def _train(arguments) -> int:
             seed=arguments.teacher_seed,
         )
     return _finish(train(teacher, student, inputs), arguments)
+
+
+def _add_verify(commands) -> None:
+    parser = commands.add_parser("verify", help="check theorems of the field numerically, one line per check")
+    parser.add_argument(
+        "name", nargs="*", default=[""], help="checks whose names begin so (default: all of them)"
+    )
+    parser.add_argument("--full", action="store_true", help="full size: minutes to hours")
+    parser.add_argument("--list", action="store_true", help="print the names only")
+    parser.add_argument("--text", action="store_true", help="statement, source and numbers as well")
+    parser.add_argument("--json", action="store_true", help="one line of JSON per check")
+    parser.set_defaults(run=_verify)
+
+
+def _verify(arguments) -> int:
+    from .theory import names, run
+
+    chosen = list(dict.fromkeys(name for prefix in arguments.name for name in names(prefix)))
+    if arguments.list:
+        print("\n".join(chosen))
+        return 0
+    monitor = Monitor()
+
+    def progress(words: str) -> None:
+        if monitor.interrupted:
+            raise KeyboardInterrupt
+        monitor.message(words)
+
+    began, done, failed = time.monotonic(), 0, 0
+    interrupted = False
+    try:
+        with monitor.listening():
+            for name in chosen:
+                progress(name)
+                for check in run(name, "full" if arguments.full else "quick", progress):
+                    monitor.clear()
+                    print(
+                        check.json() if arguments.json else check.text() if arguments.text else check,
+                        flush=True,
+                    )
+                    done, failed = done + 1, failed + (not check.holds)
+    except KeyboardInterrupt:
+        interrupted = True
+    words = f"{done - failed} of {done} checks hold, {time.monotonic() - began:.0f} s"
+    print(words + (", interrupted" if interrupted else ""), file=sys.stderr if arguments.json else sys.stdout)
+    if interrupted:
+        return 130
+    return 1 if failed else 0
 
 
 def _check_outputs(arguments) -> None:

@@ -1,0 +1,1 @@
+"""What was found: spectra, neurons, critical points, and slices through the loss."""

@@ -1,0 +1,13 @@
+"""Theorems of the field as numerical checks, one file or a few per paper.
+
+    for check in gradflow.theory.verify("copy_average"):
+        print(check)
+
+`verify` runs checks by the beginning of their names, `names` lists them; `gradflow verify` does the same
+on the command line. Each function of the files is there to be called alone as well.
+"""
+
+from .check import Check
+from .registry import names, register, run, verify
+
+__all__ = ["Check", "names", "register", "run", "verify"]

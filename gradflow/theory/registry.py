@@ -1,0 +1,94 @@
+"""All checks by name, and how they are run."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import pkgutil
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+
+from ..errors import ArgumentError
+from .check import Check
+
+SIZES = ("quick", "full")
+"""A quick check takes seconds, so that all of them take minutes; a full one as long as it needs."""
+
+Progress = Callable[[str], None]
+"""Checks call it between pieces of work with a few words; it may raise KeyboardInterrupt."""
+
+CheckFunction = Callable[[str, Progress], Check | Iterable[Check]]
+
+_registered: dict[str, CheckFunction] = {}
+
+
+def register(name: str) -> Callable[[CheckFunction], CheckFunction]:
+    """Decorator for a function `(size, progress)` that returns one `Check` or several.
+
+    The names of its checks are `name`, or begin with `name` and a dot.
+    """
+
+    def decorate(function: CheckFunction) -> CheckFunction:
+        if name in _registered and _registered[name].__module__ != function.__module__:
+            raise ValueError(f"two checks are called {name!r}")
+        _registered[name] = function
+        return function
+
+    return decorate
+
+
+def names(prefix: str = "") -> list[str]:
+    """The names of all checks that begin with `prefix`, in alphabetical order.
+
+    Raises `ArgumentError` where there is none.
+    """
+    package = importlib.import_module(__package__)
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{__package__}.{module.name}")
+    found = sorted(name for name in _registered if name.startswith(prefix))
+    if not found:
+        raise ArgumentError("name", repr(prefix), f"the beginning of one of {', '.join(sorted(_registered))}")
+    return found
+
+
+def run(name: str, size: str = "quick", progress: Progress | None = None) -> Iterator[Check]:
+    """The checks of the function registered under `name`, each with the seconds it took.
+
+    A function that raises gives a check that fails and says so: the others can go on.
+    """
+    if size not in SIZES:
+        raise ArgumentError("size", repr(size), " or ".join(map(repr, SIZES)))
+    if name not in _registered:
+        names(name)
+    if name not in _registered:
+        raise ArgumentError("name", repr(name), f"one of {', '.join(sorted(_registered))}")
+    began = time.monotonic()
+    try:
+        found = _registered[name](size, progress or _silent)
+        for check in [found] if isinstance(found, Check) else found:
+            if check.name != name and not check.name.startswith(name + "."):
+                raise ValueError(f"a check called {check.name!r} from the function of {name!r}")
+            now = time.monotonic()
+            yield dataclasses.replace(check, seconds=now - began)
+            began = now
+    except Exception as error:
+        yield Check(
+            name=name,
+            statement=f"The check did not end: {type(error).__name__}: {error}",
+            source="".join(traceback.format_exc(limit=-2)),
+            computed={},
+            residual=float("nan"),
+            tolerance=0.0,
+            seconds=time.monotonic() - began,
+        )
+
+
+def verify(prefix: str = "", size: str = "quick", progress: Progress | None = None) -> Iterator[Check]:
+    """All checks whose name begins with `prefix`, one after the other as they are done."""
+    for name in names(prefix):
+        yield from run(name, size, progress)
+
+
+def _silent(words: str) -> None:
+    """No progress is shown."""

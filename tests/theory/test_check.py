@@ -1,0 +1,113 @@
+"""Checks as values, the registry, and `gradflow verify`."""
+
+import json
+import math
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from gradflow.cli import main
+from gradflow.errors import ArgumentError
+from gradflow.theory import Check, names, register, registry, run, verify
+
+
+def check(residual=0.5, **changes):
+    values = {
+        "name": "test_only.one",
+        "statement": "One is one.",
+        "source": "derived",
+        "computed": {"one": np.float64(1.0), "many": np.arange(2)},
+        "residual": residual,
+        "tolerance": 1.0,
+    }
+    return Check(**{**values, **changes})
+
+
+@pytest.fixture
+def registered():
+    """Three functions: one check that holds; one that holds and one that fails; one that raises."""
+    before = dict(registry._registered)
+    register("test_only.one")(lambda size, progress: check())
+    register("test_only.two")(
+        lambda size, progress: [check(name="test_only.two.a"), check(2.0, name="test_only.two.b")]
+    )
+
+    def raises(size, progress):
+        raise ZeroDivisionError("on purpose")
+
+    register("test_only.worse")(raises)
+    yield
+    registry._registered.clear()
+    registry._registered.update(before)
+
+
+@pytest.mark.parametrize("residual", [1.0 + 1e-15, math.nan, math.inf])
+def test_holds_only_within_the_tolerance(residual):
+    assert check(1.0) and check(1.0).holds
+    assert not check(residual).holds and "FAILS" in str(check(residual))
+
+
+def test_prints_and_goes_to_json():
+    line, text = str(check()), check().text()
+    assert "\n" not in line and line.startswith("holds") and text.startswith(line)
+    assert "One is one." in text and "one = 1" in text and "many = [0, 1]" in text
+    values = json.loads(check(math.nan).json())
+    assert values["residual"] == "nan" and values["holds"] is False and values["computed"]["many"] == [0, 1]
+
+
+@pytest.mark.parametrize("tolerance", [-1.0, math.nan, math.inf])
+def test_a_tolerance_is_a_finite_number(tolerance):
+    with pytest.raises(ArgumentError, match="tolerance"):
+        check(tolerance=tolerance)
+
+
+def test_registry_finds_by_prefix_and_goes_on_after_an_error(registered):
+    assert names("test_only") == ["test_only.one", "test_only.two", "test_only.worse"]
+    found = list(verify("test_only"))
+    assert [c.holds for c in found] == [True, True, False, False]
+    assert "on purpose" in found[-1].statement
+    assert all(c.seconds >= 0 for c in found)
+    with pytest.raises(ArgumentError, match="name"):
+        names("no such check")
+    with pytest.raises(ArgumentError, match="size"):
+        list(run("test_only.one", "huge"))
+    with pytest.raises(ArgumentError, match="name"):
+        list(run("test_only"))
+
+
+def test_a_name_belongs_to_one_file(registered):
+    def other(size, progress):
+        raise AssertionError
+
+    other.__module__ = "elsewhere"
+    with pytest.raises(ValueError, match="two checks"):
+        register("test_only.one")(other)
+
+
+def test_command_line(registered, capsys):
+    assert main(["verify", "test_only.one"]) == 0
+    assert "1 of 1 checks hold" in capsys.readouterr().out
+    assert main(["verify", "test_only.two", "test_only.one", "--json"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [json.loads(line)["holds"] for line in lines] == [True, False, True]
+    assert main(["verify", "test_only", "--list"]) == 0
+    assert capsys.readouterr().out.split() == names("test_only")
+    assert main(["verify", "--text", "test_only.worse"]) == 1
+    assert "on purpose" in capsys.readouterr().out
+    assert main(["verify", "no such check"]) == 2
+    assert "no such check" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_tidy(registered, capsys):
+    def interrupted(size, progress):
+        yield check(name="test_only.stop.first")
+        os.kill(os.getpid(), signal.SIGINT)
+        progress("the signal is seen here")
+        raise AssertionError("not reached")
+
+    register("test_only.stop")(interrupted)
+    assert main(["verify", "test_only.stop", "test_only.one"]) == 130
+    out = capsys.readouterr().out
+    assert "1 of 1 checks hold" in out and "interrupted" in out and "test_only.one" not in out
