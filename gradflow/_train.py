@@ -12,10 +12,10 @@ from ._threads import single_threaded_blas
 from ._validate import real_array
 from .errors import ArgumentError
 from .losses.base import Objective, Restricted
-from .losses.problem import Problem, check_hessian_memory
+from .losses.problem import Problem, check_hessian_memory, check_precision
 from .networks import MLP
 from .progress import Monitor
-from .refiners import Refinement, Refiner, TrustRegionNewton, default_refiner
+from .refiners import Refinement, Refiner, TrustRegionNewton, default_refiner, polish
 from .result import Result
 from .solvers import Flow, FlowSolver, default_solver
 from .stopping import StopReason
@@ -29,6 +29,7 @@ def train(
     solver: FlowSolver | str | None = "auto",
     refiner: Refiner | str | None = "auto",
     rates=None,
+    precision: str = "double",
     progress: bool | None = None,
 ) -> Result:
     """Follow the gradient flow dθ/dt = −r ⊙ ∇L(θ) from the student's parameters, then refine its end.
@@ -43,6 +44,8 @@ def train(
     refiner   "auto", a refiner with its settings (`gradflow.refiners`), or None for the flow only
     rates     r ≥ 0, flat (P,), one each unless given; zero freezes a parameter, which is then left out
               of the gradient norm, the refinement and the spectrum
+    precision "double", or "double-double": the refinement ends with Newton steps on a residual of 32
+              digits (erf or ReLU, no biases, one output, Gaussian inputs); `Result.theta_low`
     progress  True or False; by default a line is shown where standard error is a terminal
 
     Returns a `Result`. Ctrl-C returns the best point so far as a result marked interrupted. Raises
@@ -60,6 +63,9 @@ def train(
     chosen_refiner = _choose("refiner", refiner, Refiner, default_refiner, int(free.sum()))
     if chosen_solver is None and chosen_refiner is None:
         raise ArgumentError("refiner", "None, with solver=None", "a refiner, or a solver: one of the two")
+    check_precision(precision, teacher, student, inputs)
+    if precision == "double-double" and chosen_refiner is None:
+        raise ArgumentError("refiner", None, "a refiner: precision='double-double' is its last step")
     if getattr(chosen_solver, "implicit", False) or isinstance(chosen_refiner, TrustRegionNewton):
         check_hessian_memory(known.size)
     monitor = Monitor(progress)
@@ -81,26 +87,31 @@ def train(
             stop = flow.stop_reason if flow is not None else None
             if chosen_refiner is not None and stop not in (StopReason.INTERRUPTED, StopReason.NON_FINITE):
                 refinement = chosen_refiner.refine(moving, np.ascontiguousarray(point), monitor)
+                if precision == "double-double" and refinement.stop_reason not in _HOPELESS:
+                    refinement = polish(moving, refinement, monitor)
                 point = refinement.theta
             loss, gradient = moving.loss_and_gradient(np.ascontiguousarray(point))
+            grad_norm = float(np.abs(gradient).max())
+            if refinement is not None and refinement.extended is not None:
+                loss, grad_norm = refinement.loss, refinement.grad_norm
     if restricted is not None:
         flow = _widen(restricted, flow)
-        refinement = (
-            None
-            if refinement is None
-            else dataclasses.replace(refinement, theta=restricted.full(refinement.theta))
-        )
+        refinement = _widen_end(restricted, refinement)
         point = restricted.full(point)
     return Result(
         problem=problem,
         theta=np.array(point),
         loss=loss,
-        grad_norm=float(np.abs(gradient).max()),
+        grad_norm=grad_norm,
         rates=rates,
         flow=flow,
         refinement=refinement,
         seconds=time.monotonic() - began,
     )
+
+
+_HOPELESS = (StopReason.INTERRUPTED, StopReason.NON_FINITE, StopReason.UNBOUNDED)
+"""After these a Newton step has nothing to start from."""
 
 
 def _problem(teacher, student, inputs) -> Problem:
@@ -156,3 +167,15 @@ def _widen(restricted: Restricted, flow: Flow | None) -> Flow | None:
         step_velocity=widen(flow.step_velocity, rest),
         step_acceleration=widen(flow.step_acceleration, rest),
     )
+
+
+def _widen_end(restricted: Restricted, refinement: Refinement | None) -> Refinement | None:
+    """The end point of the free parameters as one of all parameters."""
+    if refinement is None:
+        return None
+    extended = refinement.extended
+    if extended is not None:
+        low = np.zeros_like(restricted.theta)
+        low[restricted.free] = extended.theta_low
+        extended = dataclasses.replace(extended, theta_low=low)
+    return dataclasses.replace(refinement, theta=restricted.full(refinement.theta), extended=extended)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import decimal
+import math
+
 from .errors import GradflowError
 from .networks import MLP
 from .result import REPORTED_NEURONS, SPECTRUM_SIZE, Result
@@ -31,7 +34,9 @@ def report(result: Result) -> str:
         lines.append(
             _row(
                 "refinement",
-                f"{refined.settings['refiner']}, {refined.iterations} steps, {refined.seconds:.2f} s",
+                f"{refined.settings['refiner']}, {refined.iterations} steps"
+                + (f" and {refined.extended.iterations} in double-double" if refined.extended else "")
+                + f", {refined.seconds:.2f} s",
             )
         )
         lines.append(_row("", refined.stop_reason.value))
@@ -74,11 +79,18 @@ def _problem_lines(result: Result) -> list[str]:
 
 
 def _loss_text(result: Result) -> str:
-    floor = result.problem.objective.loss_floor
-    if abs(result.loss) <= floor:
-        return f"{result.loss:.6e}: not to be told from 0 (rounding floor {floor:.1e})"
-    error = f" (rounding error about {floor:.1e})" if floor > 0 else ""
-    return f"{result.loss:.16g}{error}"
+    """The loss with its error; below that error it is not told as a number, which might be negative."""
+    bound = result.loss_bound
+    extended = result.theta_low is not None
+    origin = "double-double, error at most" if extended else "rounding error about"
+    if abs(result.loss) <= bound:
+        return f"0 within {bound:.1e} (computed {result.loss:.1e}; {origin} {bound:.1e})"
+    if not extended:
+        return f"{result.loss:.16g}" + (f" ({origin} {bound:.1e})" if bound > 0 else "")
+    # As many digits as the bound leaves.
+    digits = max(1, math.ceil(math.log10(abs(result.loss) / bound)))
+    total = decimal.Decimal(result.loss) + decimal.Decimal(result.loss_low)
+    return f"{total:.{digits}g} ({origin} {bound:.1e})"
 
 
 def _hessian_text(result: Result) -> str:

@@ -79,6 +79,8 @@ class Result:
     stop_reason  why the last stage stopped
     flow         the trajectory, None with `solver=None`
     refinement   the refinement, None with `refiner=None`
+    theta_low    with precision="double-double" the end point is θ + θ_low, else None; the loss is then
+                 loss + loss_low with an error of at most loss_bound
     problem      what was minimised; `rates` (P,) are the rates of the flow, zero for frozen parameters
 
     Printing it gives a report.
@@ -102,6 +104,24 @@ class Result:
         stage = self.refinement or self.flow
         assert stage is not None
         return stage.stop_reason
+
+    @property
+    def theta_low(self) -> np.ndarray | None:
+        """The low part of the end point, flat (P,), after a refinement in double-double."""
+        extended = None if self.refinement is None else self.refinement.extended
+        return None if extended is None else extended.theta_low
+
+    @property
+    def loss_low(self) -> float:
+        """L is `loss` + `loss_low`; 0 unless it was evaluated in double-double."""
+        extended = None if self.refinement is None else self.refinement.extended
+        return 0.0 if extended is None else extended.loss_low
+
+    @property
+    def loss_bound(self) -> float:
+        """Bound on the absolute error of the loss; in Float64 an estimate, `objective.loss_floor`."""
+        extended = None if self.refinement is None else self.refinement.extended
+        return self.problem.objective.loss_floor if extended is None else extended.loss_bound
 
     @property
     def interrupted(self) -> bool:

@@ -11,6 +11,7 @@ class StopReason(enum.Enum):
 
     GRADIENT = "the gradient's ∞-norm fell below gtol"
     FLOOR = "neither the gradient nor the loss can be lowered further in Float64"
+    DOUBLE_DOUBLE_FLOOR = "the gradient reached the rounding floor of double-double arithmetic"
     LOSS_FLOOR = "the loss reached the rounding floor of its own evaluation"
     END_TIME = "t reached t1"
     MAX_STEPS = "the limit on the number of steps was met"
@@ -28,6 +29,7 @@ class StopReason(enum.Enum):
         return self in (
             StopReason.GRADIENT,
             StopReason.FLOOR,
+            StopReason.DOUBLE_DOUBLE_FLOOR,
             StopReason.LOSS_FLOOR,
             StopReason.END_TIME,
         )

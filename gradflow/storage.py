@@ -20,7 +20,7 @@ from .inputs import Gaussian, Samples
 from .losses.base import Counts
 from .losses.problem import Problem
 from .networks import MLP
-from .refiners import Refinement
+from .refiners import Extended, Refinement
 from .result import Result, Spectrum
 from .solvers import Flow
 from .stopping import StopReason
@@ -161,6 +161,14 @@ def _write(file, result: Result) -> None:
             iterations=result.refinement.iterations,
         )
         _write_stage(group, result.refinement)
+        extended = result.refinement.extended
+        if extended is not None:
+            _array(group, "theta_low", extended.theta_low)
+            group.attrs.update(
+                loss_low=extended.loss_low,
+                loss_bound=extended.loss_bound,
+                extended_iterations=extended.iterations,
+            )
 
 
 def _array(group, name: str, values: np.ndarray) -> None:
@@ -231,6 +239,7 @@ def _read(file, activations: Mapping[str, Activation]) -> Result:
             loss=float(group.attrs["loss"]),
             grad_norm=float(group.attrs["grad_norm"]),
             iterations=int(group.attrs["iterations"]),
+            extended=_read_extended(group),
             **_read_stage(group),
         )
     result = Result(
@@ -256,6 +265,17 @@ def _read(file, activations: Mapping[str, Activation]) -> Result:
     if "hessian_eigenvalues" in end:
         result.__dict__["_spectrum"] = Spectrum(end["hessian_eigenvalues"][()])
     return result
+
+
+def _read_extended(group) -> Extended | None:
+    if "theta_low" not in group:
+        return None
+    return Extended(
+        theta_low=group["theta_low"][()],
+        loss_low=float(group.attrs["loss_low"]),
+        loss_bound=float(group.attrs["loss_bound"]),
+        iterations=int(group.attrs["extended_iterations"]),
+    )
 
 
 def _read_network(group, activations: Mapping[str, Activation]) -> MLP:

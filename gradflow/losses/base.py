@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..errors import ArgumentError
 from ..kernels import abi, xla
 
 
@@ -19,6 +20,16 @@ class Counts(NamedTuple):
     gradients: int
     hessians: int
     products: int
+
+
+class DoubleDoubleLoss(NamedTuple):
+    """L and ∇L as unevaluated sums of two doubles, with a bound on the absolute error of L."""
+
+    loss: float
+    loss_low: float
+    gradient: np.ndarray
+    gradient_low: np.ndarray
+    bound: float
 
 
 class Objective(abc.ABC):
@@ -63,6 +74,10 @@ class Objective(abc.ABC):
     @abc.abstractmethod
     def counts(self) -> Counts:
         """Evaluations so far, those inside jitted programs included."""
+
+    def double_double(self, theta: np.ndarray, theta_low: np.ndarray | None = None) -> DoubleDoubleLoss:
+        """L and ∇L at θ + θ_low to about 32 digits; `ArgumentError` where the loss has no such form."""
+        raise ArgumentError("precision", "'double-double' for this loss", "'double'")
 
     def loss(self, theta: np.ndarray) -> float:
         """L(θ)."""
@@ -201,6 +216,13 @@ class Restricted(Objective):
         direction = np.zeros(self.inner.size)
         direction[self.free] = v
         return self.inner.hvp(self.full(theta), direction)[self.free]
+
+    def double_double(self, theta, theta_low=None):
+        low = np.zeros(self.inner.size)
+        if theta_low is not None:
+            low[self.free] = theta_low
+        found = self.inner.double_double(self.full(theta), low)
+        return found._replace(gradient=found.gradient[self.free], gradient_low=found.gradient_low[self.free])
 
     @cached_property
     def oracle(self) -> RestrictedOracle:

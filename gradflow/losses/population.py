@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 
@@ -15,22 +14,12 @@ from ..kernels import population_double_double as double_double
 from ..kernels.pair_mixture import KINDS, mixture
 from ..kernels.units import FIELDS, FIRST_ORDER_ROWS, PAIR, VALUE
 from ..networks import MLP
-from .base import KernelLoss
+from .base import DoubleDoubleLoss, KernelLoss
 
 _OWN_KERNELS = {"erf": pair_erf.erf_erf, "relu": pair_relu.relu_relu}
 """Pair kernels for layers of one activation; every other pair is a `pair_mixture`."""
 
 _SAMPLES = "; samples (inputs=X) work for any network"
-
-
-class DoubleDoubleLoss(NamedTuple):
-    """L and ∇L as unevaluated sums of two doubles, with a bound on the absolute error of L."""
-
-    loss: float
-    loss_low: float
-    gradient: np.ndarray
-    gradient_low: np.ndarray
-    bound: float
 
 
 class PopulationLoss(KernelLoss):
@@ -93,6 +82,7 @@ class PopulationLoss(KernelLoss):
         keep = (kinds, factor, covariance, total, rows, units, outputs)
         super().__init__(n * (dim + width), derivatives, product, descriptor, keep)
         self._teacher = theta
+        self._networks = teacher, student, inputs
         self._activations = {tuple(KINDS)[int(kind)] for kind in (*kinds, *teacher_kinds)}
         # Three sums of this size cancel, and each kernel value is right to about 3 ulp.
         sizes = np.abs(outputs.reshape(width, k)) @ _sizes(alone, units)
@@ -103,15 +93,9 @@ class PopulationLoss(KernelLoss):
 
         `bound` is 1e-29 times the sum of the absolute values of the terms of L, so that L is known
         relatively to bound/L. With a covariance, C is the square of its rounded root. Raises
-        `ArgumentError` unless there is one output and all neurons are erf or all are relu.
+        `ArgumentError` unless `check_double_double` finds nothing in the way.
         """
-        if self.descriptor[pair_geometry.OUTPUTS] != 1:
-            raise ArgumentError("precision", "double-double with several outputs", "one output")
-        if self._activations not in ({"erf"}, {"relu"}):
-            given = " and ".join(sorted(self._activations))
-            raise ArgumentError(
-                "precision", f"double-double with {given}", "erf neurons only, or relu neurons only"
-            )
+        check_double_double(*self._networks)
         theta = np.ascontiguousarray(theta, dtype=np.float64)
         low = np.zeros_like(theta) if theta_low is None else np.ascontiguousarray(theta_low, dtype=np.float64)
         loss, gradient, gradient_low = np.empty(3), np.empty(self.size), np.empty(self.size)
@@ -154,6 +138,28 @@ class PopulationLoss(KernelLoss):
         descriptor[double_double.TEACHERS] = k
         descriptor[double_double.TEACHER] = self._teacher.ctypes.data
         return descriptor, total
+
+
+def check_double_double(teacher, student, inputs) -> None:
+    """Raise `ArgumentError` where a loss has no double-double form (`PopulationLoss.double_double`)."""
+    networks = [network for network in (student, teacher) if isinstance(network, MLP)]
+    if not isinstance(inputs, Gaussian):
+        given, allowed = type(inputs).__name__, "a Gaussian: a loss over samples is a sum of squares"
+    elif inputs.mean is not None and inputs.mean.any():
+        given, allowed = "a mean that is not zero", "mean zero"
+    elif len(networks) < 2 or any(len(network.sizes) != 3 for network in networks):
+        given, allowed = "other than two networks of one hidden layer", "one hidden layer"
+    elif any(b is not None for network in networks for b in network.biases):
+        given, allowed = "biases", "no biases"
+    elif student.sizes[-1] != 1:
+        given, allowed = "several outputs", "one output"
+    else:
+        layers = [network.activations[0] for network in networks]
+        names = {a.name for layer in layers for a in (layer if isinstance(layer, tuple) else (layer,))}
+        if names in ({"erf"}, {"relu"}):
+            return
+        given, allowed = " and ".join(sorted(names)), "erf neurons only, or relu neurons only"
+    raise ArgumentError("precision", f"'double-double' with {given}", allowed)
 
 
 def _sizes(descriptor: np.ndarray, units: np.ndarray) -> np.ndarray:

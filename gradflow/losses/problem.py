@@ -15,7 +15,7 @@ from ..networks import MLP
 from ..stopping import gradient_scale
 from .base import JaxLoss, Objective
 from .empirical import LOSSES, EmpiricalLoss
-from .population import PopulationLoss
+from .population import PopulationLoss, check_double_double
 
 
 class Problem:
@@ -222,6 +222,20 @@ class Problem:
 
 def _rebuild(teacher, student, inputs, options) -> Problem:
     return Problem(teacher, student, inputs, **options)
+
+
+def check_precision(precision, teacher, student, inputs) -> None:
+    """Raise `ArgumentError` unless `precision` is "double", or "double-double" where the loss has it.
+
+    teacher, student, inputs   as in `Problem`, or a `Problem` for the teacher
+    """
+    if not isinstance(precision, str) or precision not in ("double", "double-double"):
+        raise ArgumentError("precision", repr(precision), "'double' or 'double-double'")
+    if precision == "double-double":
+        if isinstance(teacher, Problem):
+            check_double_double(teacher.teacher, teacher.student, teacher.inputs)
+        else:
+            check_double_double(teacher, student, as_inputs(inputs))
 
 
 def check_hessian_memory(size: int, matrices: int = 4) -> None:

@@ -3,11 +3,12 @@
 Refiners see an `Objective`, never a network. A refiner is its settings; `refine` does the work.
 """
 
-from .base import Refinement, Refiner
+from .base import Extended, Refinement, Refiner
+from .double_double import polish
 from .large import LBFGS
 from .newton import TrustRegionNewton
 
-__all__ = ["LBFGS", "Refinement", "Refiner", "TrustRegionNewton", "default_refiner"]
+__all__ = ["LBFGS", "Extended", "Refinement", "Refiner", "TrustRegionNewton", "default_refiner", "polish"]
 
 NEWTON_SIZE = 1000
 """Above this many parameters an eigendecomposition per step costs more than it saves."""

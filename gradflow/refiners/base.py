@@ -16,10 +16,22 @@ from ..stopping import StopReason
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Extended:
+    """What double-double adds to a refined point: the low parts of θ (P,) and of L, a bound on the
+    absolute error of L, and the number of Newton steps that were taken in double-double."""
+
+    theta_low: np.ndarray
+    loss_low: float
+    loss_bound: float
+    iterations: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Refinement:
     """The end point of a refinement, why it stopped there, and what it cost.
 
-    theta (P,), loss, grad_norm (∞-norm of ∇L); `iterations` counts accepted steps.
+    theta (P,), loss, grad_norm (∞-norm of ∇L); `iterations` counts accepted steps. With
+    precision="double-double" `extended` has the low parts, and loss and grad_norm hold at θ + θ_low.
     """
 
     theta: np.ndarray
@@ -30,6 +42,7 @@ class Refinement:
     counts: Counts
     seconds: float
     settings: dict
+    extended: Extended | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
