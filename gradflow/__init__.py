@@ -27,10 +27,11 @@ from .errors import (  # noqa: E402
     MissingExtraError,
     StorageError,
 )
-from .inputs import Gaussian, Samples  # noqa: E402
+from .inputs import Gaussian, Mixture, Samples  # noqa: E402
 from .losses.problem import Problem  # noqa: E402
 from .networks import MLP  # noqa: E402
 from .result import Result, Spectrum  # noqa: E402
+from .spherical import Ball, Sphere, Spherical, StudentT  # noqa: E402
 from .stopping import StopReason  # noqa: E402
 from .storage import load  # noqa: E402
 
@@ -39,17 +40,22 @@ __all__ = [
     "MLP",
     "Activation",
     "ArgumentError",
+    "Ball",
     "Gaussian",
     "GradflowError",
     "HessianUndefinedError",
     "MemoryLimitError",
     "MissingExtraError",
+    "Mixture",
     "Problem",
     "Result",
     "Samples",
     "Spectrum",
+    "Sphere",
+    "Spherical",
     "StopReason",
     "StorageError",
+    "StudentT",
     "__version__",
     "landscape",
     "load",

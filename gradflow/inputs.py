@@ -1,12 +1,13 @@
-"""Where the inputs of a problem come from: a Gaussian law, or samples."""
+"""Where the inputs of a problem come from: a law (Gaussian, a mixture, spherical), or samples."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ._threads import single_threaded_blas
-from ._validate import real_array
+from ._validate import real_array, sequence
 from .errors import ArgumentError
+from .spherical import Spherical
 
 
 class Gaussian:
@@ -53,6 +54,48 @@ class Gaussian:
         return f"Gaussian({', '.join(parts)}; dim {self.dim})"
 
 
+class Mixture:
+    """Infinitely many inputs from a mixture Σ_c p_c N(m_c, C_c).
+
+    components  `Gaussian`s (or spherically symmetric laws); their dimensions must agree
+    weights     p_c > 0, one per component, divided by their sum; equal ones unless given
+    """
+
+    def __init__(self, components, weights=None):
+        allowed = "a list of gradflow.Gaussian"
+        self.components = tuple(sequence("components", components, allowed))
+        if not self.components:
+            raise ArgumentError("components", "an empty list", "one component at least")
+        for i, law in enumerate(self.components):
+            if not isinstance(law, (Gaussian, Spherical)):
+                raise ArgumentError(f"components[{i}]", type(law).__name__, "a gradflow.Gaussian")
+        dims = {law.dim for law in self.components} - {None}
+        if len(dims) > 1:
+            raise ArgumentError("components", f"dimensions {sorted(dims)}", "one dimension")
+        self.dim = next(iter(dims), None)
+        count = len(self.components)
+        self.weights = np.ones(count) if weights is None else real_array("weights", weights, 1)
+        if self.weights.size != count:
+            raise ArgumentError("weights", f"shape {self.weights.shape}", f"one per component: ({count},)")
+        if (self.weights <= 0).any():
+            raise ArgumentError("weights", f"minimum {self.weights.min():g}", "weights > 0")
+        self.weights /= self.weights.max()  # their sum cannot overflow now
+        self.weights /= self.weights.sum()
+
+    def sample(self, count: int, dim: int, rng: np.random.Generator) -> np.ndarray:
+        """`count` draws, shape (count, dim)."""
+        chosen = rng.choice(len(self.components), size=count, p=self.weights)
+        draws = np.empty((count, dim))
+        for c, law in enumerate(self.components):
+            own = chosen == c
+            draws[own] = law.sample(int(own.sum()), dim, rng)
+        return draws
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{p:.3g} {law!r}" for p, law in zip(self.weights, self.components))
+        return f"Mixture({parts})"
+
+
 class Samples:
     """Finitely many inputs X (samples, features), weighted by `sample_weight` (samples,) if given.
 
@@ -87,16 +130,21 @@ class Samples:
         return f"Samples({self.X.shape[0]} × {self.X.shape[1]}{weighted})"
 
 
-def as_inputs(inputs) -> Gaussian | Samples:
-    """None is the standard Gaussian, an array is `Samples`; the two classes pass unchanged."""
+Inputs = Gaussian | Mixture | Spherical | Samples
+
+
+def as_inputs(inputs) -> Inputs:
+    """None is the standard Gaussian, an array is `Samples`; laws and `Samples` pass unchanged."""
     if inputs is None:
         return Gaussian()
-    if isinstance(inputs, (Gaussian, Samples)):
+    if isinstance(inputs, (Gaussian, Mixture, Spherical, Samples)):
         return inputs
     try:
         return Samples(inputs)
     except ArgumentError as error:
-        raise ArgumentError("inputs", error.given, f"a Gaussian, Samples, or {error.allowed}") from error
+        raise ArgumentError(
+            "inputs", error.given, f"a law (gradflow.Gaussian, …), Samples, or {error.allowed}"
+        ) from error
 
 
 def _symmetric_root(cov: np.ndarray) -> np.ndarray:

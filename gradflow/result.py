@@ -11,7 +11,7 @@ import scipy.linalg
 
 from ._threads import single_threaded_blas
 from .errors import ArgumentError, GradflowError, HessianUndefinedError
-from .inputs import Gaussian
+from .inputs import Gaussian, Samples
 from .losses.base import Restricted
 from .losses.problem import Problem, check_hessian_memory
 from .networks import MLP
@@ -239,11 +239,12 @@ class Result:
         return _directions(W) @ _directions(teacher.weights[0]).T
 
     def _dead_neurons(self) -> list[int]:
-        if not isinstance(self.problem.inputs, Gaussian):
+        inputs = self.problem.inputs
+        if inputs is None or isinstance(inputs, Samples):
             return []
         first = self.student.activations[0]
         table = first if isinstance(first, tuple) else (first,) * self.student.sizes[1]
-        factor = self.problem.inputs.factor
+        factor = inputs.factor if isinstance(inputs, Gaussian) else None
         seen = self.student.weights[0] if factor is None else self.student.weights[0] @ factor
         zero = (seen == 0).all(axis=1)
         return [i for i, a in enumerate(table) if zero[i] and a.name in ("relu", "leaky_relu")]

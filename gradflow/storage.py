@@ -16,13 +16,14 @@ import numpy as np
 from ._version import __version__
 from .activations import ACTIVATIONS, Activation
 from .errors import GradflowError, StorageError
-from .inputs import Gaussian, Samples
+from .inputs import Gaussian, Inputs, Mixture, Samples
 from .losses.base import Counts
 from .losses.problem import Problem
 from .networks import MLP
 from .refiners import Extended, Refinement
 from .result import Result, Spectrum
 from .solvers import Flow
+from .spherical import LAWS, Spherical
 from .stopping import StopReason
 
 FORMAT = "gradflow result"
@@ -197,11 +198,22 @@ def _write_network(group, network: MLP) -> None:
 
 
 def _write_inputs(group, inputs) -> None:
-    group.attrs["kind"] = "gaussian" if isinstance(inputs, Gaussian) else "samples"
-    names = ("mean", "cov") if isinstance(inputs, Gaussian) else ("X", "sample_weight")
-    for name in names:
-        if getattr(inputs, name) is not None:
-            _array(group, name, getattr(inputs, name))
+    if isinstance(inputs, Spherical):
+        name = type(inputs).__name__
+        if LAWS.get(name) is not type(inputs):
+            raise StorageError(f"the law {name!r} of the inputs is a user's own: code cannot be stored")
+        group.attrs.update(kind=name, parameters=json.dumps(inputs.parameters))
+    elif isinstance(inputs, Mixture):
+        group.attrs["kind"] = "mixture"
+        _array(group, "weights", inputs.weights)
+        for i, law in enumerate(inputs.components):
+            _write_inputs(group.create_group(f"component_{i}"), law)
+    else:
+        group.attrs["kind"] = "gaussian" if isinstance(inputs, Gaussian) else "samples"
+        names = ("mean", "cov") if isinstance(inputs, Gaussian) else ("X", "sample_weight")
+        for name in names:
+            if getattr(inputs, name) is not None:
+                _array(group, name, getattr(inputs, name))
 
 
 def _write_stage(group, stage) -> None:
@@ -218,9 +230,7 @@ def _read(file, activations: Mapping[str, Activation]) -> Result:
         teacher = _read_network(file["teacher"], activations)
     else:
         teacher = file["teacher/targets"][()]
-    inputs = file["inputs"]
-    parts = {name: inputs[name][()] for name in inputs}
-    law = Gaussian(**parts) if inputs.attrs["kind"] == "gaussian" else Samples(**parts)
+    law = _read_inputs(file["inputs"])
     end = file["end"]
     flow = refinement = None
     if "flow" in file:
@@ -265,6 +275,19 @@ def _read(file, activations: Mapping[str, Activation]) -> Result:
     if "hessian_eigenvalues" in end:
         result.__dict__["_spectrum"] = Spectrum(end["hessian_eigenvalues"][()])
     return result
+
+
+def _read_inputs(group) -> Inputs:
+    kind = group.attrs["kind"]
+    if kind in LAWS:
+        return LAWS[kind](**json.loads(group.attrs["parameters"]))
+    if kind == "mixture":
+        weights = group["weights"][()]
+        law = Mixture([_read_inputs(group[f"component_{i}"]) for i in range(weights.size)])
+        law.weights = weights  # as stored, not divided by their sum again
+        return law
+    parts = {name: group[name][()] for name in group}
+    return Gaussian(**parts) if kind == "gaussian" else Samples(**parts)
 
 
 def _read_extended(group) -> Extended | None:

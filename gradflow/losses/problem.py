@@ -10,12 +10,13 @@ import scipy.special
 
 from .._validate import check_memory, real_array
 from ..errors import ArgumentError
-from ..inputs import Gaussian, Samples, as_inputs
+from ..inputs import Inputs, Samples, as_inputs
 from ..networks import MLP
 from ..stopping import gradient_scale
 from .base import JaxLoss, Objective
 from .empirical import LOSSES, EmpiricalLoss
-from .population import PopulationLoss, check_double_double
+from .mixture import population_loss
+from .population import check_double_double
 
 
 class Problem:
@@ -24,8 +25,9 @@ class Problem:
     teacher   an `MLP`; with samples also a function of X (samples, features), or the targets
               themselves, (samples, outputs)
     student   an `MLP`: its architecture, and its parameters as the starting point θ₀
-    inputs    None or a `Gaussian` for infinitely many inputs (closed form); samples X (samples,
-              features) or `Samples` for the (weighted) mean over them
+    inputs    None or a law for infinitely many inputs (closed form): `Gaussian`, `Mixture`, or with
+              homogeneous activations `Sphere`, `Ball`, `StudentT`; samples X (samples, features) or
+              `Samples` for the (weighted) mean over them
 
     With samples also:
 
@@ -43,7 +45,7 @@ class Problem:
 
     student: MLP | None
     teacher: MLP | Callable | np.ndarray | None
-    inputs: Gaussian | Samples | None
+    inputs: Inputs | None
     objective: Objective
     theta0: np.ndarray
     options: dict
@@ -69,7 +71,7 @@ class Problem:
         self.inputs = as_inputs(inputs)
         self.theta0 = student.flat()
         self.options = {"loss": loss, "weight_decay": weight_decay, "barrier": barrier}
-        if isinstance(self.inputs, Gaussian):
+        if not isinstance(self.inputs, Samples):
             for name, default in (("loss", "squared"), ("weight_decay", 0.0), ("barrier", None)):
                 if self.options[name] != default:
                     raise ArgumentError(name, repr(self.options[name]), f"{default!r} without samples")
@@ -77,7 +79,7 @@ class Problem:
                 given = type(teacher).__name__
                 raise ArgumentError("teacher", given, "a gradflow.MLP (or give samples: inputs=X)")
             self.teacher = teacher
-            self.objective = PopulationLoss(student, teacher, self.inputs)
+            self.objective = population_loss(student, teacher, self.inputs)
         else:
             if self.inputs.dim != student.sizes[0]:
                 raise ArgumentError(

@@ -1,0 +1,74 @@
+"""Population losses beyond one Gaussian: mixtures, and spherically symmetric laws."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..errors import ArgumentError
+from ..inputs import Gaussian, Mixture
+from ..kernels import abi, weighted_sum
+from ..networks import MLP
+from ..spherical import Spherical
+from .base import KernelLoss
+from .population import PopulationLoss
+
+
+class WeightedLoss(KernelLoss):
+    """L(θ) = Σ_c p_c L_c(θ) of losses made of kernels, p_c > 0, itself one kernel.
+
+    `loss_floor` is the weighted sum of the parts' floors. The Hessian needs room for two.
+    """
+
+    def __init__(self, parts: Sequence[KernelLoss], weights: Sequence[float] | np.ndarray):
+        shares = np.array(weights, dtype=np.float64)
+        table = np.array(
+            [(part.derivatives, part.product, part.descriptor.ctypes.data) for part in parts], dtype=np.int64
+        )
+        size = parts[0].size
+        descriptor = np.zeros(weighted_sum.DESCRIPTOR_SIZE, dtype=np.int64)
+        descriptor[:] = len(parts), size, table.ctypes.data, shares.ctypes.data
+        derivatives = abi.compile_function(weighted_sum.derivatives).address
+        product = abi.compile_function(weighted_sum.product).address
+        super().__init__(size, derivatives, product, descriptor, (tuple(parts), table, shares))
+        self.loss_floor = float(sum(p * part.loss_floor for p, part in zip(shares, parts)))
+
+
+def population_loss(student: MLP, teacher: MLP, inputs) -> KernelLoss:
+    """E |f_θ − f*|² for any law of infinitely many inputs.
+
+    A `Gaussian` gives a `PopulationLoss`; a `Mixture` the weighted sum of those of its components; a
+    `Spherical` law a multiple of the Gaussian one, for networks without biases whose activations all
+    have the same degree of homogeneity (the law enters by its moment of twice that order).
+    """
+    if isinstance(inputs, Mixture):
+        parts = [population_loss(student, teacher, law) for law in inputs.components]
+        return WeightedLoss(parts, inputs.weights)
+    if isinstance(inputs, Spherical):
+        degree = common_degree(student, teacher)
+        ratio = inputs.ratio(2 * degree, student.sizes[0])
+        return WeightedLoss([PopulationLoss(student, teacher, Gaussian())], [ratio])
+    return PopulationLoss(student, teacher, inputs)
+
+
+def common_degree(student: MLP, teacher: MLP) -> int:
+    """p with σ(cz) = c^p σ(z) for every hidden neuron of both; `ArgumentError` if there is none."""
+    degrees = {}
+    for argument, network in (("student", student), ("teacher", teacher)):
+        if len(network.sizes) != 3:
+            given = f"{len(network.sizes) - 2} hidden layers"
+            raise ArgumentError(argument, given, "one hidden layer, for a spherically symmetric law")
+        if any(b is not None for b in network.biases):
+            raise ArgumentError(argument, "biases", "no biases, for a spherically symmetric law")
+        layer = network.activations[0]
+        for sigma in layer if isinstance(layer, tuple) else (layer,):
+            if sigma.degree is None:
+                allowed = "homogeneous ones for a spherically symmetric law: relu, square, …"
+                raise ArgumentError(argument, f"activation {sigma.name!r}", allowed)
+            degrees[sigma.degree] = sigma.name
+    if len(degrees) > 1:
+        names = " and ".join(map(repr, degrees.values()))
+        given = f"{names}, of different degrees of homogeneity"
+        raise ArgumentError("student", given, "one degree in both networks, for a spherically symmetric law")
+    return next(iter(degrees))
