@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 
-from .abi import inner_jit
+import numpy as np
+from numba import carray
+
+from .abi import as_pointer, call_six, inner_jit
 from .angles import residual_sine
 from .blas import copy, matmul, matrix, vector
 from .errorfree import fma
-from .units import COSINE, FIELDS, INVERSE, KIND, NORM, SCALE, SINE
+from .memory import clear
+from .units import BIAS, COSINE, FIELDS, INVERSE, KIND, NORM, SCALE, SINE, TABLE
 
 (
     STUDENTS,
@@ -16,22 +20,35 @@ from .units import COSINE, FIELDS, INVERSE, KIND, NORM, SCALE, SINE
     DIM,
     OUTPUTS,
     STUDENT_KINDS,
+    STUDENT_TABLES,
     STUDENT_PAIR,
     TEACHER_PAIR,
     TEACHER_ROWS,
     TEACHER_UNITS,
     TEACHER_OUTPUTS,
+    HIDDEN_BIAS,
+    OUTPUT_BIAS,
+    BIASED,
+    MEAN,
     FACTOR,
     COVARIANCE,
     CONSTANT,
+    EXPAND,
+    TABLE_SIZE,
     DGEMM,
     DERIVATIVES,
     DESCRIPTOR_SIZE,
-) = range(16)
+) = range(23)
 """The descriptor of a population loss. Sizes n, k, d and the number of outputs o; addresses of the
-students' activations (n doubles, `units.KIND`), of the pair kernels student × student and student × teacher,
-of the teacher's rows (k, d), records (k, FIELDS) and −c (o, k), of C^{1/2} and C (d, d; 0 for the identity),
-of the teacher-teacher term, of BLAS `dgemm`, of `population.derivatives`."""
+students' activations and data (n + 1 doubles each, `units.KIND` and `units.TABLE`), of the pair kernels
+student × student and student × teacher, of the teacher's rows (k, d), records (k, FIELDS) and −c (o, k);
+whether θ holds hidden biases, whether it holds output biases, whether any student unit has a bias b̃;
+addresses of the mean μ (d; 0 if zero), of C^{1/2} and C (d, d; 0 for the identity), of the teacher-teacher
+term; of the routine that fills the tables of units (0: none, see `units`) and the doubles per table; of
+BLAS `dgemm`, of `population.derivatives`.
+
+θ is W (n, d), b (n) if any, a (o, n), output biases (o) if any. Output biases are the output weights of a
+further unit, the constant 1: N = n + 1 units then, the last with zero weights and no parameters but those."""
 
 NEAR = 0.0625
 """Below this sin²θ the sine comes from a residual: 1 − cos² has an absolute error of 4e-16 or so."""
@@ -40,22 +57,34 @@ _TINY, _HUGE = 2.0**-200, 2.0**200
 
 
 @inner_jit
-def prepare(descriptor, weights, rows_address, units_address, gram_address):
-    """Fill rows (n+k, d), units (n+k, FIELDS) and gram (n, n+k): inner products of students with all.
+def prepare(descriptor_address, order, theta, rows_address, units_address, gram_address, tables_address):
+    """Fill rows (N+k, d), units (N+k, FIELDS) and gram (N, N+k): inner products of students with all.
 
-    Rows are in the coordinates where inputs are standard Gaussian, w̃ = C^{1/2} w, and divided by a
-    power of two where squares could leave the range of Float64.
+    Rows are in the coordinates where inputs are standard Gaussian, w̃ = C^{1/2} w and b̃ = b + w·μ, and
+    divided by a power of two where squares could leave the range of Float64.
     """
+    descriptor = carray(as_pointer(descriptor_address), DESCRIPTOR_SIZE, np.int64)
     n, k, d, dgemm = descriptor[STUDENTS], descriptor[TEACHERS], descriptor[DIM], descriptor[DGEMM]
+    total = n + descriptor[OUTPUT_BIAS]
     if descriptor[FACTOR] != 0:
-        matmul(dgemm, n, d, d, weights, False, descriptor[FACTOR], False, 0.0, rows_address)
+        matmul(dgemm, n, d, d, theta, False, descriptor[FACTOR], False, 0.0, rows_address)
     else:
-        copy(n * d, weights, rows_address)
-    copy(k * d, descriptor[TEACHER_ROWS], rows_address + 8 * n * d)
-    copy(k * FIELDS, descriptor[TEACHER_UNITS], units_address + 8 * n * FIELDS)
-    rows, units = matrix(rows_address, n, d), matrix(units_address, n, FIELDS)
-    gram, kinds = matrix(gram_address, n, n + k), vector(descriptor[STUDENT_KINDS], n)
-    for i in range(n):
+        copy(n * d, theta, rows_address)
+    if total > n:
+        clear(rows_address + 8 * n * d, d)
+    copy(k * d, descriptor[TEACHER_ROWS], rows_address + 8 * total * d)
+    copy(k * FIELDS, descriptor[TEACHER_UNITS], units_address + 8 * total * FIELDS)
+    rows, units = matrix(rows_address, total, d), matrix(units_address, total, FIELDS)
+    gram, weights = matrix(gram_address, total, total + k), matrix(theta, n, d)
+    kinds, tables = vector(descriptor[STUDENT_KINDS], total), vector(descriptor[STUDENT_TABLES], total)
+    biases, mean = vector(theta + 8 * n * d, n), vector(descriptor[MEAN], d)
+    for i in range(total):
+        bias = biases[i] if i < n and descriptor[HIDDEN_BIAS] != 0 else 0.0
+        if i < n and descriptor[MEAN] != 0:
+            along = 0.0
+            for a in range(d):
+                along += weights[i, a] * mean[a]
+            bias += along
         largest = 0.0
         for a in range(d):
             largest = max(largest, abs(rows[i, a]))
@@ -66,8 +95,10 @@ def prepare(descriptor, weights, rows_address, units_address, gram_address):
                 rows[i, a] /= scale
         units[i, SCALE] = scale
         units[i, KIND] = kinds[i]
-    matmul(dgemm, n, n + k, d, rows_address, False, rows_address, True, 0.0, gram_address)
-    for i in range(n):
+        units[i, BIAS] = bias
+        units[i, TABLE] = tables[i]
+    matmul(dgemm, total, total + k, d, rows_address, False, rows_address, True, 0.0, gram_address)
+    for i in range(total):
         norm = math.sqrt(gram[i, i])
         r = norm * units[i, SCALE]
         units[i, NORM] = r
@@ -78,6 +109,9 @@ def prepare(descriptor, weights, rows_address, units_address, gram_address):
         else:
             units[i, SINE] = 1.0 / math.sqrt(1.0 + (1.0 / r) * (1.0 / r))
             units[i, COSINE] = units[i, SINE] / r
+    if descriptor[EXPAND] != 0:
+        size = descriptor[TABLE_SIZE]
+        call_six(descriptor[EXPAND], descriptor_address, order, total, units_address, tables_address, size)
 
 
 @inner_jit

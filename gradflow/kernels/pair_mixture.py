@@ -30,6 +30,7 @@ from .units import (
     FIELDS,
     FIRST_ORDER_ROWS,
     KIND,
+    KINDS,
     NORM,
     ROWS,
     VALUE,
@@ -40,6 +41,7 @@ LINEAR, CUBIC, ERF, ONE, SQUARE, ABSOLUTE, GATED = range(7)
 
 _LEAK = 0.01
 MIXTURES = {
+    "one": {ONE: 1.0},
     "erf": {ERF: 1.0},
     "relu": {LINEAR: 0.5, ABSOLUTE: 0.5},
     "leaky_relu": {LINEAR: 0.5 * (1.0 + _LEAK), ABSOLUTE: 0.5 * (1.0 - _LEAK)},
@@ -49,10 +51,9 @@ MIXTURES = {
     "square": {SQUARE: 1.0},
     "cube": {CUBIC: 1.0},
 }
-"""Coefficients of the parts by activation; the order gives each activation its `units.KIND`."""
+"""Coefficients of the parts by activation."""
 
-KINDS = {name: kind for kind, name in enumerate(MIXTURES)}
-_PARTS = np.array([[parts.get(p, 0.0) for p in range(7)] for parts in MIXTURES.values()])
+_PARTS = np.array([[MIXTURES.get(name, {}).get(p, 0.0) for p in range(7)] for name in KINDS])
 _ROOT = math.sqrt(2.0 / math.pi)
 _TWO_OVER_PI = 2.0 / math.pi
 

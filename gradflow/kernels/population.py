@@ -2,9 +2,10 @@
 
     L(θ) = Σ_ii' a_i·a_i' K(w_i, w_i') − 2 Σ_ij a_i·c_j K(w_i, v_j) + Σ_jj' c_j·c_j' K(v_j, v_j')
 
-Students and teachers are stacked: units 0 … n−1 with output weights a_i ∈ R^o, units n … n+k−1 with −c_j.
-One row of pairs at a time goes through the pair kernels; ∇_w L is then one matrix product with the
-stacked rows. θ is W (n, d) by rows, then a (o, n) by rows. See `docs/population-loss.md`.
+Students and teachers are stacked: units 0 … N−1 with output weights a_i ∈ R^o (the last one the constant 1
+where there are output biases), units N … N+k−1 with −c_j. One row of pairs at a time goes through the pair
+kernels; ∇_w L is then one matrix product with the stacked rows. With a mean, ∇_w = C^{1/2}∇_w̃ + μ ∂_b̃.
+θ as in `pair_geometry`. See `docs/population-loss.md`.
 """
 
 from __future__ import annotations
@@ -17,50 +18,70 @@ from .blas import copy, matmul, matmul_in_place, matrix, vector
 from .errorfree import two_sum
 from .memory import allocate, clear, release
 from .pair_geometry import (
+    BIASED,
     CONSTANT,
     DERIVATIVES,
     DESCRIPTOR_SIZE,
     DGEMM,
     DIM,
     FACTOR,
+    HIDDEN_BIAS,
+    MEAN,
+    OUTPUT_BIAS,
     OUTPUTS,
     STUDENT_PAIR,
     STUDENTS,
+    TABLE_SIZE,
     TEACHER_OUTPUTS,
     TEACHER_PAIR,
     TEACHERS,
     prepare,
     row_geometry,
 )
-from .population_hessian import hessian_row, hessian_work
+from .population_hessian import finish_biases, hessian_row, hessian_work
 from .population_product import product_row
-from .units import ALPHA, BETA, FIELDS, FIRST_ORDER_ROWS, ROWS, SCALE, VALUE
+from .units import ALPHA, BETA, FIELDS, FIRST_ORDER_ROWS, GAMMA, ROWS, SCALE, VALUE
 
 
 @inner_jit
 def _stack_outputs(descriptor, theta, outputs):
-    """The output weights (o, n+k) of students and teachers."""
-    n, k, d = descriptor[STUDENTS], descriptor[TEACHERS], descriptor[DIM]
-    for p in range(descriptor[OUTPUTS]):
-        row = outputs + 8 * (n + k) * p
-        copy(n, theta + 8 * (n * d + n * p), row)
-        copy(k, descriptor[TEACHER_OUTPUTS] + 8 * k * p, row + 8 * n)
+    """The output weights (o, N+k) of students and teachers."""
+    n, k, d, o = descriptor[STUDENTS], descriptor[TEACHERS], descriptor[DIM], descriptor[OUTPUTS]
+    total = n + descriptor[OUTPUT_BIAS]
+    start = theta + 8 * n * (d + descriptor[HIDDEN_BIAS])
+    for p in range(o):
+        row = outputs + 8 * (total + k) * p
+        copy(n, start + 8 * n * p, row)
+        copy(total - n, start + 8 * (o * n + p), row + 8 * n)
+        copy(k, descriptor[TEACHER_OUTPUTS] + 8 * k * p, row + 8 * total)
+
+
+@inner_jit
+def _scatter_outputs(descriptor, values, target):
+    """Copy (o, N) values into a vector laid out as θ, at the places of a and of the output biases."""
+    n, d, o = descriptor[STUDENTS], descriptor[DIM], descriptor[OUTPUTS]
+    total = n + descriptor[OUTPUT_BIAS]
+    start = target + 8 * n * (d + descriptor[HIDDEN_BIAS])
+    for p in range(o):
+        copy(n, values + 8 * total * p, start + 8 * n * p)
+        copy(total - n, values + 8 * (total * p + n), start + 8 * (o * n + p))
 
 
 @inner_jit
 def _pair_row(descriptor, order, i, rows, units, gram, geometry, table):
-    """Fill geometry (2, n+k) and table (fields, n+k), at addresses, with the pairs of student i.
+    """Fill geometry (2, N+k) and table (fields, N+k), at addresses, with the pairs of student unit i.
 
     Of both tables the part of the students comes first, as a matrix of its own, then the teachers'.
     """
-    n, k, d = descriptor[STUDENTS], descriptor[TEACHERS], descriptor[DIM]
+    k, d = descriptor[TEACHERS], descriptor[DIM]
+    total = descriptor[STUDENTS] + descriptor[OUTPUT_BIAS]
     fields = ROWS if order > 1 else FIRST_ORDER_ROWS
     for part in range(2):
-        start, count = (0, n) if part == 0 else (n, k)
+        start, count = (0, total) if part == 0 else (total, k)
         own = geometry + 16 * start
         row_geometry(
-            i, start, count, matrix(rows, n + k, d), matrix(units, n + k, FIELDS), matrix(gram, n, n + k),
-            matrix(own, 2, count),
+            i, start, count, matrix(rows, total + k, d), matrix(units, total + k, FIELDS),
+            matrix(gram, total, total + k), matrix(own, 2, count),
         )  # fmt: skip
         pair = descriptor[STUDENT_PAIR] if part == 0 else descriptor[TEACHER_PAIR]
         unit, others = units + 8 * FIELDS * i, units + 8 * FIELDS * start
@@ -89,6 +110,15 @@ def _first_order_row(i, start, count, table, units, overlaps, coefficients):
 
 
 @inner_jit
+def _bias_slope(start, count, table, overlaps):
+    """One part of ∂_b_i L = Σ_j 2 (a_i·a_j) γ_ij."""
+    total = 0.0
+    for j in range(count):
+        total += 2.0 * overlaps[start + j] * table[GAMMA, j]
+    return total
+
+
+@inner_jit
 def _weighted_sum(outputs, p, start, count, table):
     """Σ_j a_pj K_ij of one part as an unevaluated sum of two."""
     high, low = 0.0, 0.0
@@ -102,75 +132,97 @@ def derivatives(descriptor_address, theta, v, loss_address, gradient_address, he
     """L, ∇L and ∇²L, those whose address is not null; work space O(n(n+k) + (n+k)d) without the Hessian."""
     descriptor = carray(as_pointer(descriptor_address), DESCRIPTOR_SIZE, np.int64)
     n, k, d, dgemm = descriptor[STUDENTS], descriptor[TEACHERS], descriptor[DIM], descriptor[DGEMM]
-    o = descriptor[OUTPUTS]
+    o, biased = descriptor[OUTPUTS], descriptor[BIASED] != 0
+    total = n + descriptor[OUTPUT_BIAS]
+    every = total + k
     order = np.int64(2 if hessian_address != 0 else 1)
     fields = ROWS if order > 1 else FIRST_ORDER_ROWS
-    wanted = hessian_work(n, k, d, o) + n * d if order > 1 else 0
-    memory = allocate((n + k) * (d + n + FIELDS + o + 3 + fields) + o * n + wanted)
+    wanted = hessian_work(descriptor) if order > 1 else 0
+    memory = allocate(
+        every * (d + total + FIELDS + o + 3 + fields)
+        + o * total
+        + n
+        + total * descriptor[TABLE_SIZE]
+        + wanted
+    )
     rows_at = memory
-    units_at = rows_at + 8 * (n + k) * d
-    gram_at = units_at + 8 * (n + k) * FIELDS
-    outputs_at = gram_at + 8 * (n + k) * n
-    overlaps_at = outputs_at + 8 * o * (n + k)
-    geometry_at = overlaps_at + 8 * (n + k)
-    table_at = geometry_at + 16 * (n + k)
-    sums_at = table_at + 8 * fields * (n + k)
-    images_at = sums_at + 8 * o * n
-    units, outputs = matrix(units_at, n + k, FIELDS), matrix(outputs_at, o, n + k)
-    gram, images = matrix(gram_at, n, n + k), matrix(images_at, n, d)
-    own, other = matrix(table_at, fields, n), matrix(table_at + 8 * fields * n, fields, k)
-    sums, overlaps = matrix(sums_at, o, n), vector(overlaps_at, n + k)
+    units_at = rows_at + 8 * every * d
+    gram_at = units_at + 8 * every * FIELDS
+    outputs_at = gram_at + 8 * every * total
+    overlaps_at = outputs_at + 8 * o * every
+    geometry_at = overlaps_at + 8 * every
+    table_at = geometry_at + 16 * every
+    sums_at = table_at + 8 * fields * every
+    slopes_at = sums_at + 8 * o * total
+    tables_at = slopes_at + 8 * n
+    work_at = tables_at + 8 * total * descriptor[TABLE_SIZE]
+    units, outputs, gram = (
+        matrix(units_at, every, FIELDS),
+        matrix(outputs_at, o, every),
+        matrix(gram_at, total, every),
+    )
+    own, other = matrix(table_at, fields, total), matrix(table_at + 8 * fields * total, fields, k)
+    sums, overlaps, slopes = matrix(sums_at, o, total), vector(overlaps_at, every), vector(slopes_at, n)
 
     _stack_outputs(descriptor, theta, outputs_at)
-    prepare(descriptor, theta, rows_at, units_at, gram_at)
+    prepare(descriptor_address, order, theta, rows_at, units_at, gram_at, tables_at)
     if order > 1:
-        copy(n * d, rows_at, images_at)
+        copy(n * d, rows_at, work_at)
         if descriptor[FACTOR] != 0:
-            matmul_in_place(dgemm, n, d, images_at, descriptor[FACTOR])
-    hessian = matrix(hessian_address, n * (d + o), n * (d + o))
+            matmul_in_place(dgemm, n, d, work_at, descriptor[FACTOR])
     loss = vector(descriptor[CONSTANT], 1)[0]
     correction = 0.0
-    for i in range(n):
+    for i in range(total):
         _pair_row(descriptor, order, i, rows_at, units_at, gram_at, geometry_at, table_at)
         _overlap_row(i, outputs, overlaps)
         if order > 1:
-            geometry = vector(geometry_at, 2 * (n + k))
-            work = images_at + 8 * n * d
             hessian_row(
-                descriptor,
-                i,
-                rows_at,
-                images,
-                units,
-                outputs,
-                overlaps,
-                gram,
-                geometry,
-                own,
-                other,
-                work,
-                hessian,
-            )
+                descriptor, i, rows_at, units, outputs, overlaps, gram, geometry_at, own, other, work_at,
+                hessian_address,
+            )  # fmt: skip
         # From here on row i of the Gram matrix is row i of M.
-        diagonal = _first_order_row(i, np.int64(0), n, own, units, overlaps, gram)
-        diagonal += _first_order_row(i, n, k, other, units, overlaps, gram)
+        diagonal = _first_order_row(i, np.int64(0), total, own, units, overlaps, gram)
+        diagonal += _first_order_row(i, total, k, other, units, overlaps, gram)
         gram[i, i] += diagonal * units[i, SCALE]
+        if biased and i < n:
+            slopes[i] = _bias_slope(np.int64(0), total, own, overlaps)
+            slopes[i] += _bias_slope(total, k, other, overlaps)
         for p in range(o):
-            high_s, low_s = _weighted_sum(outputs, p, np.int64(0), n, own)
-            high_t, low_t = _weighted_sum(outputs, p, n, k, other)
+            high_s, low_s = _weighted_sum(outputs, p, np.int64(0), total, own)
+            high_t, low_t = _weighted_sum(outputs, p, total, k, other)
             loss, error = two_sum(loss, outputs[p, i] * high_s)
             correction += error + outputs[p, i] * low_s
             loss, error = two_sum(loss, 2.0 * outputs[p, i] * high_t)
             correction += error + 2.0 * outputs[p, i] * low_t
             sums[p, i] = 2.0 * ((high_s + high_t) + (low_s + low_t))
+    if order > 1 and biased:
+        finish_biases(descriptor, work_at, hessian_address)
     if loss_address != 0:
         vector(loss_address, 1)[0] = loss + correction
     if gradient_address != 0:
-        matmul(dgemm, n, d, n + k, gram_at, False, rows_at, False, 0.0, gradient_address)
-        if descriptor[FACTOR] != 0:
-            matmul_in_place(dgemm, n, d, gradient_address, descriptor[FACTOR])
-        copy(o * n, sums_at, gradient_address + 8 * n * d)
+        matmul(dgemm, n, d, every, gram_at, False, rows_at, False, 0.0, gradient_address)
+        _back_to_parameters(descriptor, slopes_at, gradient_address)
+        _scatter_outputs(descriptor, sums_at, gradient_address)
     release(memory)
+
+
+@inner_jit
+def _back_to_parameters(descriptor, slopes_at, gradient_address):
+    """From derivatives in w̃ (in place, with those in b̃ at `slopes_at`) to derivatives in w and b."""
+    n, d = descriptor[STUDENTS], descriptor[DIM]
+    if descriptor[FACTOR] != 0:
+        matmul_in_place(descriptor[DGEMM], n, d, gradient_address, descriptor[FACTOR])
+    if descriptor[MEAN] != 0:
+        gradient, slopes, mean = (
+            matrix(gradient_address, n, d),
+            vector(slopes_at, n),
+            vector(descriptor[MEAN], d),
+        )
+        for i in range(n):
+            for a in range(d):
+                gradient[i, a] += slopes[i] * mean[a]
+    if descriptor[HIDDEN_BIAS] != 0:
+        copy(n, slopes_at, gradient_address + 8 * n * d)
 
 
 def product(descriptor_address, theta, v, loss_address, gradient_address, product_address):
@@ -180,49 +232,84 @@ def product(descriptor_address, theta, v, loss_address, gradient_address, produc
         call_six(descriptor[DERIVATIVES], descriptor_address, theta, v, loss_address, gradient_address, 0)
     n, k, d, dgemm = descriptor[STUDENTS], descriptor[TEACHERS], descriptor[DIM], descriptor[DGEMM]
     o = descriptor[OUTPUTS]
-    memory = allocate((n + k) * (d + 2 * n + FIELDS + o + 3 + ROWS) + n * (d + n) + d)
+    total = n + descriptor[OUTPUT_BIAS]
+    every = total + k
+    memory = allocate(
+        every * (d + 2 * total + FIELDS + o + 3 + ROWS)
+        + total * (d + total + 2 * o + 2 + descriptor[TABLE_SIZE])
+        + d
+    )
     rows_at = memory
-    units_at = rows_at + 8 * (n + k) * d
-    gram_at = units_at + 8 * (n + k) * FIELDS
-    inner_at = gram_at + 8 * (n + k) * n
-    outputs_at = inner_at + 8 * (n + k) * n
-    overlaps_at = outputs_at + 8 * o * (n + k)
-    geometry_at = overlaps_at + 8 * (n + k)
-    table_at = geometry_at + 16 * (n + k)
-    directions_at = table_at + 8 * ROWS * (n + k)
-    own_at = directions_at + 8 * n * d
-    normal_at = own_at + 8 * n * n
-    rows, units = matrix(rows_at, n + k, d), matrix(units_at, n + k, FIELDS)
-    gram, inner = matrix(gram_at, n, n + k), matrix(inner_at, n, n + k)
-    directions, own = matrix(directions_at, n, d), matrix(own_at, n, n)
-    outputs, overlaps = matrix(outputs_at, o, n + k), vector(overlaps_at, n + k)
-    normal = vector(normal_at, d)
-    output_directions, result = matrix(v + 8 * n * d, o, n), matrix(product_address + 8 * n * d, o, n)
+    units_at = rows_at + 8 * every * d
+    gram_at = units_at + 8 * every * FIELDS
+    inner_at = gram_at + 8 * every * total
+    outputs_at = inner_at + 8 * every * total
+    overlaps_at = outputs_at + 8 * o * every
+    geometry_at = overlaps_at + 8 * every
+    table_at = geometry_at + 16 * every
+    directions_at = table_at + 8 * ROWS * every
+    own_at = directions_at + 8 * total * d
+    output_directions_at = own_at + 8 * total * total
+    result_at = output_directions_at + 8 * o * total
+    shifts_at = result_at + 8 * o * total
+    slopes_at = shifts_at + 8 * total
+    normal_at = slopes_at + 8 * total
+    tables_at = normal_at + 8 * d
+    rows, units = matrix(rows_at, every, d), matrix(units_at, every, FIELDS)
+    gram, inner = matrix(gram_at, total, every), matrix(inner_at, total, every)
+    directions, own = matrix(directions_at, total, d), matrix(own_at, total, total)
+    outputs, overlaps = matrix(outputs_at, o, every), vector(overlaps_at, every)
+    shifts, slopes, normal = vector(shifts_at, total), vector(slopes_at, total), vector(normal_at, d)
+    output_directions, result = matrix(output_directions_at, o, total), matrix(result_at, o, total)
 
     _stack_outputs(descriptor, theta, outputs_at)
-    prepare(descriptor, theta, rows_at, units_at, gram_at)
-    copy(n * d, v, directions_at)
-    if descriptor[FACTOR] != 0:
-        matmul_in_place(dgemm, n, d, directions_at, descriptor[FACTOR])
-    matmul(dgemm, n, n + k, d, directions_at, False, rows_at, True, 0.0, inner_at)
-    clear(product_address + 8 * n * d, o * n)
-    for i in range(n):
+    prepare(descriptor_address, np.int64(2), theta, rows_at, units_at, gram_at, tables_at)
+    _directions(descriptor, v, directions_at, shifts_at, output_directions_at)
+    matmul(dgemm, total, every, d, directions_at, False, rows_at, True, 0.0, inner_at)
+    clear(result_at, o * total)
+    clear(slopes_at, total)
+    for i in range(total):
         _pair_row(descriptor, np.int64(2), i, rows_at, units_at, gram_at, geometry_at, table_at)
         _overlap_row(i, outputs, overlaps)
         product_row(
-            n, k, i, rows, units, outputs, overlaps, directions, output_directions, inner, geometry_at,
-            table_at, gram, own, normal, result,
+            total, k, descriptor[BIASED] != 0, i, rows, units, outputs, overlaps, directions, shifts,
+            output_directions, inner, geometry_at, table_at, gram, own, normal, slopes, result,
         )  # fmt: skip
-    matmul(dgemm, n, d, n + k, gram_at, False, rows_at, False, 0.0, product_address)
-    matmul(dgemm, n, d, n, own_at, False, directions_at, False, 1.0, product_address)
-    if descriptor[FACTOR] != 0:
-        matmul_in_place(dgemm, n, d, product_address, descriptor[FACTOR])
+    matmul(dgemm, n, d, every, gram_at, False, rows_at, False, 0.0, product_address)
+    matmul(dgemm, n, d, total, own_at, False, directions_at, False, 1.0, product_address)
+    _back_to_parameters(descriptor, slopes_at, product_address)
+    _scatter_outputs(descriptor, result_at, product_address)
     release(memory)
 
 
-def prepare_teacher(descriptor_address, theta, v, loss_address, rows_address, units_address):
-    """The rows (k, d) and records (k, FIELDS) of a teacher, given as the student of the descriptor."""
+@inner_jit
+def _directions(descriptor, v, directions_at, shifts_at, outputs_at):
+    """A direction in θ as one in w̃ (N, d), in b̃ (N) and in the output weights (o, N)."""
+    n, d, o = descriptor[STUDENTS], descriptor[DIM], descriptor[OUTPUTS]
+    total = n + descriptor[OUTPUT_BIAS]
+    start = v + 8 * n * (d + descriptor[HIDDEN_BIAS])
+    copy(n * d, v, directions_at)
+    if descriptor[FACTOR] != 0:
+        matmul_in_place(descriptor[DGEMM], n, d, directions_at, descriptor[FACTOR])
+    clear(directions_at + 8 * n * d, (total - n) * d)
+    clear(shifts_at, total)
+    if descriptor[HIDDEN_BIAS] != 0:
+        copy(n, v + 8 * n * d, shifts_at)
+    if descriptor[MEAN] != 0:
+        given, mean, shifts = matrix(v, n, d), vector(descriptor[MEAN], d), vector(shifts_at, n)
+        for i in range(n):
+            for a in range(d):
+                shifts[i] += given[i, a] * mean[a]
+    for p in range(o):
+        row = outputs_at + 8 * total * p
+        copy(n, start + 8 * n * p, row)
+        copy(total - n, start + 8 * (o * n + p), row + 8 * n)
+
+
+def prepare_teacher(descriptor_address, theta, order, tables_address, rows_address, units_address):
+    """The rows, records and tables of a teacher, given as the student of the descriptor."""
     descriptor = carray(as_pointer(descriptor_address), DESCRIPTOR_SIZE, np.int64)
-    memory = allocate(descriptor[STUDENTS] * descriptor[STUDENTS])
-    prepare(descriptor, theta, rows_address, units_address, memory)
+    total = descriptor[STUDENTS] + descriptor[OUTPUT_BIAS]
+    memory = allocate(total * total)
+    prepare(descriptor_address, order, theta, rows_address, units_address, memory, tables_address)
     release(memory)

@@ -7,19 +7,40 @@ import math
 from .abi import inner_jit
 from .blas import matrix
 from .pair_geometry import NEAR, pair_normal
-from .units import A00, A01, A11, ALPHA, B00, B01, B10, B11, BETA, INVERSE, ROWS, SCALE, VALUE
+from .units import (
+    A00,
+    A01,
+    A11,
+    ALPHA,
+    B00,
+    B01,
+    B10,
+    B11,
+    BETA,
+    C0,
+    C1,
+    D0,
+    D1,
+    GAMMA,
+    INVERSE,
+    ROWS,
+    SCALE,
+    VALUE,
+)
 
 
 @inner_jit
 def product_row(
-    n, k, i, rows, units, outputs, overlaps, directions, output_directions, inner, geometry, table,
-    coefficients, own_coefficients, normal, result_a,
+    n, k, biased, i, rows, units, outputs, overlaps, directions, shifts, output_directions, inner, geometry,
+    table, coefficients, own_coefficients, normal, result_b, result_a,
 ):  # fmt: skip
-    """Row i of X (n, n+k) and Y (n, n) with (∇²L v)_w = X rows + Y directions; adds to (∇²L v)_a.
+    """Row i of X (n, n+k) and Y (n, n) with (∇²L v)_w = X rows + Y directions; adds to (∇²L v)_a
+    and to (∇²L v)_b. Here n counts the student's units, and shifts (n) are the directions η in b.
 
     `coefficients` holds the Gram rows on entry and X on return; `own_coefficients` becomes Y;
     inner[i, j] = v_i · row_j. With frame components v_0 = ŵ·v, v_1 = n̂·v a pair adds 2 a_i·a_j times
     β v_i + α v_j + ŵ (A00 v_0 + A01 v_1 + B00 v'_0 + B01 v'_1) + n̂ (A01 v_0 + A11 v_1 + B10 v'_0 + B11 v'_1),
+    with biases C0 η + D0 η' and C1 η + D1 η' in the brackets, and β η + α η' + C·v + D·v' to (∇²L v)_b;
     and n̂ = (ŵ' − cos θ ŵ)/sin θ turns sums over pairs into matrix products.
     """
     inverse, radial_i = units[i, INVERSE], inner[i, i] * units[i, INVERSE]
@@ -54,7 +75,20 @@ def product_row(
             across = own[A01, column] * radial_i + own[A11, column] * normal_i
             across += own[B10, column] * radial_j + own[B11, column] * normal_j
             weight = 2.0 * overlaps[j]
-            slope = alpha * inner[i, j] * units[j, SCALE] + beta * inner[i, i] * units[i, SCALE]  # ∂_wK·v_i
+            shift = 0.0
+            if biased:
+                shift_j = shifts[j] if part == 0 else 0.0
+                shift = own[GAMMA, column] * shifts[i]
+                radial += own[C0, column] * shifts[i] + own[D0, column] * shift_j
+                across += own[C1, column] * shifts[i] + own[D1, column] * shift_j
+                bend = beta * shifts[i] + alpha * shift_j
+                bend += own[C0, column] * radial_i + own[C1, column] * normal_i
+                bend += own[D0, column] * (cosine * radial_j + sine * normal_j)
+                bend += own[D1, column] * (sine * radial_j - cosine * normal_j)
+                result_b[i] += weight * bend
+            slope = (
+                shift + alpha * inner[i, j] * units[j, SCALE] + beta * inner[i, i] * units[i, SCALE]
+            )  # ∂_wK·v_i
             moved = 0.0
             for p in range(outputs.shape[0]):
                 moved += 2.0 * output_directions[p, i] * outputs[p, j]
@@ -63,6 +97,8 @@ def product_row(
                     moved += 2.0 * outputs[p, i] * output_directions[p, j]
                     result_a[p, j] += 2.0 * outputs[p, i] * slope
                     result_a[p, i] += 2.0 * output_directions[p, j] * own[VALUE, column]
+            if biased:
+                result_b[i] += moved * own[GAMMA, column]
             if part == 0:
                 own_coefficients[i, j] = weight * alpha
             coefficients[i, j] = weight * across * over_sine * units[j, INVERSE]

@@ -11,16 +11,29 @@ which treats one unit w against `count` units w'_j. It reads
     unit (FIELDS,)         the record of w
     units (count, FIELDS)  the records of the w'_j
 
-and writes rows of `output` (ROWS, count): up to SECOND for order 1, all of them for order 2. With
-K = K(w, w') and the unit vectors ŵ, n̂ (n̂ ⟂ ŵ in the plane of w, w', on the side of w'), and ŵ', n̂' the
-same with w and w' exchanged,
+and writes the first FIRST_ORDER_ROWS rows of `output` (FIRST_ORDER_ROWS, count) for order 1, all rows of
+(ROWS, count) for order 2. With K = K(w, b, w', b') = E σ(w·x + b) τ(w'·x + b'), x ~ N(0, I), and the unit
+vectors ŵ, n̂ (n̂ ⟂ ŵ in the plane of w, w', on the side of w'), and ŵ', n̂' the same with w and w' exchanged,
 
-    ∂_w K      = α w' + β w
-    ∂_w∂_w K   = β I + A00 ŵŵᵀ + A01 (ŵn̂ᵀ + n̂ŵᵀ) + A11 n̂n̂ᵀ
-    ∂_w∂_w' K  = α I + B00 ŵŵ'ᵀ + B01 ŵn̂'ᵀ + B10 n̂ŵ'ᵀ + B11 n̂n̂'ᵀ
+    ∂_w K      = α w' + β w                                    α = E σ'τ',  β = E σ''τ
+    ∂_b K      = γ                                             γ = E σ'τ
+    ∂_w∂_w K   = β I + A00 ŵŵᵀ + A01 (ŵn̂ᵀ + n̂ŵᵀ) + A11 n̂n̂ᵀ     = E σ''τ x xᵀ
+    ∂_w∂_w' K  = α I + B00 ŵŵ'ᵀ + B01 ŵn̂'ᵀ + B10 n̂ŵ'ᵀ + B11 n̂n̂'ᵀ  = E σ'τ' x xᵀ
+    ∂_b∂_w K   = C0 ŵ + C1 n̂                                   = E σ''τ x
+    ∂_b'∂_w K  = ∂_b∂_w' K = D0 ŵ + D1 n̂                       = E σ'τ' x
+    ∂_b∂_b K   = β,   ∂_b∂_b' K = α
 
-(α = ∂K/∂(w·w'), β = 2 ∂K/∂|w|², so they serve both orders.) The forms hold at θ = 0 and π, where n̂ is
-not defined, because A01, A11 and the B with n̂ vanish there.
+(x = X ŵ + Y n̂ + …; moments of σ''τ and σ'τ' in X and Y give every row.) The forms hold at θ = 0 and π,
+where n̂ is not defined, because the coefficients of n̂ vanish there. Rows GAMMA, C and D are read only where
+a unit of the student has a bias; kernels for units without bias leave them unwritten.
+
+Units whose kernel needs more than a record (an expansion, say) get it from `pair_geometry.EXPAND`, a routine
+
+    void expand(descriptor, order, count, units, tables, size)      (all int64)
+
+called once per evaluation, after the records of `count` units are complete and before any pair, with
+`size` = descriptor[TABLE_SIZE] doubles of work space for each unit at `tables`. It writes what the pair
+kernel needs and stores the address in field TABLE. The teacher is expanded once, when the loss is made.
 """
 
 from __future__ import annotations
@@ -30,14 +43,27 @@ from numba import types
 PAIR = types.void(*(types.int64,) * 6)
 """void pair(count, order, geometry, unit, units, output)"""
 
-NORM, SINE, COSINE, SCALE, INVERSE, KIND = range(6)
+NORM, SINE, COSINE, SCALE, INVERSE, KIND, BIAS, TABLE = range(8)
 """Fields of a record: r = |w|; x = r/√(1+r²); y = 1/√(1+r²); the power of two s by which the stored row
 is smaller than w; the reciprocal of the stored row's norm r/s (0 for the zero vector); the
-activation, a row of `pair_mixture.MIXTURES`."""
+activation (a number that the pair kernels know); the bias b; an address (exact as a double below 2^53) of
+data of the unit's own, coefficients of a polynomial or what `expand` prepared, 0 if none."""
 
-FIELDS = 6
+FIELDS = 8
 
-VALUE, ALPHA, BETA, A00, A01, A11, B00, B01, B10, B11 = range(10)
+VALUE, ALPHA, BETA, GAMMA, A00, A01, A11, B00, B01, B10, B11, C0, C1, D0, D1 = range(15)
 """Rows of a pair kernel's output."""
 
-FIRST_ORDER_ROWS, ROWS = 3, 10
+FIRST_ORDER_ROWS, ROWS = 4, 15
+
+KINDS = {
+    name: kind
+    for kind, name in enumerate(
+        (
+            "one", "erf", "relu", "leaky_relu", "normal_cdf", "gelu", "identity", "square", "cube",
+            "sin", "cos", "exp", "elu", "selu", "polynomial",
+        )
+    )
+}  # fmt: skip
+"""Numbers of the activations (`KIND`). "one" is the constant 1, whose output weight is an output bias; the
+coefficients of a "polynomial" are at the address TABLE."""

@@ -11,8 +11,8 @@ from ..errors import ArgumentError
 from ..inputs import Gaussian
 from ..kernels import abi, pair_erf, pair_geometry, pair_relu, population
 from ..kernels import population_double_double as double_double
-from ..kernels.pair_mixture import KINDS, mixture
-from ..kernels.units import FIELDS, FIRST_ORDER_ROWS, PAIR, VALUE
+from ..kernels.pair_mixture import MIXTURES, mixture
+from ..kernels.units import FIELDS, FIRST_ORDER_ROWS, KINDS, NORM, PAIR, VALUE
 from ..networks import MLP
 from .base import DoubleDoubleLoss, KernelLoss
 
@@ -41,7 +41,8 @@ class PopulationLoss(KernelLoss):
     """
 
     def __init__(self, student: MLP, teacher: MLP, inputs: Gaussian):
-        kinds, teacher_kinds = _check_network("student", student), _check_network("teacher", teacher)
+        for argument, network in (("student", student), ("teacher", teacher)):
+            _check_network(argument, network)
         dim = student.sizes[0]
         if teacher.sizes[0] != dim:
             raise ArgumentError("teacher", f"{teacher.sizes[0]} inputs", f"{dim}, as the student has")
@@ -52,40 +53,49 @@ class PopulationLoss(KernelLoss):
             raise ArgumentError("inputs", type(inputs).__name__, "a gradflow.Gaussian")
         if inputs.dim not in (None, dim):
             raise ArgumentError("inputs", f"dimension {inputs.dim}", f"{dim}, as the networks have")
-        if inputs.mean is not None and inputs.mean.any():
-            raise ArgumentError("inputs", "a mean that is not zero", f"mean zero{_SAMPLES}")
+        mean = inputs.mean if inputs.mean is not None and inputs.mean.any() else None
+        units, others = _Units(student, mean is not None), _Units(teacher, mean is not None)
+        pairs = _pair_kernel(units, others)
 
         derivatives = abi.compile_function(population.derivatives).address
         product = abi.compile_function(population.product).address
         prepare = abi.compile_function(population.prepare_teacher).address
 
-        n, k = student.sizes[1], teacher.sizes[1]
         factor, covariance = inputs.factor, inputs.cov
         if covariance is not None:
             covariance = 0.5 * (covariance + covariance.T)
-        constant = np.zeros(1)
+        law, constant = (mean, factor, covariance), np.zeros(1)
 
         # The teacher as a student without a teacher: its loss is the teacher-teacher term, its rows and
         # records are those that the kernels expect, rounded as the student's would be.
-        alone = _descriptor(teacher_kinds, teacher_kinds, 0, dim, width, factor, covariance, constant)
+        alone = _descriptor(others, _pair_kernel(others, others), dim, width, law, constant)
         theta = np.ascontiguousarray(teacher.flat())
-        rows, units, total = np.empty((k, dim)), np.empty((k, FIELDS)), np.empty(1)
-        given = (alone.ctypes.data, theta.ctypes.data, 0)
-        abi.callable_from_python(prepare)(*given, 0, rows.ctypes.data, units.ctypes.data)
-        abi.callable_from_python(derivatives)(*given, total.ctypes.data, 0, 0)
-        outputs = -theta[k * dim :]
+        k = others.count
+        rows, records, total = np.empty((k, dim)), np.empty((k, FIELDS)), np.empty(1)
+        tables = np.empty(k * int(alone[pair_geometry.TABLE_SIZE]))
+        given = (alone.ctypes.data, theta.ctypes.data)
+        abi.callable_from_python(prepare)(
+            *given, 2, tables.ctypes.data, rows.ctypes.data, records.ctypes.data
+        )
+        abi.callable_from_python(derivatives)(*given, 0, total.ctypes.data, 0, 0)
+        last = np.asarray(teacher.weights[1])
+        if teacher.biases[1] is not None:
+            last = np.column_stack([last, teacher.biases[1]])
+        outputs = np.ascontiguousarray(-last)
 
-        descriptor = _descriptor(kinds, teacher_kinds, k, dim, width, factor, covariance, total)
+        descriptor = _descriptor(units, _pair_kernel(units, units), dim, width, law, total)
+        descriptor[pair_geometry.TEACHERS] = k
+        descriptor[pair_geometry.TEACHER_PAIR] = pairs
         descriptor[pair_geometry.TEACHER_ROWS] = rows.ctypes.data
-        descriptor[pair_geometry.TEACHER_UNITS] = units.ctypes.data
+        descriptor[pair_geometry.TEACHER_UNITS] = records.ctypes.data
         descriptor[pair_geometry.TEACHER_OUTPUTS] = outputs.ctypes.data
-        keep = (kinds, factor, covariance, total, rows, units, outputs)
-        super().__init__(n * (dim + width), derivatives, product, descriptor, keep)
+        keep = (units, others, law, total, rows, records, tables, outputs)
+        super().__init__(student.size, derivatives, product, descriptor, keep)
         self._teacher = theta
         self._networks = teacher, student, inputs
-        self._activations = {tuple(KINDS)[int(kind)] for kind in (*kinds, *teacher_kinds)}
+        self._names = units.names | others.names
         # Three sums of this size cancel, and each kernel value is right to about 3 ulp.
-        sizes = np.abs(outputs.reshape(width, k)) @ _sizes(alone, units)
+        sizes = np.abs(outputs) @ _sizes(alone, records)
         self.loss_floor = 2e-15 * float(sizes @ sizes)
 
     def double_double(self, theta: np.ndarray, theta_low: np.ndarray | None = None) -> DoubleDoubleLoss:
@@ -124,7 +134,7 @@ class PopulationLoss(KernelLoss):
             k,
             0,
             d,
-            self._activations == {"relu"},
+            self._names == {"relu"},
             0,
             self.descriptor[pair_geometry.FACTOR],
             total.ctypes.data,
@@ -162,32 +172,59 @@ def check_double_double(teacher, student, inputs) -> None:
     raise ArgumentError("precision", f"'double-double' with {given}", allowed)
 
 
+class _Units:
+    """The hidden units of a network, the constant one for output biases included, as kernels see them."""
+
+    def __init__(self, network: MLP, mean: bool):
+        layer = network.activations[0]
+        neurons = layer if isinstance(layer, tuple) else (layer,) * network.sizes[1]
+        names = [sigma.name for sigma in neurons]
+        self.hidden_bias, self.output_bias = (b is not None for b in network.biases)
+        if self.output_bias:
+            names.append("one")
+        self.hidden = network.sizes[1]
+        self.count = len(names)
+        self.names = set(names)
+        self.biased = self.hidden_bias or mean
+        self.kinds = np.array([KINDS[name] for name in names], dtype=np.float64)
+        self.tables = np.zeros(len(names))
+
+
+def _pair_kernel(units: _Units, others: _Units) -> int:
+    """Address of the fastest pair kernel between these units."""
+    names = units.names | others.names
+    if not units.biased and not others.biased:
+        if len(names) == 1 and names <= set(_OWN_KERNELS):
+            return abi.compile_function(_OWN_KERNELS[min(names)], PAIR).address
+        if names <= set(MIXTURES):
+            return abi.compile_function(mixture, PAIR).address
+    raise ArgumentError("student", "biases", f"no biases (bias=False){_SAMPLES}")
+
+
 def _sizes(descriptor: np.ndarray, units: np.ndarray) -> np.ndarray:
     """√K(v, v) of each unit."""
     pair = abi.callable_from_python(int(descriptor[pair_geometry.STUDENT_PAIR]))
-    geometry, table, values = np.array([1.0, 0.0]), np.empty(FIRST_ORDER_ROWS), []
+    table, values = np.empty(FIRST_ORDER_ROWS), []
     for unit in units:
+        geometry = np.array([1.0, 0.0] if unit[NORM] > 0 else [0.0, 1.0])
         pair(1, 1, geometry.ctypes.data, unit.ctypes.data, unit.ctypes.data, table.ctypes.data)
         values.append(table[VALUE])
     return np.sqrt(values)
 
 
-def _pair_kernel(kinds: np.ndarray, others: np.ndarray) -> int:
-    """Address of the fastest pair kernel between neurons of these activations."""
-    names = {tuple(KINDS)[int(kind)] for kind in (*kinds, *others)}
-    kernel = _OWN_KERNELS.get(names.pop(), mixture) if len(names) == 1 else mixture
-    return abi.compile_function(kernel, PAIR).address
-
-
-def _descriptor(kinds, teacher_kinds, k, dim, width, factor, covariance, constant) -> np.ndarray:
+def _descriptor(units: _Units, pair: int, dim: int, width: int, law: tuple, constant) -> np.ndarray:
+    mean, factor, covariance = law
     descriptor = np.zeros(pair_geometry.DESCRIPTOR_SIZE, dtype=np.int64)
-    descriptor[pair_geometry.STUDENTS] = kinds.size
-    descriptor[pair_geometry.TEACHERS] = k
-    descriptor[pair_geometry.STUDENT_KINDS] = kinds.ctypes.data
-    descriptor[pair_geometry.STUDENT_PAIR] = _pair_kernel(kinds, kinds)
-    descriptor[pair_geometry.TEACHER_PAIR] = _pair_kernel(kinds, teacher_kinds)
+    descriptor[pair_geometry.STUDENTS] = units.hidden
+    descriptor[pair_geometry.STUDENT_KINDS] = units.kinds.ctypes.data
+    descriptor[pair_geometry.STUDENT_TABLES] = units.tables.ctypes.data
+    descriptor[pair_geometry.STUDENT_PAIR] = descriptor[pair_geometry.TEACHER_PAIR] = pair
     descriptor[pair_geometry.DIM] = dim
     descriptor[pair_geometry.OUTPUTS] = width
+    descriptor[pair_geometry.HIDDEN_BIAS] = units.hidden_bias
+    descriptor[pair_geometry.OUTPUT_BIAS] = units.output_bias
+    descriptor[pair_geometry.BIASED] = units.biased
+    descriptor[pair_geometry.MEAN] = 0 if mean is None else mean.ctypes.data
     descriptor[pair_geometry.FACTOR] = 0 if factor is None else factor.ctypes.data
     descriptor[pair_geometry.COVARIANCE] = 0 if covariance is None else covariance.ctypes.data
     descriptor[pair_geometry.CONSTANT] = constant.ctypes.data
@@ -196,22 +233,18 @@ def _descriptor(kinds, teacher_kinds, k, dim, width, factor, covariance, constan
     return descriptor
 
 
-def _check_network(argument: str, network: MLP) -> np.ndarray:
-    """The kinds (`units.KIND`) of the hidden neurons of a network in scope; `ArgumentError` otherwise."""
+def _check_network(argument: str, network: MLP) -> None:
+    """`ArgumentError` unless the network is in scope."""
     if not isinstance(network, MLP):
         raise ArgumentError(argument, type(network).__name__, "a gradflow.MLP")
     hidden = len(network.sizes) - 2
     if hidden != 1:
         raise ArgumentError(argument, f"{hidden} hidden layers", f"one hidden layer{_SAMPLES}")
-    if any(b is not None for b in network.biases):
-        raise ArgumentError(argument, "biases", f"no biases (bias=False){_SAMPLES}")
     layer = network.activations[0]
-    neurons = layer if isinstance(layer, tuple) else (layer,) * network.sizes[1]
-    known = {resolve(name): kind for name, kind in KINDS.items()}
-    for sigma in neurons:
+    known = {resolve(name) for name in MIXTURES if name != "one"}
+    for sigma in layer if isinstance(layer, tuple) else (layer,):
         if sigma not in known:
-            allowed = ", ".join(repr(name) for name in KINDS)
+            allowed = ", ".join(repr(name) for name in MIXTURES if name != "one")
             raise ArgumentError(
                 argument, f"activation {sigma.name!r}", f"{allowed}, which have a closed form here{_SAMPLES}"
             )
-    return np.array([known[sigma] for sigma in neurons], dtype=np.float64)
