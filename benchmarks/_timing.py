@@ -20,7 +20,7 @@ from pathlib import Path
 RESULTS = Path(__file__).parent / "results"
 
 PACKAGES = ("gradflow", "numpy", "scipy", "numba", "llvmlite", "jax", "jaxlib", "diffrax", "optimistix",
-            "equinox", "lineax", "h5py", "torch", "scikit-learn")  # fmt: skip
+            "equinox", "lineax", "h5py", "torch", "scikit-learn", "scikit-sundae")  # fmt: skip
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -131,13 +131,14 @@ def describe(facts: dict) -> str:
     return ", ".join(parts)
 
 
-def write(name: str, results: dict, facts: dict | None = None) -> Path:
-    """Write `benchmarks/results/NAME.json`: the results, when, and on what machine.
+def write(name: str, results: dict, facts: dict | None = None, folder: Path | None = None) -> Path:
+    """Write `NAME.json` in `folder` (`benchmarks/results`): the results, when, and on what machine.
 
     `facts` is what `machine()` said before the work; without it the load average is the work's own.
     """
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
+    folder = RESULTS if folder is None else folder
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.json"
     document = {
         "benchmark": name,
         "utc": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

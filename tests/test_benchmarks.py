@@ -70,3 +70,25 @@ def test_results_are_written_whole(timing, tmp_path, monkeypatch):
     assert document["results"]["ratio"]["median"] == 2.0
     assert document["machine"]["packages"]["numpy"]
     assert [entry.name for entry in path.parent.iterdir()] == ["example.json"]
+
+
+def test_solvers_are_compared_at_equal_error(tmp_path):
+    done = benchmarks(
+        "solvers", "--quick", "--solvers", "Tsit5", "SciPy LSODA", "odeint", "--folder", str(tmp_path)
+    )
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "solvers.json").read_text())["results"]
+    assert len(results) == 2
+    for found in results.values():
+        assert found["reference_distance"] < 1e-13
+        assert {"Tsit5", "SciPy LSODA", "odeint", found["default"]} == set(found["at_equal_error"]["seconds"])
+        finished = [row for row in found["rows"] if row["error"] is not None]
+        assert len(finished) >= 12
+        for row in finished:  # every tolerance is met within a factor, and is not met for nothing
+            assert 1e-3 * row["tolerance"] < row["error"] < 30 * row["tolerance"], row
+            assert row["seconds"] > 0 and row["gradients"] > row["steps"]
+        # At equal error the times cannot be below the fastest single run, nor fall with the error.
+        for solver, values in found["at_equal_error"]["seconds"].items():
+            known = [v for v in values if v is not None]
+            assert known == sorted(known), solver
+    assert (tmp_path / "solvers.png").read_bytes()[:4] == b"\x89PNG"
