@@ -1,15 +1,35 @@
 """What was found: spectra, neurons, critical points, symmetric points, and slices through the loss."""
 
 from .ansatz import Ansatz
+from .critical_points import CriticalPoint, CriticalPoints, critical_points, isotropy
 from .isotypic import Block, Blocks, blocks
+from .neurons import neurons
+from .slices import Path, Slice, connectivity, plane, slice_plane
+from .spectrum import GroupedSpectrum, spectrum
 from .symmetric import ReducedLoss, SymmetricPoint, critical_point
+from .symmetries import Match, isotropy_order, same_point
 
 __all__ = [
     "Ansatz",
     "Block",
     "Blocks",
+    "CriticalPoint",
+    "CriticalPoints",
+    "GroupedSpectrum",
+    "Match",
+    "Path",
     "ReducedLoss",
+    "Slice",
     "SymmetricPoint",
     "blocks",
+    "connectivity",
     "critical_point",
+    "critical_points",
+    "isotropy",
+    "isotropy_order",
+    "neurons",
+    "plane",
+    "same_point",
+    "slice_plane",
+    "spectrum",
 ]

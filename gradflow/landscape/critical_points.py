@@ -1,0 +1,272 @@
+"""A search for critical points: many starts, several methods, duplicates removed."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+
+from .._threads import single_threaded_blas
+from .._validate import generator, integer, sequence
+from ..errors import ArgumentError
+from ..losses.base import Objective, Restricted
+from ..losses.problem import Problem, check_hessian_memory
+from ..networks import MLP
+from ..progress import Monitor
+from ..refiners import TrustRegionNewton
+from ..stopping import StopReason, is_converged
+from .symmetries import activations, balanced, isotropy_order, neuron_vectors, same_point
+from .table import table
+
+METHODS = ("minimum", "gradient norm", "newton", "eigenvectors", "perturbed saddles")
+"""What `critical_points` starts from every point; "perturbed saddles" works on what the others found."""
+
+STEP = 0.3
+"""Longest step of Newton's method and of eigenvector following, in θ."""
+
+NEAR = 1e-8
+"""Relative gradient norm at which those hand over to the refiner."""
+
+EQUAL = 1e-7
+"""Relative difference of losses and eigenvalues below which points can be images of each other."""
+
+VANISHED = 1e-8
+"""A neuron of degree one with smaller weights has run into the point where L has no Hessian."""
+
+
+@dataclasses.dataclass(eq=False)
+class CriticalPoint:
+    """One critical point, or one class of them under the symmetries.
+
+    student, loss, grad_norm   the point of smallest gradient norm among the hits
+    index, zero     numbers of negative and of zero eigenvalues (within 8 P ε |λ|_max, at least 1e-11)
+    eigenvalues     of ∇²L over the parameters that move, ascending
+    isotropy        order of the group of teacher permutations that leave the point fixed; None unless the
+                    teachers are orthogonal
+    hits            how many runs ended there, by method
+    """
+
+    student: MLP
+    loss: float
+    grad_norm: float
+    index: int
+    zero: int
+    eigenvalues: np.ndarray
+    isotropy: int | None
+    hits: dict
+
+
+class CriticalPoints(list):
+    """Critical points in the order of their losses.
+
+    runs, ended   how many runs were made, and how many of them ended at a critical point
+    """
+
+    def __init__(self, points: list, runs: int, ended: int):
+        super().__init__(sorted(points, key=lambda point: point.loss))
+        self.runs, self.ended = runs, ended
+
+    def table(self) -> Any:
+        """One row per point; a DataFrame if pandas is installed."""
+        names = ("loss", "grad_norm", "index", "zero", "isotropy")
+        used = [method for method in METHODS if any(method in p.hits for p in self)]
+        return table(
+            [
+                {
+                    **{name: getattr(p, name) for name in names},
+                    "hits": sum(p.hits.values()),
+                    **{method: p.hits.get(method, 0) for method in used},
+                }
+                for p in self
+            ]
+        )
+
+
+def critical_points(
+    problem: Problem,
+    starts: int = 100,
+    *,
+    seed,
+    methods=METHODS,
+    scale: float = 1.0,
+    rates=None,
+    images: bool = True,
+    max_iterations: int = 300,
+    progress: bool | None = False,
+) -> CriticalPoints:
+    """Critical points of L from `starts` random students, each tried with every method.
+
+    methods   "minimum": trust-region Newton on L; "gradient norm": Gauss–Newton on |∇L|²; "newton":
+              Newton on ∇L = 0 with a pseudo-inverse and steps of bounded length; "eigenvectors":
+              uphill along the lowest 1–3 modes, downhill along the others; "perturbed saddles": minimise
+              from both sides of the lowest mode of every saddle that the others found
+    scale     of the starting points: Glorot-normal weights times `scale`
+    rates     as for `train`: parameters of rate zero stay as they are in problem.student
+    images    True: points with equal loss and Hessian spectrum are one (images of each other under
+              permutations of the teachers), and so are degenerate points with equal loss, index and number
+              of zero eigenvalues (a manifold of critical points, with dead or duplicate neurons); False:
+              only permutations, signs and scalings of the student's neurons make points one
+
+    Spectra of homogeneous neurons are those at |(w, b)|^k = |a|. Runs that end with a relu neuron at zero
+    weights, where L has no Hessian, do not count as ended at a critical point. Ctrl-C ends the search with
+    what was found. Every number depends on the seed alone.
+    """
+    starts = integer("starts", starts, 1)
+    methods = sequence("methods", methods, f"some of {METHODS}")
+    for method in methods:
+        if method not in METHODS:
+            raise ArgumentError("methods", repr(method), f"some of {METHODS}")
+    if not isinstance(problem, Problem) or problem.student is None or len(problem.student.weights) != 2:
+        raise ArgumentError("problem", repr(problem), "a Problem whose student has one hidden layer")
+    check_hessian_memory(problem.size)
+    rng = generator("seed", seed)
+    free = np.ones(problem.size, dtype=bool) if rates is None else np.asarray(rates) != 0
+    search = _Search(problem, free, images, max_iterations, Monitor(progress))
+    with search.monitor.listening(), single_threaded_blas():
+        for _ in range(starts):
+            student = MLP.random(
+                problem.student.sizes,
+                list(problem.student.activations),
+                [b is not None for b in problem.student.biases],
+                seed=rng,
+                gain=scale,
+            )
+            uphill = int(rng.integers(1, 4))
+            for method in methods:
+                if search.monitor.interrupted:
+                    break
+                if method != "perturbed saddles":
+                    search.run(method, student.flat()[free], uphill)
+        if "perturbed saddles" in methods:
+            search.leave_saddles()
+    return CriticalPoints(search.found, search.runs, search.ended)
+
+
+class _Search:
+    """The points found so far."""
+
+    def __init__(self, problem: Problem, free, images: bool, max_iterations: int, monitor: Monitor):
+        self.problem, self.free, self.images, self.monitor = problem, free, images, monitor
+        self.max_iterations = max_iterations
+        self.restricted = None if free.all() else Restricted(problem.objective, problem.theta0, free)
+        self.objective: Objective = self.restricted or problem.objective
+        self.found: list[CriticalPoint] = []
+        self.runs = self.ended = 0
+
+    def run(self, method: str, theta: np.ndarray, uphill: int = 0) -> None:
+        self.runs += 1
+        target = "minimum" if method in ("minimum", "perturbed saddles") else "critical point"
+        if method in ("newton", "eigenvectors"):
+            theta = self.walk(theta, uphill if method == "eigenvectors" else None)
+        refiner = TrustRegionNewton(target=target, max_iterations=self.max_iterations)
+        end = refiner.refine(self.objective, np.ascontiguousarray(theta), self.monitor)
+        if end.stop_reason in (StopReason.UNBOUNDED, StopReason.NON_FINITE, StopReason.INTERRUPTED):
+            return
+        if is_converged(end.grad_norm, self.objective.gradient_scale):
+            self.keep(end.theta, end.loss, end.grad_norm, method)
+
+    def walk(self, theta: np.ndarray, uphill: int | None) -> np.ndarray:
+        """Newton (None), or uphill along so many of the lowest eigenvectors, by steps of bounded length."""
+        for _ in range(self.max_iterations):
+            _, gradient, hessian = self.objective.all_derivatives(theta)
+            if not np.isfinite(hessian).all() or self.monitor.interrupted:
+                return theta
+            if np.abs(gradient).max() <= NEAR * self.objective.gradient_scale:
+                return theta
+            values, vectors = scipy.linalg.eigh(hessian, check_finite=False)
+            coefficients = vectors.T @ gradient
+            if uphill is None:
+                used = np.abs(values) > 1e-10 * np.abs(values).max()
+                step = np.where(used, -coefficients / np.where(used, values, 1.0), 0.0)
+            else:
+                step = -coefficients / np.maximum(np.abs(values), 1e-6 * np.abs(values).max())
+                step[:uphill] *= -1.0
+            length = float(np.linalg.norm(step))
+            theta = theta + vectors @ (step * min(1.0, STEP / max(length, 1e-300)))
+        return theta
+
+    def leave_saddles(self) -> None:
+        for point in [p for p in self.found if p.index]:
+            theta = point.student.flat()[self.free]
+            lowest = scipy.linalg.eigh(self.objective.hessian(theta))[1][:, 0]
+            for sign in (1.0, -1.0):
+                if not self.monitor.interrupted:
+                    self.run("perturbed saddles", theta + 1e-2 * sign * lowest)
+
+    def keep(self, theta: np.ndarray, loss: float, grad_norm: float, method: str) -> None:
+        full = theta if self.restricted is None else self.restricted.full(theta)
+        assert self.problem.student is not None
+        student = self.problem.student.with_flat(full)
+        norms = np.linalg.norm(student.weights[0], axis=1)
+        if any(sigma.degree == 1 and r <= VANISHED for sigma, r in zip(activations(student), norms)):
+            return
+        self.ended += 1
+        if self.restricted is None:
+            student = balanced(student)
+        values = scipy.linalg.eigvalsh(self.objective.hessian(student.flat()[self.free]))
+        largest = float(np.abs(values).max())
+        tolerance = max(8 * values.size * float(np.finfo(np.float64).eps), 1e-11) * largest
+        index, zero = int((values < -tolerance).sum()), int((np.abs(values) <= tolerance).sum())
+        for point in self.found:
+            if (point.index, point.zero) == (index, zero) and self.same(point, student, loss, values):
+                point.hits[method] = point.hits.get(method, 0) + 1
+                if grad_norm < point.grad_norm:
+                    point.student, point.loss, point.grad_norm = student, loss, grad_norm
+                return
+        self.found.append(
+            CriticalPoint(
+                student=student,
+                loss=loss,
+                grad_norm=grad_norm,
+                index=index,
+                zero=zero,
+                eigenvalues=values,
+                isotropy=isotropy(self.problem, student),
+                hits={method: 1},
+            )
+        )
+
+    def same(self, point: CriticalPoint, student: MLP, loss: float, values: np.ndarray) -> bool:
+        if abs(loss - point.loss) > EQUAL * max(abs(loss), self.objective.gradient_scale * 1e-3):
+            return False
+        if self.images:
+            apart = float(np.abs(values - point.eigenvalues).max())
+            return point.zero > 0 or apart <= EQUAL * float(np.abs(values).max())
+        return same_point(point.student, student).same
+
+
+def isotropy(problem: Problem, student: MLP, tolerance: float = 1e-6) -> int | None:
+    """The order of the group of teacher permutations that leave a student fixed, up to its own symmetries.
+
+    None unless the problem's teacher has orthogonal weight vectors without biases. Permutations of
+    teachers of different norm or output weight do not count.
+    """
+    teacher = problem.teacher
+    if (
+        not isinstance(teacher, MLP)
+        or len(teacher.weights) != 2
+        or any(b is not None for b in teacher.biases)
+    ):
+        return None
+    if any(b is not None for b in student.biases):
+        return None
+    V = teacher.weights[0]
+    gram = V @ V.T
+    norms = np.sqrt(np.diag(gram))
+    if np.abs(gram - np.diag(norms**2)).max() > 1e-12 * norms.max() ** 2:
+        return None
+    rows = neuron_vectors(student)
+    inputs = student.sizes[0]
+    odd = all(sigma.symmetry == "odd" for sigma in activations(student))
+    signs = np.where(rows[:, inputs] < 0, -1.0, 1.0) if odd else np.ones(len(rows))
+    rows = rows * signs[:, None]
+    coordinates = rows[:, :inputs] @ (V / norms[:, None]).T
+    # Teachers that differ are told apart by rows of their own.
+    marks = np.vstack([norms, teacher.weights[1]])
+    matrix = np.vstack([coordinates, 1e3 * np.abs(coordinates).max() + marks])
+    labels = np.zeros((len(matrix), 1 + student.sizes[-1]))
+    labels[: len(rows), 1:] = rows[:, inputs:]
+    labels[len(rows) :, 0] = 1e6 * (1 + np.arange(len(marks)))
+    return isotropy_order(matrix, labels, tolerance * max(1.0, float(np.abs(coordinates).max())))

@@ -1,0 +1,166 @@
+"""Pictures of the loss: planes through parameter space, and straight paths between two points."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from .._threads import single_threaded_blas
+from .._validate import integer, real_array
+from ..errors import ArgumentError
+from ..losses.base import Counts, Objective
+from ..losses.problem import Problem
+from ..progress import Monitor
+from ..refiners import LBFGS, TrustRegionNewton
+from ..result import Result
+from .symmetries import activations, from_vectors, network, neuron_vectors, same_point
+
+DENSE = 300
+"""Up to so many parameters the complement is minimised by Newton's method, above by L-BFGS."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Slice:
+    """L over origin + x e₁ + y e₂.
+
+    x, y        coordinates along the two orthonormal directions, (p,) and (q,)
+    losses      L, shape (p, q): losses[i, j] is at (x[i], y[j])
+    directions  e₁ and e₂, (2, P)
+    grad_norms  with `minimised`, the ∞-norm of ∇L along the complement at each point: how well the
+                minimum was found; else None
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    losses: np.ndarray
+    origin: np.ndarray
+    directions: np.ndarray
+    grad_norms: np.ndarray | None = None
+
+
+def plane(points) -> tuple[np.ndarray, np.ndarray]:
+    """Origin and orthonormal directions of the plane through three points θ (P,) each.
+
+    The first direction points from the first point to the second. Raises if they lie on a line.
+    """
+    a, b, c = (real_array(f"points[{i}]", p, 1) for i, p in enumerate(points))
+    first = b - a
+    if not np.linalg.norm(first) > 0:
+        raise ArgumentError("points", "two equal points", "three points that are not on a line")
+    first = first / np.linalg.norm(first)
+    second = (c - a) - first * (first @ (c - a))
+    if np.linalg.norm(second) <= 1e-12 * np.linalg.norm(c - a):
+        raise ArgumentError("points", "three points on a line", "three points that are not")
+    return a, np.stack([first, second / np.linalg.norm(second)])
+
+
+def slice_plane(
+    problem: Problem, origin, directions, x, y, *, minimised: bool = False, max_iterations: int = 200
+) -> Slice:
+    """L on a grid of the plane origin + x d₁ + y d₂ (d made orthonormal).
+
+    minimised   the minimum of L over the orthogonal complement of the plane at every grid point, each
+                found from its neighbour's (a snake over the grid) or from the plane itself, where L
+                is lower there: a local minimum, never above the plane
+    """
+    origin = real_array("origin", origin, 1)
+    given = real_array("directions", directions, 2)
+    if origin.size != problem.size or given.shape != (2, problem.size):
+        raise ArgumentError("directions", f"shape {given.shape}", f"shape (2, {problem.size})")
+    x, y = real_array("x", x, 1), real_array("y", y, 1)
+    with single_threaded_blas():
+        basis = np.linalg.qr(given.T)[0]
+        basis = basis * np.where(np.sum(basis * given.T, axis=0) < 0, -1.0, 1.0)
+        losses = np.empty((x.size, y.size))
+        if not minimised:
+            for i, j in np.ndindex(*losses.shape):
+                losses[i, j] = problem.loss(origin + basis @ np.array([x[i], y[j]]))
+            return Slice(x, y, losses, origin, basis.T)
+        norms = np.empty_like(losses)
+        complement = np.linalg.qr(np.column_stack([basis, np.eye(problem.size)]))[0][:, 2:]
+        refiner = (TrustRegionNewton if problem.size <= DENSE else LBFGS)(max_iterations=max_iterations)
+        rest = np.zeros(complement.shape[1])
+        for i in range(x.size):
+            for j in range(y.size) if i % 2 == 0 else reversed(range(y.size)):
+                base = origin + basis @ np.array([x[i], y[j]])
+                affine = _Affine(problem.objective, base, complement)
+                if affine.loss(np.zeros_like(rest)) < affine.loss(rest):
+                    rest = np.zeros_like(rest)
+                end = refiner.refine(affine, rest, Monitor(False))
+                rest, losses[i, j], norms[i, j] = end.theta, end.loss, end.grad_norm
+    return Slice(x, y, losses, origin, basis.T, norms)
+
+
+class _Affine(Objective):
+    """An objective on base + B z."""
+
+    def __init__(self, inner: Objective, base: np.ndarray, basis: np.ndarray):
+        self.inner, self.base, self.basis = inner, base, basis
+        self.size = basis.shape[1]
+        self.loss_floor, self.nonnegative = inner.loss_floor, inner.nonnegative
+        self.gradient_scale = inner.gradient_scale
+
+    def at(self, z: np.ndarray) -> np.ndarray:
+        return self.base + self.basis @ z
+
+    def loss_and_gradient(self, theta):
+        loss, gradient = self.inner.loss_and_gradient(self.at(theta))
+        return loss, self.basis.T @ gradient
+
+    def all_derivatives(self, theta):
+        loss, gradient, hessian = self.inner.all_derivatives(self.at(theta))
+        return loss, self.basis.T @ gradient, self.basis.T @ hessian @ self.basis
+
+    def hvp(self, theta, v):
+        return self.basis.T @ self.inner.hvp(self.at(theta), self.basis @ v)
+
+    @property
+    def oracle(self):
+        raise ArgumentError("objective", "a slice", "an objective that JAX can trace")
+
+    def counts(self) -> Counts:
+        return self.inner.counts()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Path:
+    """L on the straight line from one point to another.
+
+    fractions  s in [0, 1], (m,); `losses` there
+    barrier    max over s of L(s) − [(1−s) L(0) + s L(1)], at least 0
+    distance   |θ(1) − θ(0)|
+    """
+
+    fractions: np.ndarray
+    losses: np.ndarray
+    barrier: float
+    distance: float
+
+
+def connectivity(problem: Problem, a, b, *, matched: bool = True, count: int = 51) -> Path:
+    """The loss on the straight line between two students (Results or MLPs) of a problem.
+
+    matched   b is first moved by the permutation and signs of hidden neurons (one hidden layer) that
+              bring it nearest to a; scalings of homogeneous neurons are then normalised in both
+    """
+    count = integer("count", count, 2)
+    ends = [p.student if isinstance(p, Result) else p for p in (a, b)]
+    if matched:
+        first, second = network(ends[0]), network(ends[1])
+        match = same_point(first, second)
+        x, y = neuron_vectors(first), neuron_vectors(second)[match.permutation]
+        odd = {sigma.symmetry for sigma in activations(first)} == {"odd"}
+        inputs = x.shape[1] - first.sizes[-1]
+        y[:, :inputs] *= match.signs[:, None]
+        if odd:
+            y[:, inputs:] *= match.signs[:, None]
+        ends = [from_vectors(first, x), from_vectors(second, y)]
+    start, stop = ends[0].flat(), ends[1].flat()
+    if start.size != problem.size or stop.size != problem.size:
+        raise ArgumentError("a", f"{start.size} parameters", f"{problem.size}, as the problem has")
+    fractions = np.linspace(0.0, 1.0, count)
+    losses = np.array([problem.loss((1 - s) * start + s * stop) for s in fractions])
+    line = (1 - fractions) * losses[0] + fractions * losses[-1]
+    barrier = max(0.0, float((losses - line).max()))
+    return Path(fractions, losses, barrier, float(np.linalg.norm(stop - start)))

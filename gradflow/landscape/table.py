@@ -1,0 +1,35 @@
+"""Rows with named columns: a pandas DataFrame where pandas is installed, else a plain table."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+
+class Table(list):
+    """A list of dictionaries with equal keys, printed in columns."""
+
+    def __str__(self) -> str:
+        if not self:
+            return "(no rows)"
+        header = list(self[0])
+        cells = [header, *([_cell(row[name]) for name in header] for row in self)]
+        widths = [max(len(line[c]) for line in cells) for c in range(len(header))]
+        return "\n".join("  ".join(text.rjust(w) for text, w in zip(line, widths)) for line in cells)
+
+
+def table(rows: list[dict]) -> Any:
+    """The rows as a DataFrame if pandas is installed, else as a `Table`."""
+    if importlib.util.find_spec("pandas") is None:
+        return Table(rows)
+    import pandas
+
+    return pandas.DataFrame(rows)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, tuple):
+        return "+".join(map(str, value)) or "-"
+    return "-" if value is None else str(value)
