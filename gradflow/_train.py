@@ -95,7 +95,7 @@ def train(
             if refinement is not None and refinement.extended is not None:
                 loss, grad_norm = refinement.loss, refinement.grad_norm
     if restricted is not None:
-        flow = _widen(restricted, flow)
+        flow = None if flow is None else flow.widened(restricted)
         refinement = _widen_end(restricted, refinement)
         point = restricted.full(point)
     return Result(
@@ -140,33 +140,16 @@ def _choose(argument: str, given, kind: type, default, size: int):
         return given
     if isinstance(given, str) and given == "auto":
         return default(size)
-    known = sorted(cls.__name__ for cls in _leaves(kind))
-    raise ArgumentError(argument, repr(given), f"None, 'auto', or one of {', '.join(known)}")
+    known = {cls.name: cls for cls in _leaves(kind)}
+    if isinstance(given, str) and given in known:
+        return known[given]()
+    names = ", ".join(sorted(known))
+    raise ArgumentError(argument, repr(given), f"None, 'auto', or one of {names}, by name or with settings")
 
 
-def _leaves(kind: type) -> list[type]:
+def _leaves(kind) -> list:
     below = kind.__subclasses__()
     return [leaf for cls in below for leaf in _leaves(cls)] if below else [kind]
-
-
-def _widen(restricted: Restricted, flow: Flow | None) -> Flow | None:
-    """The flow of the free parameters as one of all parameters; the frozen ones stand still."""
-    if flow is None:
-        return None
-
-    def widen(rows: np.ndarray, still: np.ndarray) -> np.ndarray:
-        full = np.repeat(still[None], rows.shape[0], axis=0)
-        full[:, restricted.free] = rows
-        return full
-
-    rest = np.zeros_like(restricted.theta)
-    return dataclasses.replace(
-        flow,
-        theta=widen(flow.theta, restricted.theta),
-        step_theta=widen(flow.step_theta, restricted.theta),
-        step_velocity=widen(flow.step_velocity, rest),
-        step_acceleration=widen(flow.step_acceleration, rest),
-    )
 
 
 def _widen_end(restricted: Restricted, refinement: Refinement | None) -> Refinement | None:

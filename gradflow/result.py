@@ -16,7 +16,7 @@ from .losses.base import Restricted
 from .losses.problem import Problem, check_hessian_memory
 from .networks import MLP
 from .refiners import Refinement
-from .solvers import Flow
+from .solvers import Flow, from_settings
 from .stopping import StopReason, is_converged
 
 SPECTRUM_SIZE = 1500
@@ -128,6 +128,13 @@ class Result:
         """Whether Ctrl-C ended the run; the point is then the last one reached."""
         stages = (self.flow, self.refinement)
         return any(s is not None and s.stop_reason is StopReason.INTERRUPTED for s in stages)
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        if self.flow is not None:
+            solver = from_settings(self.flow.settings)
+            attached = self.flow.attached(solver, self.problem.objective, self.flow.theta[0], self.rates)
+            self.__dict__["flow"] = attached
 
     @cached_property
     def student(self) -> MLP:

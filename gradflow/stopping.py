@@ -21,6 +21,10 @@ class StopReason(enum.Enum):
     UNBOUNDED = "the parameters grow without bound: no minimum lies on this path"
     NON_FINITE = "the loss or its gradient became non-finite; the last good state is returned"
     STEP_UNDERFLOW = "the step size fell below what Float64 resolves at this t"
+    STIFF = (
+        "an explicit method at its limit of stability: the problem is stiff; use an implicit solver, "
+        "KenCarp58 or Rodas5P"
+    )
     INTERRUPTED = "interrupted by the user"
 
     @property

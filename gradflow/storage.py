@@ -22,7 +22,7 @@ from .losses.problem import Problem
 from .networks import MLP
 from .refiners import Extended, Refinement
 from .result import Result, Spectrum
-from .solvers import Flow
+from .solvers import Flow, from_settings
 from .spherical import LAWS, Spherical
 from .stopping import StopReason
 
@@ -252,10 +252,14 @@ def _read(file, activations: Mapping[str, Activation]) -> Result:
             extended=_read_extended(group),
             **_read_stage(group),
         )
+    problem = Problem(teacher, student, law, **json.loads(file.attrs["problem"]))
+    rates = end["rates"][()]
+    if flow is not None:
+        flow = flow.attached(from_settings(flow.settings), problem.objective, flow.theta[0], rates)
     result = Result(
-        problem=Problem(teacher, student, law, **json.loads(file.attrs["problem"])),
+        problem=problem,
         theta=end["theta"][()],
-        rates=end["rates"][()],
+        rates=rates,
         loss=float(end.attrs["loss"]),
         grad_norm=float(end.attrs["grad_norm"]),
         seconds=float(end.attrs["seconds"]),

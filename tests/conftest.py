@@ -17,7 +17,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # hands in wrongly (a check by beartype would come first and hide their errors from the tests).
 CHECKED_ROOMS = (
     "landscape", "losses.base", "plot", "progress", "recovery", "refiners.large", "report", "result",
-    "solvers.diffrax_stepping", "solvers.trajectory", "stopping", "storage", "sweep", "theory",
+    "solvers.diffrax_stepping", "solvers.stepping", "solvers.tableaus", "solvers.trajectory", "stopping",
+    "storage", "sweep", "theory",
 )  # fmt: skip
 if importlib.util.find_spec("jaxtyping") and importlib.util.find_spec("beartype"):
     import jaxtyping

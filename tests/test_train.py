@@ -81,7 +81,7 @@ def test_the_number_of_steps_stays_in_its_band():
     tight = erf_run(8, 3, 0)
     assert 55 <= loose.flow.accepted <= 85 and loose.flow.rejected <= 5
     assert 90 <= tight.flow.accepted <= 135 and tight.flow.rejected <= 8
-    assert tight.flow.counts.hessians == tight.flow.accepted + tight.flow.rejected
+    assert tight.flow.counts.hessians == tight.flow.accepted + 1
     assert tight.flow.counts.gradients <= 20 * tight.flow.accepted
 
 
@@ -258,7 +258,7 @@ def test_a_dead_relu_neuron_is_no_error():
 
 def test_the_report_has_what_it_promises():
     text = str(erf_run(8, 3, 0))
-    for words in ("converged", "∞-norm", "eigenvalues", "negative", "Kvaerno5", "steps", "TrustRegionNewton",
+    for words in ("converged", "∞-norm", "eigenvalues", "negative", "KenCarp58", "steps", "TrustRegionNewton",
                   "closest teacher", "gradient's ∞-norm fell below gtol"):  # fmt: skip
         assert words in text
     zero = str(erf_run(4, 4, 0))
@@ -331,15 +331,16 @@ def test_interruption_returns_the_best_point(tmp_path):
         "T = gf.teachers.orthonormal(4, 5); S = gf.MLP.random((5, 2, 1), 'erf', False, seed=0)\n"
         "gf.train(T, S, progress=False)\n"
         "print('ready', flush=True)\n"
-        "slow = gf.solvers.Tsit5(gtol=0.0, max_steps=10**9)\n"
-        "r = gf.train(T, S, solver=slow, progress=False)\n"
+        "slow = gf.solvers.KenCarp58(gtol=0.0, rtol=1e-12, atol=1e-12)\n"
+        "X = np.random.default_rng(0).standard_normal((100_000, 5))\n"
+        "r = gf.train(T, S, X, solver=slow, progress=False)\n"
         "print(r.interrupted, r.stop_reason.name, r.loss < 1.0, r.flow.accepted > 10)\n"
     )
     process = subprocess.Popen(
         [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout.readline().strip() == "ready"
-    time.sleep(6)
+    time.sleep(4)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err

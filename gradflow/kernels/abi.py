@@ -69,15 +69,17 @@ def call_six(typingctx, address, a, b, c, d, e, f):
 
 
 @cache
-def _cache_directory() -> Path:
-    """Where compiled code is kept: one folder per state of the kernel sources and of Numba.
+def _cache_directory(source: Path) -> Path:
+    """Where compiled code is kept: one folder per state of the sources and of Numba.
 
     Numba's own cache looks at one source file and misses changes in the functions that it imports
-    from others (numba issues 1833 and 9483); naming the folder after all kernel sources cures that.
+    from others (numba issues 1833 and 9483); naming the folder after all kernel sources cures that,
+    and after those of the folder `source` as well, where compiled code outside `kernels` lives.
     """
     digest = hashlib.sha256(f"{numba.__version__} {platform.python_version()}".encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
+    for folder in dict.fromkeys((Path(__file__).parent, source)):
+        for path in sorted(folder.glob("*.py")):
+            digest.update(path.read_bytes())
     root = os.environ.get("GRADFLOW_CACHE_DIR")
     try:
         base = Path(root).expanduser() if root else Path.home() / ".cache" / "gradflow"
@@ -105,7 +107,8 @@ def _compile(function: Callable, signature, cached: bool):
     saved = numba.config.CACHE_DIR
     try:
         if cached:
-            numba.config.CACHE_DIR = str(_cache_directory())
+            source = Path(function.__code__.co_filename).parent
+            numba.config.CACHE_DIR = str(_cache_directory(source))
         return numba.cfunc(signature, cache=cached, error_model="numpy", nogil=True)(function)
     finally:
         numba.config.CACHE_DIR = saved
@@ -149,3 +152,25 @@ def blas_address(name: str) -> int:
     It is stored in descriptors and called through a pointer, so that compiled code can be cached.
     """
     return get_cython_function_address("scipy.linalg.cython_blas", name)
+
+
+@cache
+def lapack_address(name: str) -> int:
+    """The same for a LAPACK routine ("dpotrf", "dsytrs", …)."""
+    return get_cython_function_address("scipy.linalg.cython_lapack", name)
+
+
+def python_kernel(function: Callable):
+    """A Python function of six integers as a C function of the signature `KERNEL`, a ctypes object.
+
+    Its address is `ctypes.cast(result, ctypes.c_void_p).value`; keep the object alive as long as that
+    is used. An exception inside would be lost: `function` must not let one out.
+    """
+    return _CTYPES_SIGNATURE(function)
+
+
+def address_of(function) -> int:
+    """The address of a C function made by `python_kernel`."""
+    value = ctypes.cast(function, ctypes.c_void_p).value
+    assert value is not None
+    return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import ctypes
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..errors import ArgumentError
-from ..kernels import abi, xla
+from ..kernels import abi, restricted, xla
 
 
 class Counts(NamedTuple):
@@ -30,6 +31,21 @@ class DoubleDoubleLoss(NamedTuple):
     gradient: np.ndarray
     gradient_low: np.ndarray
     bound: float
+
+
+class Kernel(NamedTuple):
+    """An objective for compiled code: kernels of the C signature `kernels.abi.KERNEL`.
+
+    derivatives, product, descriptor   addresses; the first kernel writes L, ∇L and ∇²L, the second ∇²L v
+    counters    int64 (3,): gradients, Hessians and products, counted by whoever calls the kernels
+    keep        what must stay alive while the addresses are used
+    """
+
+    derivatives: int
+    product: int
+    descriptor: int
+    counters: np.ndarray
+    keep: Any
 
 
 class Objective(abc.ABC):
@@ -73,7 +89,15 @@ class Objective(abc.ABC):
 
     @abc.abstractmethod
     def counts(self) -> Counts:
-        """Evaluations so far, those inside jitted programs included."""
+        """Evaluations so far, those inside compiled programs included."""
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        """This objective for compiled code. Here by calls back into Python, of some 10 µs each."""
+        return _called_back(self)
+
+    failure: BaseException | None = None
+    """What the objective's Python code raised inside a compiled program, which saw NaN instead."""
 
     def double_double(self, theta: np.ndarray, theta_low: np.ndarray | None = None) -> DoubleDoubleLoss:
         """L and ∇L at θ + θ_low to about 32 digits; `ArgumentError` where the loss has no such form."""
@@ -90,6 +114,44 @@ class Objective(abc.ABC):
     def hessian(self, theta: np.ndarray) -> np.ndarray:
         """∇²L(θ), shape (P, P)."""
         return self.all_derivatives(theta)[2]
+
+
+def _called_back(objective: Objective) -> Kernel:
+    """Kernels that call the objective's own methods."""
+    size = objective.size
+
+    def array(address: int, *shape: int) -> np.ndarray:
+        pointer = ctypes.cast(address, ctypes.POINTER(ctypes.c_double))
+        return np.ctypeslib.as_array(pointer, shape=shape)
+
+    def guarded(work):
+        def kernel(descriptor, theta, v, loss, gradient, matrix):
+            try:
+                work(array(theta, size).copy(), v, loss, gradient, matrix)
+            except BaseException as error:  # it cannot pass through compiled code: raised afterwards
+                objective.failure = objective.failure or error
+                for address, count in ((loss, 1), (gradient, size)):
+                    if address:
+                        array(address, count)[:] = np.nan
+
+        return abi.python_kernel(kernel)
+
+    def derivatives(theta, v, loss, gradient, matrix):
+        if matrix:
+            value, slope, array(matrix, size, size)[:] = objective.all_derivatives(theta)
+        else:
+            value, slope = objective.loss_and_gradient(theta)
+        if loss:
+            array(loss, 1)[0] = value
+        if gradient:
+            array(gradient, size)[:] = slope
+
+    def product(theta, v, loss, gradient, matrix):
+        array(matrix, size)[:] = objective.hvp(theta, array(v, size).copy())
+
+    functions = guarded(derivatives), guarded(product)
+    first, second = (abi.address_of(function) for function in functions)
+    return Kernel(first, second, 0, np.zeros(3, dtype=np.int64), functions)
 
 
 class KernelOracle(NamedTuple):
@@ -123,7 +185,7 @@ class KernelLoss(Objective):
         self._call_product = abi.callable_from_python(product)
         self._address = descriptor.ctypes.data
         self._python_counts = [0, 0, 0]
-        self._traced_counts = np.zeros(2, dtype=np.int64)
+        self._traced_counts = np.zeros(3, dtype=np.int64)
 
     def loss(self, theta: np.ndarray) -> float:
         value = np.empty(1)
@@ -156,11 +218,12 @@ class KernelLoss(Objective):
         counter = self._traced_counts.ctypes.data
         return KernelOracle(jnp.asarray([self.derivatives, self._address, counter], dtype=jnp.int64))
 
+    @cached_property
+    def kernel(self) -> Kernel:
+        return Kernel(self.derivatives, self.product, self._address, self._traced_counts, self)
+
     def counts(self) -> Counts:
-        gradients, hessians, products = self._python_counts
-        return Counts(
-            gradients + int(self._traced_counts[0]), hessians + int(self._traced_counts[1]), products
-        )
+        return Counts(*(a + int(b) for a, b in zip(self._python_counts, self._traced_counts)))
 
 
 class RestrictedOracle(NamedTuple):
@@ -223,6 +286,27 @@ class Restricted(Objective):
             low[self.free] = theta_low
         found = self.inner.double_double(self.full(theta), low)
         return found._replace(gradient=found.gradient[self.free], gradient_low=found.gradient_low[self.free])
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        inner = self.inner.kernel
+        indices = self.free.astype(np.int64)
+        descriptor = np.array(
+            [inner.derivatives, inner.product, inner.descriptor, self.size, self.inner.size,
+             indices.ctypes.data, self.theta.ctypes.data]
+        )  # fmt: skip
+        derivatives = abi.compile_function(restricted.derivatives).address
+        product = abi.compile_function(restricted.product).address
+        keep = inner, indices, descriptor, self.theta
+        return Kernel(derivatives, product, descriptor.ctypes.data, inner.counters, keep)
+
+    @property
+    def failure(self) -> BaseException | None:
+        return self.inner.failure
+
+    @failure.setter
+    def failure(self, error: BaseException | None) -> None:
+        self.inner.failure = error
 
     @cached_property
     def oracle(self) -> RestrictedOracle:

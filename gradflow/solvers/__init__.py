@@ -1,22 +1,28 @@
 """How θ moves: integrators of the gradient flow. They see an `Objective`, never a network.
 
-A solver is its settings, all keyword; `integrate` follows the flow. Packages that integrate are
-imported at the first solve.
+A solver is its settings, all keyword; `integrate` follows the flow. The stepping loop is compiled code
+of this package; `gradflow.solvers.diffrax` has diffrax's methods behind the same interface.
 """
 
+from . import diffrax
 from .base import FlowSolver
-from .diffrax_methods import Dopri8, Kvaerno3, Kvaerno4, Kvaerno5, Tsit5
+from .methods import Dopri8, KenCarp58, Kvaerno3, Kvaerno4, Kvaerno5, Rodas5P, Tsit5
 from .trajectory import Flow
 
 __all__ = [
     "Dopri8",
     "Flow",
     "FlowSolver",
+    "KenCarp58",
     "Kvaerno3",
     "Kvaerno4",
     "Kvaerno5",
+    "Rodas5P",
     "Tsit5",
     "default_solver",
+    "diffrax",
+    "from_settings",
+    "known_solvers",
 ]
 
 IMPLICIT_SIZE = 2000
@@ -24,5 +30,21 @@ IMPLICIT_SIZE = 2000
 
 
 def default_solver(size: int) -> FlowSolver:
-    """The solver used when none is named: Kvaerno5 up to 2,000 parameters, Tsit5 beyond."""
-    return Kvaerno5() if size <= IMPLICIT_SIZE else Tsit5()
+    """The solver used when none is named: KenCarp58 up to 2,000 parameters, Tsit5 beyond."""
+    return KenCarp58() if size <= IMPLICIT_SIZE else Tsit5()
+
+
+def known_solvers() -> dict[str, type[FlowSolver]]:
+    """All solvers by name."""
+
+    def leaves(kind) -> list:
+        below = kind.__subclasses__()
+        return [leaf for cls in below for leaf in leaves(cls)] if below else [kind]
+
+    return {cls.name: cls for cls in leaves(FlowSolver)}
+
+
+def from_settings(settings: dict) -> FlowSolver:
+    """The solver whose `settings()` these are."""
+    values = dict(settings)
+    return known_solvers()[values.pop("solver")](**values)

@@ -13,7 +13,7 @@ from .._validate import integer, number, store_plain
 from ..errors import ArgumentError
 from ..losses.base import Objective
 from ..progress import Monitor
-from .trajectory import Flow
+from .trajectory import Flow, Stepper
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,10 @@ class FlowSolver(abc.ABC):
     @abc.abstractmethod
     def integrate(self, objective: Objective, theta: np.ndarray, rates: np.ndarray, monitor: Monitor) -> Flow:
         """Follow the flow from `theta` (P,) with rates (P,) > 0; a `Flow` that says why it stopped."""
+
+    @abc.abstractmethod
+    def stepper(self, objective: Objective, rates: np.ndarray) -> Stepper:
+        """What computes points of the path between accepted steps, for `Flow.at`."""
 
     def gradient_tolerance(self, objective: Objective) -> float:
         """`gtol`, or the default of the problem."""

@@ -22,7 +22,7 @@ import optimistix as optx
 from ..losses.base import Counts, Objective
 from ..progress import Monitor
 from ..stopping import StopReason
-from .trajectory import Flow, build_flow
+from .trajectory import Flow, Stepper, build_flow
 
 CHUNK = 32
 """Accepted steps that one call of the compiled loop can hand back."""
@@ -148,7 +148,7 @@ _TERM = diffrax.ODETerm(_vector_field)
 
 
 def _method(name: str, limits: _Limits):
-    method = getattr(diffrax, name)
+    method = getattr(diffrax, name.removeprefix("diffrax."))
     if issubclass(method, diffrax.AbstractImplicitSolver):
         return method(root_finder=StageNewton(rtol=limits.rtol, atol=limits.atol))
     return method()
@@ -359,6 +359,8 @@ class _Integration:
 
     def step_to(self, t: float, t_from: float, theta: np.ndarray) -> np.ndarray:
         """θ at time t by one step of the same method from an earlier accepted step, (t_from, theta)."""
+        if not hasattr(self, "initial"):
+            self.compile()
         state = self.initial._replace(
             t=jnp.asarray(np.float64(t_from)), t_next=jnp.asarray(np.float64(t)), theta=jnp.asarray(theta)
         )
@@ -372,6 +374,38 @@ class _Integration:
         return np.array(state.theta)
 
 
+def stepper(solver, objective: Objective, rates: np.ndarray) -> Stepper:
+    """Points of the path by steps of the method from accepted steps."""
+    runs: list[_Integration] = []
+
+    def path(t_from: float, theta: np.ndarray, velocity: np.ndarray, times: np.ndarray) -> np.ndarray:
+        if not runs:
+            runs.append(_Integration(solver, objective, theta, rates, Monitor(False)))
+        return np.array([runs[0].step_to(float(t), t_from, theta) for t in times])
+
+    return path
+
+
+def largest_curvatures(objective: Objective, rates: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    """|λ|_max of r ⊙ ∇²L at the points of a path (s, P), estimated from below to some per cent.
+
+    Power iteration, two products a point, begun with the vector of the point before.
+    """
+    root = np.sqrt(rates)
+    vector = np.cos(np.arange(1.0, rates.size + 1.0))  # any vector without symmetry
+    vector /= np.linalg.norm(vector)
+    values = np.empty(theta.shape[0])
+    for i, point in enumerate(theta):
+        for _ in range(2 if i else 20):
+            image = root * objective.hvp(point, root * vector)
+            length = float(np.linalg.norm(image))
+            if length == 0.0 or not np.isfinite(length):
+                break
+            vector = image / length
+        values[i] = length
+    return values
+
+
 def integrate(solver, objective: Objective, theta: np.ndarray, rates: np.ndarray, monitor: Monitor) -> Flow:
     """Follow the flow with diffrax's method `solver.name`; the body of `FlowSolver.integrate`."""
     before = objective.counts()
@@ -380,13 +414,16 @@ def integrate(solver, objective: Objective, theta: np.ndarray, rates: np.ndarray
     reason = run.start() or run.follow()
     seconds = time.monotonic() - began - run.compile_seconds
     counts = Counts(*(b - a for a, b in zip(before, objective.counts())))
+    times, points, velocity = (np.concatenate(p) for p in (run.times, run.theta, run.velocity))
+    products = [objective.hvp(x, v) for x, v in zip(points, velocity)]
     return build_flow(
         objective,
-        rates,
-        np.concatenate(run.times),
-        np.concatenate(run.theta),
-        np.concatenate(run.velocity),
-        step_to=run.step_to,
+        times,
+        points,
+        velocity,
+        -rates * np.array(products).reshape(points.shape),
+        np.diff(times) * largest_curvatures(objective, rates, points)[1:],
+        stepper=stepper(solver, objective, rates),
         stop_reason=reason,
         accepted=run.accepted,
         rejected=run.rejected,

@@ -7,21 +7,21 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .._threads import single_threaded_blas
 from .._validate import real_array
 from ..errors import ArgumentError
-from ..losses.base import Counts, Objective
+from ..losses.base import Counts, Objective, Restricted
 from ..stopping import StopReason
 
 SAMPLES = 100
 """Number of log-spaced times kept between the first accepted step and the end."""
 
-QUINTIC_LIMIT = 100.0
-"""Δt·λ_max beyond which cubic interpolation is used: there the quintic's θ'' carries more noise than it
-removes error (measured on erf and softplus flows: the best limit lies between 20 and 1,000)."""
+QUINTIC_LIMIT = 1.0
+"""Δt·λ_max up to which a point within a step is interpolated; beyond it the solver computes it by a step
+of its own, because an interpolant has no damping of stiff components."""
 
-SAMPLE_LIMIT = 5.0
-"""An interpolated θ is good to the tolerance and its gradient to λ_max times that, which in a stiff
-interval is more than the gradient itself: samples there are computed by a step of the solver."""
+Stepper = Callable[[float, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""θ (m, P) at times (m,), each by the solver from the accepted step (t, θ (P,), θ' (P,))."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,6 +54,7 @@ class Flow:
     seconds: float
     compile_seconds: float
     settings: dict
+    stepper: Stepper | None = dataclasses.field(default=None, repr=False)
 
     @property
     def loss(self) -> float:
@@ -73,32 +74,77 @@ class Flow:
     def at(self, t) -> np.ndarray:
         """θ at time t: shape (P,) for a number, (m, P) for an array (m,).
 
-        Hermite interpolation between accepted steps: quintic, from θ, θ' and θ'' = −r ⊙ ∇²L θ'; cubic,
-        from θ and θ' alone, where the step was longer than 100/λ_max and the noise of θ'' would show.
-        Between steps the error is up to some hundred tolerances in stiff intervals; at the steps and
-        in `theta` it is the solver's own. Times outside [0, end] raise `ArgumentError`.
+        Where a step was short against 1/λ_max, by quintic Hermite interpolation from θ, θ' and
+        θ'' = −r ⊙ ∇²L θ'; elsewhere by a step of the solver itself from the accepted step before t. Both
+        are as accurate as the steps. Times outside [0, end] raise `ArgumentError`.
         """
         points = np.atleast_1d(real_array("t", t, (0, 1)))
         end = self.step_times[-1]
         if points.size and (points.min() < 0 or points.max() > end):
             worst = points.min() if points.min() < 0 else points.max()
             raise ArgumentError("t", worst, f"times between 0 and the end of the flow, {end:g}")
-        values = interpolate(
-            points,
-            self.step_times,
-            self.step_theta,
-            self.step_velocity,
-            self.step_acceleration,
-            self.stiffness <= QUINTIC_LIMIT,
-        )
+        values = self._path(points)
         return values[0] if np.ndim(t) == 0 else values
 
+    def _path(self, points: np.ndarray) -> np.ndarray:
+        times = self.step_times
+        values = interpolate(points, times, self.step_theta, self.step_velocity, self.step_acceleration)
+        if times.size == 1 or self.stepper is None:
+            return values
+        place = np.clip(np.searchsorted(times, points, side="right") - 1, 0, times.size - 2)
+        inside = (points > times[place]) & (points < times[place + 1])
+        with single_threaded_blas():
+            for i in np.unique(place[inside & ~(self.stiffness[place] <= QUINTIC_LIMIT)]):
+                wanted = inside & (place == i)
+                start = float(times[i]), self.step_theta[i], self.step_velocity[i]
+                values[wanted] = self.stepper(*start, points[wanted])
+        return values
 
-def interpolate(points, times, values, first, second, quintic) -> np.ndarray:
-    """Hermite interpolation at `points` (m,) of data (s, P) at increasing `times` (s,).
+    def attached(self, solver, objective: Objective, theta: np.ndarray, rates: np.ndarray) -> Flow:
+        """This flow, after a journey through a file or to another process, with a stepper again.
 
-    Quintic in the intervals flagged so (s − 1,), cubic in the others.
-    """
+        `theta` (P,) and `rates` (P,) are those of all parameters, frozen ones included.
+        """
+        free = rates != 0
+        if free.all():
+            return dataclasses.replace(self, stepper=solver.stepper(objective, rates))
+        restricted = Restricted(objective, theta, free)
+        inner = solver.stepper(restricted, rates[free])
+        return dataclasses.replace(self, stepper=_widened_stepper(inner, restricted))
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "stepper": None}  # addresses in this process
+
+    def widened(self, restricted: Restricted) -> Flow:
+        """This flow of the free parameters as one of all parameters; the frozen ones stand still."""
+        still, rest, free = restricted.theta, np.zeros_like(restricted.theta), restricted.free
+        return dataclasses.replace(
+            self,
+            theta=_widen(self.theta, still, free),
+            step_theta=_widen(self.step_theta, still, free),
+            step_velocity=_widen(self.step_velocity, rest, free),
+            step_acceleration=_widen(self.step_acceleration, rest, free),
+            stepper=None if self.stepper is None else _widened_stepper(self.stepper, restricted),
+        )
+
+
+def _widen(rows: np.ndarray, still: np.ndarray, free: np.ndarray) -> np.ndarray:
+    full = np.repeat(still[None], rows.shape[0], axis=0)
+    full[:, free] = rows
+    return full
+
+
+def _widened_stepper(inner: Stepper, restricted: Restricted) -> Stepper:
+    still, free = restricted.theta, restricted.free
+
+    def path(t: float, theta: np.ndarray, velocity: np.ndarray, times: np.ndarray) -> np.ndarray:
+        return _widen(inner(t, theta[free], velocity[free], times), still, free)
+
+    return path
+
+
+def interpolate(points, times, values, first, second) -> np.ndarray:
+    """Quintic Hermite interpolation at `points` (m,) of data (s, P) at increasing `times` (s,)."""
     if times.size == 1:
         return np.repeat(values, points.size, axis=0)
     i = np.clip(np.searchsorted(times, points, side="right") - 1, 0, times.size - 2)
@@ -106,15 +152,12 @@ def interpolate(points, times, values, first, second, quintic) -> np.ndarray:
     s = (points - times[i])[:, None] / h
     jump = values[i + 1] - values[i]
     v0, v1 = h * first[i], h * first[i + 1]
-    # The second derivatives that the cubic has at the ends; the quintic's own where it is trusted.
-    trusted = quintic[i][:, None]
     with np.errstate(over="ignore", invalid="ignore"):
-        a0 = np.where(trusted, h**2 * second[i], 6 * jump - 4 * v0 - 2 * v1)
-        a1 = np.where(trusted, h**2 * second[i + 1], -6 * jump + 2 * v0 + 4 * v1)
-    c3 = 10 * jump - 6 * v0 - 4 * v1 - 1.5 * a0 + 0.5 * a1
-    c4 = -15 * jump + 8 * v0 + 7 * v1 + 1.5 * a0 - a1
-    c5 = 6 * jump - 3 * (v0 + v1) - 0.5 * (a0 - a1)
-    result = values[i] + s * (v0 + s * (0.5 * a0 + s * (c3 + s * (c4 + s * c5))))
+        a0, a1 = h**2 * second[i], h**2 * second[i + 1]
+        c3 = 10 * jump - 6 * v0 - 4 * v1 - 1.5 * a0 + 0.5 * a1
+        c4 = -15 * jump + 8 * v0 + 7 * v1 + 1.5 * a0 - a1
+        c5 = 6 * jump - 3 * (v0 + v1) - 0.5 * (a0 - a1)
+        result = values[i] + s * (v0 + s * (0.5 * a0 + s * (c3 + s * (c4 + s * c5))))
     exact = (s == 1.0).ravel()
     result[exact] = values[i + 1][exact]
     return result
@@ -131,60 +174,34 @@ def sample_times(step_times: np.ndarray, count: int = SAMPLES) -> np.ndarray:
 
 def build_flow(
     objective: Objective,
-    rates: np.ndarray,
     step_times: np.ndarray,
     step_theta: np.ndarray,
     step_velocity: np.ndarray,
-    *,
-    step_to: Callable[[float, float, np.ndarray], np.ndarray],
+    step_acceleration: np.ndarray,
+    stiffness: np.ndarray,
     **fields,
 ) -> Flow:
-    """A `Flow` from accepted steps: forms θ'' by Hessian-vector products and samples the path.
-
-    A sample inside a stiff interval is computed by one step of the solver from the accepted step
-    before it, `step_to(t, t_from, theta_from)`.
-    """
-    products = [objective.hvp(x, v) for x, v in zip(step_theta, step_velocity)]
-    acceleration = -rates * np.array(products).reshape(step_theta.shape)
-    stiffness = np.diff(step_times) * largest_curvatures(objective, rates, step_theta)[1:]
-    times = sample_times(step_times)
-    theta = interpolate(
-        times, step_times, step_theta, step_velocity, acceleration, stiffness <= QUINTIC_LIMIT
+    """A `Flow` from accepted steps, with its samples."""
+    none = np.empty(0)
+    flow = Flow(
+        times=none,
+        theta=none,
+        losses=none,
+        grad_norms=none,
+        step_times=step_times,
+        step_theta=step_theta,
+        step_velocity=step_velocity,
+        step_acceleration=step_acceleration,
+        stiffness=stiffness,
+        **fields,
     )
-    for j, t in enumerate(times):
-        i = int(np.searchsorted(step_times, t, side="right")) - 1
-        if i < stiffness.size and stiffness[i] > SAMPLE_LIMIT and step_times[i] < t:
-            theta[j] = step_to(float(t), float(step_times[i]), step_theta[i])
-    evaluations = [objective.loss_and_gradient(np.ascontiguousarray(x)) for x in theta]
-    return Flow(
+    times = sample_times(step_times)
+    theta = flow.at(times)
+    evaluations = [objective.loss_and_gradient(x) for x in theta]
+    return dataclasses.replace(
+        flow,
         times=times,
         theta=theta,
         losses=np.array([loss for loss, _ in evaluations]),
         grad_norms=np.array([np.abs(gradient).max() for _, gradient in evaluations]),
-        step_times=step_times,
-        step_theta=step_theta,
-        step_velocity=step_velocity,
-        step_acceleration=acceleration,
-        stiffness=stiffness,
-        **fields,
     )
-
-
-def largest_curvatures(objective: Objective, rates: np.ndarray, theta: np.ndarray) -> np.ndarray:
-    """|λ|_max of r ⊙ ∇²L at the points of a path (s, P), estimated from below to some per cent.
-
-    Power iteration, two products a point, begun with the vector of the point before.
-    """
-    root = np.sqrt(rates)
-    vector = np.cos(np.arange(1.0, rates.size + 1.0))  # any vector without symmetry
-    vector /= np.linalg.norm(vector)
-    values = np.empty(theta.shape[0])
-    for i, point in enumerate(theta):
-        for _ in range(2 if i else 20):
-            image = root * objective.hvp(point, root * vector)
-            length = float(np.linalg.norm(image))
-            if length == 0.0 or not np.isfinite(length):
-                break
-            vector = image / length
-        values[i] = length
-    return values

@@ -21,9 +21,7 @@ def quintic_second(t):
 def test_quintic_polynomials_are_reproduced():
     knots = np.array([0.0, 0.3, 1.0, 2.5])
     points = np.linspace(0.0, 2.5, 101)
-    values = interpolate(
-        points, knots, quintic(knots), quintic_first(knots), quintic_second(knots), np.ones(3, bool)
-    )
+    values = interpolate(points, knots, quintic(knots), quintic_first(knots), quintic_second(knots))
     assert np.abs(values - quintic(points)).max() < 2e-14 * np.abs(quintic(points)).max()
 
 
@@ -33,25 +31,15 @@ def test_the_error_is_of_sixth_order():
         knots = np.linspace(0.0, 2.0, count)
         points = np.linspace(0.0, 2.0, 777)
         data = [f(knots)[:, None] for f in (np.sin, np.cos, lambda t: -np.sin(t))]
-        errors.append(
-            np.abs(interpolate(points, knots, *data, np.ones(count - 1, bool))[:, 0] - np.sin(points)).max()
-        )
+        errors.append(np.abs(interpolate(points, knots, *data)[:, 0] - np.sin(points)).max())
     slopes = np.log2(np.array(errors[:-1]) / errors[1:])
     assert np.abs(slopes - 6).max() < 0.2
-
-
-def test_cubic_where_the_quintic_is_not_trusted(rng):
-    knots = np.linspace(0.0, 2.0, 21)
-    points = np.linspace(0.0, 2.0, 777)
-    data = [f(knots)[:, None] for f in (np.sin, np.cos, lambda t: 1e9 * np.sin(t))]
-    values = interpolate(points, knots, *data, np.zeros(20, bool))[:, 0]
-    assert np.abs(values - np.sin(points)).max() < 0.1**4 / 384 * 1.01
 
 
 def test_steps_come_back_bit_by_bit(rng):
     knots = np.cumsum(rng.uniform(0.1, 5.0, 20))
     data = [rng.standard_normal((20, 3)) for _ in range(3)]
-    assert (interpolate(knots, knots, *data, np.arange(19) % 2 == 0) == data[0]).all()
+    assert (interpolate(knots, knots, *data) == data[0]).all()
 
 
 def test_sample_times_begin_and_end_at_steps():

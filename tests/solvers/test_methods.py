@@ -12,7 +12,7 @@ import scipy.integrate
 from gradflow.errors import ArgumentError
 from gradflow.losses.base import JaxLoss
 from gradflow.progress import Monitor
-from gradflow.solvers import Dopri8, Kvaerno3, Kvaerno4, Kvaerno5, Tsit5, default_solver
+from gradflow.solvers import Dopri8, KenCarp58, Kvaerno3, Kvaerno4, Kvaerno5, Tsit5, default_solver, diffrax
 from gradflow.stopping import StopReason
 
 CURVATURES = np.array([1e-3, 1.0, 30.0, 1e4])
@@ -124,7 +124,7 @@ def test_a_loss_that_becomes_non_finite_returns_the_last_good_state():
 
 
 def test_pieces_do_not_change_the_steps(monkeypatch):
-    import gradflow.solvers.diffrax_stepping as stepping
+    import gradflow.solvers.stepping as stepping
 
     whole = follow(Kvaerno5(rtol=1e-8, atol=1e-8), rosenbrock, [-1.2, 1.0])
     monkeypatch.setattr(stepping, "SECONDS_PER_CALL", 0.0)  # one step per call
@@ -162,9 +162,9 @@ def test_bad_settings_are_refused(bad):
 
 
 def test_the_default_goes_by_size():
-    assert isinstance(default_solver(33), Kvaerno5)
+    assert isinstance(default_solver(33), KenCarp58)
     assert isinstance(default_solver(10_000), Tsit5)
-    assert dataclasses.asdict(Kvaerno5()) == dataclasses.asdict(default_solver(33))
+    assert dataclasses.asdict(KenCarp58()) == dataclasses.asdict(default_solver(33))
 
 
 def test_one_compilation_per_size_and_kind():
@@ -173,6 +173,6 @@ def test_one_compilation_per_size_and_kind():
     before = _advance._cache_size()
     objective = JaxLoss(rosenbrock, 2)
     for start, tolerance in [([-1.2, 1.0], 1e-6), ([0.5, 0.5], 1e-8)]:
-        solver = Kvaerno5(rtol=tolerance, atol=tolerance, t1=1000.0)
+        solver = diffrax.Kvaerno5(rtol=tolerance, atol=tolerance, t1=1000.0)
         solver.integrate(objective, np.array(start), np.ones(2), Monitor(False))
     assert _advance._cache_size() - before <= 1

@@ -1,4 +1,7 @@
-"""Runge–Kutta methods of diffrax as flow solvers: implicit ESDIRK ones and explicit ones."""
+"""diffrax's own methods behind the same interface: an independent test of the compiled ones.
+
+Each is compiled for every number of parameters anew, which takes one to three seconds.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import numpy as np
 from ..losses.base import Objective
 from ..progress import Monitor
 from .base import FlowSolver
-from .trajectory import Flow
+from .trajectory import Flow, Stepper
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,6 +27,11 @@ class DiffraxSolver(FlowSolver):
 
         return integrate(self, objective, theta, rates, monitor)
 
+    def stepper(self, objective: Objective, rates: np.ndarray) -> Stepper:
+        from .diffrax_stepping import stepper
+
+        return stepper(self, objective, rates)
+
 
 class Kvaerno5(DiffraxSolver):
     """Kværnø's ESDIRK 5(4), A–L stable, 7 stages, with the exact Jacobian −r ⊙ ∇²L.
@@ -32,19 +40,19 @@ class Kvaerno5(DiffraxSolver):
     Source: A. Kværnø, BIT Numer. Math. 44 (2004) 489–502.
     """
 
-    name: ClassVar[str] = "Kvaerno5"
+    name: ClassVar[str] = "diffrax.Kvaerno5"
 
 
 class Kvaerno4(DiffraxSolver):
     """Kværnø's ESDIRK 4(3), 5 stages; see `Kvaerno5`."""
 
-    name: ClassVar[str] = "Kvaerno4"
+    name: ClassVar[str] = "diffrax.Kvaerno4"
 
 
 class Kvaerno3(DiffraxSolver):
     """Kværnø's ESDIRK 3(2), 4 stages; see `Kvaerno5`."""
 
-    name: ClassVar[str] = "Kvaerno3"
+    name: ClassVar[str] = "diffrax.Kvaerno3"
 
 
 class Tsit5(DiffraxSolver):
@@ -53,7 +61,7 @@ class Tsit5(DiffraxSolver):
     Source: Ch. Tsitouras, Comput. Math. Appl. 62 (2011) 770–775.
     """
 
-    name: ClassVar[str] = "Tsit5"
+    name: ClassVar[str] = "diffrax.Tsit5"
     implicit: ClassVar[bool] = False
 
 
@@ -63,5 +71,5 @@ class Dopri8(DiffraxSolver):
     Source: P. J. Prince and J. R. Dormand, J. Comput. Appl. Math. 7 (1981) 67–75.
     """
 
-    name: ClassVar[str] = "Dopri8"
+    name: ClassVar[str] = "diffrax.Dopri8"
     implicit: ClassVar[bool] = False

@@ -1,0 +1,71 @@
+"""A kernel of some of the parameters: the others stay where they are.
+
+The descriptor holds the inner kernel's address and descriptor, the sizes p (free) and P (all), and the
+addresses of the indices (p,) of the free parameters and of the full vector (P,) with the frozen values.
+"""
+
+from __future__ import annotations
+
+from .abi import call_six, inner_jit
+from .blas import copy
+from .memory import allocate, clear, load, release, store, word
+
+INNER_DERIVATIVES, INNER_PRODUCT, INNER_DESCRIPTOR, FREE_SIZE, FULL_SIZE, INDICES, FROZEN = range(7)
+"""Words of the descriptor."""
+
+
+@inner_jit
+def _widen(descriptor, values, full):
+    indices = word(descriptor, INDICES)
+    for i in range(word(descriptor, FREE_SIZE)):
+        store(full, word(indices, i), load(values, i))
+
+
+@inner_jit
+def _narrow(descriptor, full, values):
+    indices = word(descriptor, INDICES)
+    for i in range(word(descriptor, FREE_SIZE)):
+        store(values, i, load(full, word(indices, i)))
+
+
+def derivatives(descriptor, theta, v, loss, gradient, matrix):
+    """L, ∇L and ∇²L of the free parameters."""
+    free, size = word(descriptor, FREE_SIZE), word(descriptor, FULL_SIZE)
+    point = allocate(2 * size)
+    full_gradient = point + 8 * size if gradient != 0 else 0
+    full_matrix = allocate(size * size) if matrix != 0 else 0
+    copy(size, word(descriptor, FROZEN), point)
+    _widen(descriptor, theta, point)
+    call_six(
+        word(descriptor, INNER_DERIVATIVES), word(descriptor, INNER_DESCRIPTOR), point, 0,
+        loss, full_gradient, full_matrix,
+    )  # fmt: skip
+    if gradient != 0:
+        _narrow(descriptor, full_gradient, gradient)
+    if matrix != 0:
+        indices = word(descriptor, INDICES)
+        for i in range(free):
+            line = full_matrix + 8 * word(indices, i) * size
+            _narrow(descriptor, line, matrix + 8 * i * free)
+        release(full_matrix)
+    release(point)
+
+
+def product(descriptor, theta, v, loss, gradient, result):
+    """∇²L v of the free parameters, and L and ∇L if wanted."""
+    size = word(descriptor, FULL_SIZE)
+    point = allocate(4 * size)
+    direction, image, full_gradient = point + 8 * size, point + 16 * size, point + 24 * size
+    copy(size, word(descriptor, FROZEN), point)
+    _widen(descriptor, theta, point)
+    clear(direction, size)
+    _widen(descriptor, v, direction)
+    call_six(
+        word(descriptor, INNER_PRODUCT), word(descriptor, INNER_DESCRIPTOR), point, direction,
+        loss, full_gradient if gradient != 0 else 0, image,
+    )  # fmt: skip
+    if gradient != 0:
+        _narrow(descriptor, full_gradient, gradient)
+    if result != 0:
+        _narrow(descriptor, image, result)
+    release(point)

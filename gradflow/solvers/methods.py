@@ -1,0 +1,126 @@
+"""The flow solvers in compiled code: implicit Runge–Kutta and Rosenbrock methods, and explicit ones.
+
+One class is one method; a new one names its `Method` (a compiled step and its coefficients) and appears
+in `SOLVERS` by itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+
+from ..losses.base import Objective
+from ..progress import Monitor
+from . import tableaus
+from .base import FlowSolver
+from .compiled.esdirk import esdirk_step
+from .compiled.explicit import explicit_step
+from .compiled.rosenbrock import rosenbrock_step
+from .stepping import Method, integrate, stepper
+from .trajectory import Flow, Stepper
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CompiledSolver(FlowSolver):
+    """A method of the compiled loop (`stepping`); one compilation serves all problems and sizes."""
+
+    method: ClassVar[Method]
+    implicit: ClassVar[bool] = True
+
+    @property
+    def dense_method(self) -> Method:
+        """The one-step method that computes points between accepted steps: itself, unless it has memory."""
+        return self.method
+
+    def integrate(self, objective: Objective, theta: np.ndarray, rates: np.ndarray, monitor: Monitor) -> Flow:
+        return integrate(self, objective, theta, rates, monitor)
+
+    def stepper(self, objective: Objective, rates: np.ndarray) -> Stepper:
+        return stepper(self, objective, rates)
+
+
+def _esdirk(table: tableaus.RungeKutta) -> Method:
+    return Method(
+        esdirk_step, table.packed(), table.stages, table.embedded_order,
+        hessian=True, own_velocity=True, work=table.stages + 4,
+    )  # fmt: skip
+
+
+def _explicit(table: tableaus.RungeKutta) -> Method:
+    return Method(
+        explicit_step, table.packed(), table.stages, table.embedded_order,
+        hessian=False, own_velocity=True, work=table.stages + 2,
+    )  # fmt: skip
+
+
+class KenCarp58(CompiledSolver):
+    """Kennedy and Carpenter's ESDIRK 5(4), 8 stages, L-stable, with the exact Jacobian −r ⊙ ∇²L.
+
+    The implicit half of ARK5(4)8L[2]SA₂. One Hessian and one symmetric factorisation a step.
+    Source: C. A. Kennedy and M. H. Carpenter, Appl. Numer. Math. 136 (2019) 183–205.
+    """
+
+    name: ClassVar[str] = "KenCarp58"
+    method: ClassVar[Method] = _esdirk(tableaus.KENCARP58)
+
+
+class Kvaerno5(CompiledSolver):
+    """Kværnø's ESDIRK 5(4), A–L stable, 7 stages; see `KenCarp58`.
+
+    Source: A. Kværnø, BIT Numer. Math. 44 (2004) 489–502.
+    """
+
+    name: ClassVar[str] = "Kvaerno5"
+    method: ClassVar[Method] = _esdirk(tableaus.KVAERNO5)
+
+
+class Kvaerno4(CompiledSolver):
+    """Kværnø's ESDIRK 4(3), 5 stages; see `Kvaerno5`."""
+
+    name: ClassVar[str] = "Kvaerno4"
+    method: ClassVar[Method] = _esdirk(tableaus.KVAERNO4)
+
+
+class Kvaerno3(CompiledSolver):
+    """Kværnø's ESDIRK 3(2), 4 stages; see `Kvaerno5`."""
+
+    name: ClassVar[str] = "Kvaerno3"
+    method: ClassVar[Method] = _esdirk(tableaus.KVAERNO3)
+
+
+class Rodas5P(CompiledSolver):
+    """Steinebach's Rosenbrock method 5(4), 8 stages, L-stable: one Hessian a step, no Newton iteration.
+
+    Source: G. Steinebach, BIT Numer. Math. 63 (2023) 27.
+    """
+
+    name: ClassVar[str] = "Rodas5P"
+    method: ClassVar[Method] = Method(
+        rosenbrock_step, tableaus.RODAS5P.packed(), tableaus.RODAS5P.stages, tableaus.RODAS5P.embedded_order,
+        hessian=True, work=tableaus.RODAS5P.stages + 2,
+    )  # fmt: skip
+
+
+class Tsit5(CompiledSolver):
+    """Tsitouras' explicit 5(4): gradients only; for problems that are not stiff, or too large for Hessians.
+
+    A stiff problem stops it with a reason that says so. Source: Ch. Tsitouras, Comput. Math. Appl. 62
+    (2011) 770–775.
+    """
+
+    name: ClassVar[str] = "Tsit5"
+    implicit: ClassVar[bool] = False
+    method: ClassVar[Method] = _explicit(tableaus.TSIT5)
+
+
+class Dopri8(CompiledSolver):
+    """Prince and Dormand's explicit 8(7), for reference solutions of problems that are not stiff.
+
+    Source: P. J. Prince and J. R. Dormand, J. Comput. Appl. Math. 7 (1981) 67–75.
+    """
+
+    name: ClassVar[str] = "Dopri8"
+    implicit: ClassVar[bool] = False
+    method: ClassVar[Method] = _explicit(tableaus.DOPRI8)
