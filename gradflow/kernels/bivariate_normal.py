@@ -26,24 +26,37 @@ def normal_cdf(z):
 
 @kernel_jit
 def bivariate_cdf(h, k, rho, rest):
-    """P(X ≤ h, Y ≤ k) for standard normal X, Y of correlation ρ; `rest` is 1 − ρ², given accurately.
+    """P(X ≤ h, Y ≤ k) for standard normal X, Y of correlation ρ; `rest` is 1 − ρ², given accurately."""
+    return excess(h, k, rho, rest)[0]
 
-    |ρ| < 0.9: Φ(h)Φ(k) + (1/2π) ∫_0^{asin ρ} exp(−(h² + k² − 2hk sin t)/(2 cos² t)) dt by Gauss–Legendre.
-    Beyond: the value at |ρ| = 1 and the integral from there, its singular part taken out in closed form.
+
+@kernel_jit
+def excess(h, k, rho, rest):
+    """(P, P − Φ(h)Φ(k)) for P = P(X ≤ h, Y ≤ k); the difference is relatively accurate for |ρ| < 0.9.
+
+    |ρ| < 0.9: P − Φ(h)Φ(k) = (1/2π) ∫_0^{asin ρ} exp(−(h² + k² − 2hk sin t)/(2 cos² t)) dt (Plackett) by
+    Gauss–Legendre. Beyond: the value at |ρ| = 1 and the integral from there, its singular part taken out
+    in closed form.
     """
     h, k = max(-40.0, min(40.0, h)), max(-40.0, min(40.0, k))  # Φ(−40) is below 1e-349
+    product = normal_cdf(h) * normal_cdf(k)
     if rest > 0.19:
         angle = math.atan2(rho, math.sqrt(rest))
         total = 0.0
         for i in range(_HALF_NODES.size):
             sine = math.sin(0.5 * angle * (_HALF_NODES[i] + 1.0))
             total += _HALF_WEIGHTS[i] * math.exp((sine * h * k - 0.5 * (h * h + k * k)) / (1.0 - sine * sine))
-        return normal_cdf(h) * normal_cdf(k) + total * angle / (2.0 * _TWO_PI)
+        difference = total * angle / (2.0 * _TWO_PI)
+        return product + difference, difference
     if rho < 0.0:  # P(X ≤ h, Y ≤ k; ρ) = P(X ≤ h) − P(X ≤ h, −Y ≤ −k; −ρ)
+        value = 0.0
         if h + k <= 0.0:
-            return max(0.0, -_correction(h, -k, rest))
-        return max(0.0, normal_cdf(h) - normal_cdf(-k) - _correction(h, -k, rest)) if h > -k else 0.0
-    return normal_cdf(min(h, k)) + _correction(h, k, rest)
+            value = max(0.0, -_correction(h, -k, rest))
+        elif h > -k:
+            value = max(0.0, normal_cdf(h) - normal_cdf(-k) - _correction(h, -k, rest))
+    else:
+        value = normal_cdf(min(h, k)) + _correction(h, k, rest)
+    return value, value - product
 
 
 @kernel_jit

@@ -54,6 +54,10 @@ MIXTURES = {
 """Coefficients of the parts by activation."""
 
 _PARTS = np.array([[MIXTURES.get(name, {}).get(p, 0.0) for p in range(7)] for name in KINDS])
+# A unit with w = 0 is on the left branch: slope c1 − c|·|, without the kink.
+_LEFT = _PARTS.copy()
+_LEFT[:, LINEAR] -= _LEFT[:, ABSOLUTE]
+_LEFT[:, ABSOLUTE] = 0.0
 _ROOT = math.sqrt(2.0 / math.pi)
 _TWO_OVER_PI = 2.0 / math.pi
 
@@ -142,17 +146,19 @@ def mixture(count, order, geometry_address, unit_address, units_address, output_
 
     From the partial derivatives in s = |w|², t = |w'|², q = w·w':
     A = 4K_ss wwᵀ + 2K_sq (ww'ᵀ + w'wᵀ) + K_qq w'w'ᵀ, B = K_qq w'wᵀ + 2K_tq w'w'ᵀ + 2K_sq wwᵀ + 4K_st ww'ᵀ,
-    written out in the frame of the pair. A zero vector has no |u| term, by the convention for ReLU.
+    written out in the frame of the pair. At a zero vector a kink has its left slope (σ'(0) = 0 for ReLU).
     """
     geometry = carray(as_pointer(geometry_address), (2, count), np.float64)
     unit = carray(as_pointer(unit_address), FIELDS, np.float64)
     units = carray(as_pointer(units_address), (count, FIELDS), np.float64)
     rows = ROWS if order > 1 else FIRST_ORDER_ROWS
     output = carray(as_pointer(output_address), (rows, count), np.float64)
-    r, a = unit[NORM], _PARTS[int(unit[KIND])]
+    r, kind = unit[NORM], int(unit[KIND])
+    a = _PARTS[kind] if r > 0.0 else _LEFT[kind]
     for j in range(count):
         cosine, sine = geometry[0, j], math.sqrt(geometry[1, j])
-        rj, b = units[j, NORM], _PARTS[int(units[j, KIND])]
+        rj, kind = units[j, NORM], int(units[j, KIND])
+        b = _PARTS[kind] if rj > 0.0 else _LEFT[kind]
         s, t, q = jets.variables(r * r, rj * rj, r * rj * cosine)
         area = r * rj * sine  # G = s t sin²θ, accurate, with the derivatives of s t − q²
         g = (area * area, t[0], s[0], -2.0 * q[0], 0.0, 0.0, -2.0, 1.0, 0.0, 0.0)

@@ -11,6 +11,7 @@ from ..errors import ArgumentError
 from ..inputs import Gaussian
 from ..kernels import abi, pair_erf, pair_geometry, pair_relu, population
 from ..kernels import population_double_double as double_double
+from ..kernels.pair_gated import GATED, gated
 from ..kernels.pair_mixture import MIXTURES, mixture
 from ..kernels.units import FIELDS, FIRST_ORDER_ROWS, KINDS, NORM, PAIR, VALUE
 from ..networks import MLP
@@ -198,7 +199,11 @@ def _pair_kernel(units: _Units, others: _Units) -> int:
             return abi.compile_function(_OWN_KERNELS[min(names)], PAIR).address
         if names <= set(MIXTURES):
             return abi.compile_function(mixture, PAIR).address
-    raise ArgumentError("student", "biases", f"no biases (bias=False){_SAMPLES}")
+    if names <= set(GATED):
+        return abi.compile_function(gated, PAIR).address
+    given = f"{', '.join(sorted(names - {'one'}))} with biases or a mean"
+    allowed = ", ".join(name for name in GATED if name != "one")
+    raise ArgumentError("student", given, f"{allowed} with biases or a mean{_SAMPLES}")
 
 
 def _sizes(descriptor: np.ndarray, units: np.ndarray) -> np.ndarray:
