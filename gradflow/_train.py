@@ -40,8 +40,8 @@ def train(
               or a `Problem`, and then neither student nor inputs
     student   an `MLP`: architecture and starting point
     inputs    None: x ~ N(0, I), infinitely many; a `Gaussian`; samples X (samples, features); `Samples`
-    solver    "auto", a solver with its settings (`gradflow.solvers`), or None for refinement only
-    refiner   "auto", a refiner with its settings (`gradflow.refiners`), or None for the flow only
+    solver    "auto", a solver with its settings (`gradflow.solvers`) or its name, None for refinement only
+    refiner   "auto", a refiner with its settings (`gradflow.refiners`) or its name, None for the flow only
     rates     r ≥ 0, flat (P,), one each unless given; zero freezes a parameter, which is then left out
               of the gradient norm, the refinement and the spectrum
     precision "double", or "double-double": the refinement ends with Newton steps on a residual of 32
@@ -76,6 +76,8 @@ def train(
         objective: Objective = problem.objective
         restricted = None if free.all() else Restricted(objective, theta, free)
         moving = restricted or objective
+        if isinstance(refiner, str) and refiner == "auto":  # now the kind of problem is known
+            chosen_refiner = default_refiner(moving.size, moving.sum_of_squares)
 
         flow: Flow | None = None
         refinement: Refinement | None = None
@@ -140,7 +142,7 @@ def _choose(argument: str, given, kind: type, default, size: int):
         return given
     if isinstance(given, str) and given == "auto":
         return default(size)
-    known = {cls.name: cls for cls in _leaves(kind)}
+    known = {cls.__name__: cls for cls in _leaves(kind)}
     if isinstance(given, str) and given in known:
         return known[given]()
     names = ", ".join(sorted(known))

@@ -66,6 +66,17 @@ class Objective(abc.ABC):
     nonnegative: bool = True
     """Whether L ≥ 0 in exact arithmetic, so that reaching `loss_floor` is the end."""
 
+    sum_of_squares: bool = False
+    """Whether L = |ρ(θ)|² with residuals ρ that `residual_vector` and `least_squares` give."""
+
+    def residual_vector(self, theta: np.ndarray) -> np.ndarray:
+        """ρ(θ), shape (m,)."""
+        return self.least_squares(theta)[0]
+
+    def least_squares(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """ρ(θ), shape (m,), and its Jacobian (m, P), a matrix of its own with contiguous columns."""
+        raise NotImplementedError(f"{type(self).__name__} is no sum of squares")
+
     @abc.abstractmethod
     def loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """L(θ) and ∇L(θ), shape (P,)."""
@@ -257,6 +268,7 @@ class Restricted(Objective):
         self.loss_floor = inner.loss_floor
         self.gradient_scale = inner.gradient_scale
         self.nonnegative = inner.nonnegative
+        self.sum_of_squares = inner.sum_of_squares
 
     def full(self, theta: np.ndarray) -> np.ndarray:
         """The full vector (P,) of these free parameters."""
@@ -286,6 +298,13 @@ class Restricted(Objective):
             low[self.free] = theta_low
         found = self.inner.double_double(self.full(theta), low)
         return found._replace(gradient=found.gradient[self.free], gradient_low=found.gradient_low[self.free])
+
+    def residual_vector(self, theta):
+        return self.inner.residual_vector(self.full(theta))
+
+    def least_squares(self, theta):
+        residuals, jacobian = self.inner.least_squares(self.full(theta))
+        return residuals, np.asfortranarray(jacobian[:, self.free])
 
     @cached_property
     def kernel(self) -> Kernel:

@@ -15,7 +15,7 @@ from ..errors import ArgumentError
 from ..inputs import Samples
 from ..kernels import abi, chunks, empirical, empirical_product
 from ..kernels import network_blocks as nb
-from ..kernels.empirical_samples import samples
+from ..kernels.empirical_samples import jacobian, samples
 from ..networks import MLP
 from .base import KernelLoss
 
@@ -89,6 +89,7 @@ class EmpiricalLoss(KernelLoss):
         self._targets = _feature_rows(targets, ones=False)
         self._weights = np.ones(count) if data.sample_weight is None else data.sample_weight
         self._penalty = np.array([weight_decay, corner])
+        self.sum_of_squares = loss == "squared" and corner == np.inf
         self._indices: np.ndarray | None = None
         self._threads = _threads(threads)
         header = np.zeros(nb.LAYER, np.int64)
@@ -174,6 +175,40 @@ class EmpiricalLoss(KernelLoss):
             f = np.exp(f - f.max(axis=1, keepdims=True))
             f /= f.sum(axis=1, keepdims=True)
         return f - self._targets[:, self._chosen()].T
+
+    def residual_vector(self, theta: np.ndarray) -> np.ndarray:
+        """ρ (m,), see `least_squares`."""
+        theta = _vector(theta)
+        residuals = (self.outputs(theta) - self._targets[:, self._chosen()].T).T * self._scale()
+        return self._with_decay(residuals.ravel(), theta)
+
+    def least_squares(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """ρ (m,) and its Jacobian (m, P), columns contiguous, with L = |ρ|².
+
+        Row (o, s), output by output, is √(w_s/Σw) (f_o(x_s) − y_so); √λ θ follows for a weight decay.
+        """
+        count, width = int(self.descriptor[nb.COUNT]), self._sizes[-1]
+        f, columns = np.empty((width, count)), np.empty((self.size, width, count))
+        theta = _vector(theta)
+        kernel = abi.callable_from_python(abi.compile_function(jacobian).address)
+        kernel(self.descriptor.ctypes.data, theta.ctypes.data, 0, f.ctypes.data, 0, columns.ctypes.data)
+        self._python_counts[0] += 1
+        f -= self._targets[:, self._chosen()]
+        scale = self._scale()
+        f *= scale
+        columns *= scale
+        rows = columns.reshape(self.size, -1)
+        if self._penalty[0] > 0.0:
+            rows = np.hstack([rows, np.sqrt(self._penalty[0]) * np.eye(self.size)])
+        return self._with_decay(f.ravel(), theta), rows.T
+
+    def _scale(self) -> np.ndarray:
+        weights = self._weights[self._chosen()]
+        return np.sqrt(weights / weights.sum())
+
+    def _with_decay(self, residuals: np.ndarray, theta: np.ndarray) -> np.ndarray:
+        decay = self._penalty[0]
+        return np.concatenate([residuals, np.sqrt(decay) * theta]) if decay > 0.0 else residuals
 
     def per_sample_gradients(self, theta: np.ndarray) -> np.ndarray:
         """The gradient of every sample's own loss, shape (samples, P), without weights and penalties."""

@@ -6,14 +6,30 @@ Refiners see an `Objective`, never a network. A refiner is its settings; `refine
 from .base import Extended, Refinement, Refiner
 from .double_double import polish
 from .large import LBFGS
+from .levenberg_marquardt import LevenbergMarquardt
 from .newton import TrustRegionNewton
 
-__all__ = ["LBFGS", "Extended", "Refinement", "Refiner", "TrustRegionNewton", "default_refiner", "polish"]
+__all__ = [
+    "LBFGS",
+    "Extended",
+    "LevenbergMarquardt",
+    "Refinement",
+    "Refiner",
+    "TrustRegionNewton",
+    "default_refiner",
+    "polish",
+]
 
 NEWTON_SIZE = 1000
 """Above this many parameters an eigendecomposition per step costs more than it saves."""
 
 
-def default_refiner(size: int) -> Refiner:
-    """The refiner used when none is named: Newton up to 1,000 parameters, L-BFGS beyond."""
-    return TrustRegionNewton() if size <= NEWTON_SIZE else LBFGS()
+def default_refiner(size: int, sum_of_squares: bool = False) -> Refiner:
+    """The refiner used when none is named, by the size of the problem and its kind.
+
+    Up to 1,000 parameters Levenberg–Marquardt for a sum of squares over samples, which hands over to
+    Newton where the loss does not go to zero, and Newton otherwise; L-BFGS beyond.
+    """
+    if size > NEWTON_SIZE:
+        return LBFGS()
+    return LevenbergMarquardt() if sum_of_squares else TrustRegionNewton()
