@@ -17,6 +17,7 @@ _jax.config.update("jax_enable_x64", True)
 
 from . import refiners, solvers, teachers  # noqa: E402
 from ._train import train  # noqa: E402
+from ._train_many import Failure, train_many  # noqa: E402
 from ._version import __version__  # noqa: E402
 from .activations import ACTIVATIONS, Activation  # noqa: E402
 from .errors import (  # noqa: E402
@@ -40,6 +41,7 @@ __all__ = [
     "MLP",
     "Activation",
     "ArgumentError",
+    "Failure",
     "Ball",
     "Gaussian",
     "GradflowError",
@@ -64,6 +66,7 @@ __all__ = [
     "teachers",
     "theory",
     "train",
+    "train_many",
 ]
 
 _LATE = ("landscape", "theory")

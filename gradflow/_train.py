@@ -30,7 +30,7 @@ def train(
     refiner: Refiner | str | None = "auto",
     rates=None,
     precision: str = "double",
-    progress: bool | None = None,
+    progress: bool | Monitor | None = None,
 ) -> Result:
     """Follow the gradient flow dθ/dt = −r ⊙ ∇L(θ) from the student's parameters, then refine its end.
 
@@ -51,7 +51,7 @@ def train(
     Returns a `Result`. Ctrl-C returns the best point so far as a result marked interrupted. Raises
     `ArgumentError` for input that cannot be used, before anything is compiled.
     """
-    if progress is not None and not isinstance(progress, (bool, np.bool_)):
+    if progress is not None and not isinstance(progress, (bool, np.bool_, Monitor)):
         raise ArgumentError("progress", repr(progress), "True, False or None")
     began = time.monotonic()
     known = teacher if isinstance(teacher, Problem) else student
@@ -68,7 +68,7 @@ def train(
         raise ArgumentError("refiner", None, "a refiner: precision='double-double' is its last step")
     if getattr(chosen_solver, "implicit", False) or isinstance(chosen_refiner, TrustRegionNewton):
         check_hessian_memory(known.size)
-    monitor = Monitor(progress)
+    monitor = progress if isinstance(progress, Monitor) else Monitor(progress)
     with monitor.listening():
         with monitor.compiling():
             problem = _problem(teacher, student, inputs)

@@ -159,9 +159,7 @@ class _Run:
         """One step; False if no damping gives one that lowers L."""
         largest = 1e4 * self.factors.values[0] ** 2
         while self.damping <= largest:
-            if self.monitor.interrupted or (
-                time.monotonic() - self.began >= self.settings.max_seconds
-            ):
+            if self.monitor.interrupted or (time.monotonic() - self.began >= self.settings.max_seconds):
                 return True  # nothing is lost: the loop around stops
             found, count = self.proximal()
             if found is None:
