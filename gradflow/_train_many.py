@@ -74,13 +74,13 @@ def train_many(
     monitor = Monitor(progress)
     if executor is not None:
         with monitor.listening():
-            futures = [executor.submit(_work, *job, 1, options, None) for job in jobs]
+            futures = [executor.submit(_work, job, 1, options, None) for job in jobs]
             entries = _collect(futures, monitor)
     else:
         threads = max(1, cores // min(workers, len(jobs)))
         with ThreadPoolExecutor(min(workers, len(jobs)), "gradflow") as pool, monitor.listening():
             child = _Child(monitor)
-            futures = [pool.submit(_work, *job, threads, options, child) for job in jobs]
+            futures = [pool.submit(_work, job, threads, options, child) for job in jobs]
             entries = _collect(futures, monitor)
     failed = [entry.error for entry in entries if isinstance(entry, Failure)]
     if len(failed) == len(entries) and all(isinstance(error, ArgumentError) for error in failed):
@@ -125,8 +125,9 @@ def _jobs(teacher, students, inputs, starts, seed) -> list[tuple]:
     return [(teacher, student, inputs) for student in students]
 
 
-def _work(teacher, student, inputs, threads: int, options: dict, monitor: Monitor | None) -> Result:
+def _work(job: tuple, threads: int, options: dict, monitor: Monitor | None) -> Result:
     """One start, on whatever thread or process it is."""
+    teacher, student, inputs = job
     if monitor is not None and monitor.interrupted:
         raise NotStarted("interrupted before this start's turn")
     if not isinstance(teacher, Problem) and isinstance(student, MLP):
