@@ -142,7 +142,7 @@ def _choose(argument: str, given, kind: type, default, size: int):
         return given
     if isinstance(given, str) and given == "auto":
         return default(size)
-    known = {cls.__name__: cls for cls in _leaves(kind)}
+    known = {cls.name: cls for cls in _leaves(kind)}
     if isinstance(given, str) and given in known:
         return known[given]()
     names = ", ".join(sorted(known))

@@ -41,7 +41,7 @@ class LBFGS(Refiner):
     max_iterations: int = 20_000
     history: int = 30
 
-    name: ClassVar[str] = "L-BFGS"
+    name: ClassVar[str] = "LBFGS"
 
     def __post_init__(self):
         super().__post_init__()
