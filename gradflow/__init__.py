@@ -19,7 +19,7 @@ from . import refiners, solvers, teachers  # noqa: E402
 from ._train import train  # noqa: E402
 from ._train_many import Failure, train_many  # noqa: E402
 from ._version import __version__  # noqa: E402
-from .activations import ACTIVATIONS, Activation  # noqa: E402
+from .activations import ACTIVATIONS, Activation, Polynomial  # noqa: E402
 from .errors import (  # noqa: E402
     ArgumentError,
     GradflowError,
@@ -49,6 +49,7 @@ __all__ = [
     "MemoryLimitError",
     "MissingExtraError",
     "Mixture",
+    "Polynomial",
     "Problem",
     "Result",
     "Samples",

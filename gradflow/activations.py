@@ -6,15 +6,18 @@ same that network kernels call; JAX arrays take a `jax.numpy` formula instead.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 import sys
 from collections.abc import Callable
+from functools import cache
 from types import MappingProxyType
 
 import numba
 import numpy as np
 
+from ._validate import real_array
 from .errors import ArgumentError
 from .kernels import abi, activation_blocks
 
@@ -129,12 +132,68 @@ class Activation:
         return f"<Activation {self.name!r}>"
 
 
+class Polynomial(Activation):
+    """σ(z) = c_0 + c_1 z + … + c_p z^p, coefficients (p + 1,) from the constant upwards, p ≤ 20.
+
+    Its name, "polynomial(c_0, …)", is as good as the object wherever an activation is asked for; equal
+    coefficients make equal activations.
+    """
+
+    def __init__(self, coefficients):
+        given = real_array("coefficients", coefficients, 1)
+        used = np.flatnonzero(given)
+        if used.size == 0 or used[-1] > 20:
+            what = "zeros only" if used.size == 0 else f"degree {used[-1]}"
+            raise ArgumentError("coefficients", what, "a polynomial that is not zero, of degree 20 at most")
+        c = self.coefficients = given[: used[-1] + 1]
+        c.flags.writeable = False
+        symmetry = "none"
+        for name, free in (("odd", ()), ("even", ()), ("odd+constant", (0,)), ("even+linear", (1,))):
+            parity = name.startswith("odd")
+            if symmetry == "none" and all(k in free or k % 2 == parity for k in used):
+                symmetry = name
+        name = f"polynomial({', '.join(repr(float(x)) for x in c)})"
+        # Three rows: coefficients of σ, σ' and σ''.
+        table = np.zeros((3, c.size))
+        for row in range(3):
+            derived = np.polynomial.polynomial.polyder(c, row)
+            table[row, : derived.size] = derived
+        self._set(
+            name, symmetry, int(used[0]) if used.size == 1 else None, None, _polynomial_block(table), True
+        )
+        self._built_in = True
+
+    @property
+    def address(self) -> int:
+        return abi.compile_function(self._block, abi.ACTIVATION, cached=False).address
+
+    def __call__(self, z):
+        jax = sys.modules.get("jax")
+        if jax is not None and isinstance(z, jax.Array):
+            return jax.numpy.polyval(jax.numpy.asarray(self.coefficients[::-1]), z)
+        return super().__call__(z)
+
+    def __reduce__(self):
+        return Polynomial, (np.array(self.coefficients),)
+
+
+@cache
+def _polynomial_of(name: str) -> Polynomial:
+    """The polynomial of this name; `ValueError` if it is none."""
+    if not (name.startswith("polynomial(") and name.endswith(")")):
+        raise ValueError(name)
+    return Polynomial([float(x) for x in name[len("polynomial(") : -1].split(",")])
+
+
 def resolve(activation: object) -> Activation:
-    """The activation of a name of the table, or the `Activation` itself."""
+    """The activation of a name of the table or of a polynomial, or the `Activation` itself."""
     if isinstance(activation, Activation):
         return activation
-    if isinstance(activation, str) and activation in ACTIVATIONS:
-        return ACTIVATIONS[activation]
+    if isinstance(activation, str):
+        if activation in ACTIVATIONS:
+            return ACTIVATIONS[activation]
+        with contextlib.suppress(ValueError):
+            return _polynomial_of(activation)
     raise ArgumentError("activation", repr(activation), f"{', '.join(ACTIVATIONS)}, or an Activation")
 
 
@@ -182,6 +241,24 @@ def _user_block(value: Callable, first: Callable, second: Callable) -> Callable:
         if order == 2:
             for i in range(n):
                 seconds[i] = second(inputs[i])
+
+    return block
+
+
+def _polynomial_block(table: np.ndarray) -> Callable:
+    """A block routine of a polynomial from the coefficients of its value and two derivatives, by Horner."""
+    terms = table.shape[1]
+
+    def block(n, order, z, out_value, out_first, out_second):
+        inputs = numba.carray(abi.as_pointer(z), n, np.float64)
+        for row in range(order + 1):
+            address = out_value if row == 0 else out_first if row == 1 else out_second
+            outputs = numba.carray(abi.as_pointer(address), n, np.float64)
+            for i in range(n):
+                outputs[i] = table[row, terms - 1]
+            for k in range(terms - 2, -1, -1):
+                for i in range(n):
+                    outputs[i] = outputs[i] * inputs[i] + table[row, k]
 
     return block
 
@@ -273,6 +350,9 @@ _TABLE = (
     (activation_blocks.identity, "odd", 1, lambda z, jax, jnp: z),
     (activation_blocks.square, "even", 2, lambda z, jax, jnp: z * z),
     (activation_blocks.cube, "odd", 3, lambda z, jax, jnp: z * z * z),
+    (activation_blocks.sin, "odd", None, lambda z, jax, jnp: jnp.sin(z)),
+    (activation_blocks.cos, "even", None, lambda z, jax, jnp: jnp.cos(z)),
+    (activation_blocks.exp, "none", None, lambda z, jax, jnp: jnp.exp(z)),
     (activation_blocks.g, "none", None, lambda z, jax, jnp: jax.nn.sigmoid(4.0 * z) + jax.nn.softplus(z)),
 )
 

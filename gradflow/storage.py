@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ._version import __version__
-from .activations import ACTIVATIONS, Activation
+from .activations import ACTIVATIONS, Activation, resolve
 from .errors import GradflowError, StorageError
 from .inputs import Gaussian, Inputs, Mixture, Samples
 from .losses.base import Counts
@@ -308,11 +308,11 @@ def _read_extended(group) -> Extended | None:
 def _read_network(group, activations: Mapping[str, Activation]) -> MLP:
     layers = []
     for names in json.loads(group.attrs["activations"]):
-        unknown = [name for name in names if name not in activations]
+        unknown = [n for n in names if n not in activations and not n.startswith("polynomial(")]
         if unknown:
             given = f"load(path, activations={{{unknown[0]!r}: …}})"
             raise StorageError(f"the activation {unknown[0]!r} is a user's own: {given}")
-        layer = tuple(activations[name] for name in names)
+        layer = tuple(activations[name] if name in activations else resolve(name) for name in names)
         layers.append(layer[0] if len(layer) == 1 else layer)
     count = int(group.attrs["layers"])
     weights = [group[f"weights_{i}"][()] for i in range(count)]

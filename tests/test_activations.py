@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 import gradflow  # noqa: F401  (switches on x64)
-from gradflow.activations import ACTIVATIONS, SYMMETRIES, Activation, resolve
+from gradflow.activations import ACTIVATIONS, SYMMETRIES, Activation, Polynomial, resolve
 from gradflow.errors import ArgumentError
 
 NAMES = (
     "erf", "normal_cdf", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu", "silu", "selu", "elu",
-    "identity", "square", "cube", "g",
+    "identity", "square", "cube", "sin", "cos", "exp", "g",
 )  # fmt: skip
 
 
@@ -213,3 +213,26 @@ def test_functions_of_math_and_numpy_themselves():
     sine = Activation(math.sin, np.cos, lambda z: -math.sin(z), symmetry="odd", name="sine")
     z = np.linspace(-3, 3, 11)
     assert np.abs(sine(z) - np.sin(z)).max() < 1e-15
+
+
+def test_polynomials(rng):
+    """σ, σ', σ'' of NumPy's polynomials; names, pickles and equality; samples of a network with them."""
+    z = rng.standard_normal(33)
+    for coefficients, symmetry, degree in (
+        ([0.5, -1.0, 0.0, 2.0], "odd+constant", None),
+        ([0.0, 0.0, 1.5], "even", 2),
+        ([0.0, 1.0, -1.0, 0.0, 0.25], "even+linear", None),
+        ([1.0, 0.1, 0.2, 0.3, 0.0], "none", None),
+    ):
+        sigma = Polynomial(coefficients)
+        assert (sigma.symmetry, sigma.degree) == (symmetry, degree)
+        exact = np.polynomial.Polynomial(coefficients)
+        for mine, true in zip(sigma.derivatives(z), (exact(z), exact.deriv()(z), exact.deriv(2)(z))):
+            np.testing.assert_allclose(mine, true, rtol=0, atol=4e-15 * (1 + np.abs(true).max()))
+        np.testing.assert_allclose(np.asarray(sigma(jnp.asarray(z))), exact(z), atol=1e-14)
+        assert resolve(sigma.name) == sigma == pickle.loads(pickle.dumps(sigma))
+    for bad in ([], [0.0, 0.0], [np.nan], np.ones(22), "cubic"):
+        with pytest.raises(ArgumentError, match="coefficients"):
+            Polynomial(bad)
+    with pytest.raises(ArgumentError, match="activation"):
+        resolve("polynomial(a, b)")

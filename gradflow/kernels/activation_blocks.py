@@ -174,6 +174,24 @@ def _cube(z):
     return z * z * z, 3.0 * z * z, 6.0 * z
 
 
+@inlined
+def _sin(z):
+    sine, cosine = vm.sin_and_cos(z)
+    return sine, cosine, -sine
+
+
+@inlined
+def _cos(z):
+    sine, cosine = vm.sin_and_cos(z)
+    return cosine, -sine, -cosine
+
+
+@inlined
+def _exp(z):
+    e = vm.exp(z)
+    return e, e, e
+
+
 def erf(n, order, z, value, first, second):
     """σ(z) = erf(z/√2)."""
     each(_erf, n, order, z, value, first, second)
@@ -247,3 +265,18 @@ def square(n, order, z, value, first, second):
 def cube(n, order, z, value, first, second):
     """σ(z) = z³."""
     each(_cube, n, order, z, value, first, second)
+
+
+def sin(n, order, z, value, first, second):
+    """σ(z) = sin z for |z| < 1e15, NaN beyond."""
+    each(_sin, n, order, z, value, first, second)
+
+
+def cos(n, order, z, value, first, second):
+    """σ(z) = cos z for |z| < 1e15, NaN beyond."""
+    each(_cos, n, order, z, value, first, second)
+
+
+def exp(n, order, z, value, first, second):
+    """σ(z) = e^z."""
+    each(_exp, n, order, z, value, first, second)

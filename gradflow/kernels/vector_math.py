@@ -18,6 +18,8 @@ the function, or for the error after multiplication by e^(-z²/2) where the prod
 
 from __future__ import annotations
 
+import math
+
 import numba
 from llvmlite import ir
 from numba import types
@@ -79,6 +81,13 @@ _CDF_TAIL = (
     1030190158.2994428, 3131814324.477503, -14497081318.151472, -56567820750.01553, 260595977205.381,
     601344076848.0187, -4514106855223.375, 6310698102862.947,
 )  # fmt: skip
+
+# Taylor coefficients of (sin r − r)/r³ and (cos r − 1 + r²/2)/r⁴ in r²; |r| ≤ π/4, error below 2^-60.
+_SIN = tuple((-1.0) ** (k + 1) / math.factorial(2 * k + 3) for k in range(8))
+_COS_REST = tuple((-1.0) ** k / math.factorial(2 * k + 4) for k in range(8))
+_TWO_OVER_PI = 0.6366197723675814
+# π/2 in three doubles.
+_QUARTER_HIGH, _QUARTER, _QUARTER_LOW = 1.5707963267948966, 6.123233995736766e-17, -1.4973849048591833e-33
 
 _INFINITY, _NAN = float("inf"), float("nan")
 _INV_SQRT_2PI = 0.3989422804014327
@@ -419,3 +428,30 @@ def atan2_of_quadrant(y, x):
 def atan(x):
     """atan(x)."""
     return copysign(atan2_of_quadrant(abs(x), 1.0), x)
+
+
+@inlined
+def sin_and_cos(z):
+    """sin z and cos z for |z| < 1e15, below 1 ulp with fused multiply-add; NaN beyond.
+
+    z = n π/2 + r, |r| ≤ π/4, with π/2 in three parts: z − n·(first) is exact.
+    """
+    shifted = muladd(z, _TWO_OVER_PI, _ROUNDER)
+    n = shifted - _ROUNDER
+    start = muladd(n, -_QUARTER_HIGH, z)
+    r = muladd(n, -_QUARTER, start)
+    low = muladd(n, -_QUARTER, start - r) - n * _QUARTER_LOW
+    square = r * r
+    sine = muladd(r * square, polynomial(square, _SIN), r + low)
+    # cos(r + low) = 1 − r²/2 + … with 1 − r²/2 in two parts.
+    half = 0.5 * square
+    top = 1.0 - half
+    rest = muladd(square * square, polynomial(square, _COS_REST), (1.0 - top) - half) - r * low
+    cosine = top + rest
+    quadrant = bits(shifted)
+    odd = (quadrant & 1) != 0
+    first, second = select(odd, cosine, sine), select(odd, sine, cosine)
+    first = select((quadrant & 2) != 0, -first, first)
+    second = select(((quadrant + 1) & 2) != 0, -second, second)
+    inside = abs(z) < 1e15
+    return select(inside, first, _NAN), select(inside, second, _NAN)

@@ -13,7 +13,7 @@ from gradflow.kernels import abi, activation_blocks
 
 NAMES = (
     "erf", "normal_cdf", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu", "silu", "selu", "elu",
-    "identity", "square", "cube", "g",
+    "identity", "square", "cube", "sin", "cos", "exp", "g",
 )  # fmt: skip
 FEATURES = llvm.get_host_cpu_features()
 HAS_FMA = bool(FEATURES.get("fma") and FEATURES.get("avx2"))
@@ -74,6 +74,9 @@ def truth(name: str, z) -> list:
         "identity": lambda: [[z], [one], [0 * one]],
         "square": lambda: [[z * z], [2 * z], [2 * one]],
         "cube": lambda: [[z**3], [3 * z * z], [6 * z]],
+        "sin": lambda: [[mpmath.sin(z)], [mpmath.cos(z)], [-mpmath.sin(z)]],
+        "cos": lambda: [[mpmath.cos(z)], [-mpmath.sin(z)], [-mpmath.cos(z)]],
+        "exp": lambda: [[mpmath.exp(z)]] * 3,
         "g": lambda: [
             [sigmoid(4 * z), mpmath.log1p(mpmath.exp(z))],
             [4 * logistic_slope(4 * z), s],
@@ -98,6 +101,9 @@ TOLERANCE = {
     "identity": (0.0, 0.0, 0.0),
     "square": (0.5, 0.0, 0.0),
     "cube": (1.5, 1.5, 0.5),
+    "sin": (1.0, 1.0, 1.0),
+    "cos": (1.0, 1.0, 1.0),
+    "exp": (1.5, 1.5, 1.5),
     "g": (2.7, 3.3, 5.7),
 }
 
@@ -153,6 +159,9 @@ LIMITS = {
     "identity": ((-np.inf, 1, 0), (np.inf, 1, 0)),
     "square": ((np.inf, -np.inf, 2), (np.inf, np.inf, 2)),
     "cube": ((-np.inf, np.inf, -np.inf), (np.inf, np.inf, np.inf)),
+    "sin": ((np.nan,) * 3,) * 2,
+    "cos": ((np.nan,) * 3,) * 2,
+    "exp": ((0, 0, 0), (np.inf, np.inf, np.inf)),
     "g": ((0, 0, 0), (np.inf, 1, 0)),
 }
 
@@ -164,7 +173,7 @@ def test_limits_and_nan(name):
     np.testing.assert_allclose(got[:, :2].T, LIMITS[name], rtol=2.3e-16, atol=0.0)
     assert np.isnan(got[0, 2])
     huge = np.array(evaluate(name, np.array([-1e300, 1e300])))
-    assert not np.isnan(huge).any()
+    assert np.isnan(huge).any() == (name in ("sin", "cos"))
 
 
 # σ, σ', σ'' at 0, the left branch where they jump.
@@ -180,6 +189,9 @@ AT_ZERO = {
     "silu": (0.0, 0.5, 0.5),
     "selu": (0.0, 1.7580993408473766, 1.7580993408473766),
     "elu": (0.0, 1.0, 1.0),
+    "sin": (0.0, 1.0, 0.0),
+    "cos": (1.0, 0.0, -1.0),
+    "exp": (1.0, 1.0, 1.0),
     "g": (0.5 + np.log(2), 1.5, 0.25),
 }
 
