@@ -69,6 +69,13 @@ class Objective(abc.ABC):
     sum_of_squares: bool = False
     """Whether L = |ρ(θ)|² with residuals ρ that `residual_vector` and `least_squares` give."""
 
+    sample_count: int = 0
+    """Number of samples that `batch` can choose from; 0 where L is no mean over samples."""
+
+    def batch(self, selection) -> Objective:
+        """The same loss over some of the samples, given by their numbers."""
+        raise NotImplementedError(f"{type(self).__name__} has no samples")
+
     def residual_vector(self, theta: np.ndarray) -> np.ndarray:
         """ρ(θ), shape (m,)."""
         return self.least_squares(theta)[0]
@@ -298,6 +305,15 @@ class Restricted(Objective):
             low[self.free] = theta_low
         found = self.inner.double_double(self.full(theta), low)
         return found._replace(gradient=found.gradient[self.free], gradient_low=found.gradient_low[self.free])
+
+    @property
+    def sample_count(self) -> int:  # type: ignore[override]
+        return self.inner.sample_count
+
+    def batch(self, selection):
+        return Restricted(
+            self.inner.batch(selection), self.theta, np.isin(np.arange(self.inner.size), self.free)
+        )
 
     def residual_vector(self, theta):
         return self.inner.residual_vector(self.full(theta))

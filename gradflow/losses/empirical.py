@@ -117,6 +117,7 @@ class EmpiricalLoss(KernelLoss):
             descriptor,
             (self._inputs, self._targets, self._weights, self._penalty, self._indices),
         )
+        self.sample_count = int(descriptor[nb.COUNT])
         self._gauss_newton = descriptor.copy()
         self._gauss_newton[nb.GAUSS_NEWTON] = 1
 

@@ -1,0 +1,258 @@
+"""Gradient descent and its relatives behind the interface of a flow solver, for comparisons.
+
+They do not follow the flow; time is t = steps · rate. The loops are NumPy around compiled gradients.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import ClassVar
+
+import numpy as np
+
+from .._validate import integer, number, store_plain
+from ..errors import ArgumentError
+from ..losses.base import Counts, Objective
+from ..progress import Monitor
+from ..stopping import StopReason
+from .base import FlowSolver
+from .trajectory import Flow, Stepper, build_flow
+
+SPACING = 1.01
+"""Of the iterates those are kept whose numbers grow by this factor at least: 1,600 of ten million."""
+
+Update = Callable[[np.ndarray], np.ndarray]
+"""The step, without the rate, for a gradient r ⊙ ∇L."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DiscreteDynamics(FlowSolver):
+    """θ ← θ − rate · u(r ⊙ ∇L): iterates kept at numbers that grow geometrically, straight lines between.
+
+    rate   step size; `t1`, `max_steps`, `max_seconds` and `gtol` as in every solver, `rtol` and `atol`
+           mean nothing here
+
+    Where the gradient norm is tested, and where iterates are kept, depends on their numbers alone.
+    """
+
+    rate: float = 0.01
+    max_steps: int = 1_000_000
+
+    implicit: ClassVar[bool] = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        store_plain(self, {"rate": number("rate", self.rate, minimum=0.0, exclusive=True)})
+
+    @abc.abstractmethod
+    def update(self, size: int) -> Update:
+        """The rule of this method with a fresh memory."""
+
+    def batches(self, objective: Objective) -> Iterator[Objective] | None:
+        """What each step takes its gradient of, or None for the whole loss."""
+        return None
+
+    def stepper(self, objective: Objective, rates: np.ndarray) -> Stepper:
+        return _straight
+
+    def integrate(self, objective: Objective, theta: np.ndarray, rates: np.ndarray, monitor: Monitor) -> Flow:
+        began, before = time.monotonic(), objective.counts()
+        gtol = self.gradient_tolerance(objective)
+        floor = objective.loss_floor if objective.nonnegative else -math.inf
+        update, batches = self.update(theta.size), self.batches(objective)
+        theta = np.array(theta, dtype=np.float64)
+        times, points = [0.0], [theta]
+        steps, keep, reason = 0, 1, None
+        loss, gradient = objective.loss_and_gradient(theta)
+        with np.errstate(over="ignore", invalid="ignore"):
+            while True:
+                whole = batches is None or steps == 0 or keep == steps + 1
+                if whole:
+                    norm = float(np.abs(gradient).max())
+                    reason = self._reason(loss, norm, gtol, floor, steps, time.monotonic() - began, monitor)
+                    if steps % 256 == 0 or keep == steps + 1:
+                        monitor.report(
+                            f"{self.name}", t=steps * self.rate, loss=loss, grad_norm=norm, steps=steps
+                        )
+                if reason is not None:
+                    break
+                if batches is not None:
+                    gradient = next(batches).gradient(theta)
+                candidate = theta - self.rate * update(rates * gradient)
+                if not np.isfinite(candidate).all():
+                    reason = StopReason.NON_FINITE
+                    break
+                if batches is None:
+                    loss, gradient = objective.loss_and_gradient(candidate)
+                    if not np.isfinite(loss):
+                        reason = StopReason.NON_FINITE
+                        break
+                theta, steps = candidate, steps + 1
+                if steps >= keep:
+                    times.append(steps * self.rate)
+                    points.append(theta)
+                    keep = max(steps + 1, math.ceil(SPACING * steps))
+                    if batches is not None:
+                        loss, gradient = objective.loss_and_gradient(theta)
+        if steps * self.rate > times[-1]:
+            times.append(steps * self.rate)
+            points.append(theta)
+        at, path = np.array(times), np.array(points)
+        velocity = np.zeros_like(path)
+        velocity[:-1] = np.diff(path, axis=0) / np.diff(at)[:, None]
+        return build_flow(
+            objective,
+            at,
+            path,
+            velocity,
+            np.zeros_like(path),
+            np.full(at.size - 1, np.inf),
+            stop_reason=reason,
+            accepted=steps,
+            rejected=0,
+            counts=Counts(*(b - a for a, b in zip(before, objective.counts()))),
+            seconds=time.monotonic() - began,
+            compile_seconds=0.0,
+            settings=self.settings(),
+            stepper=_straight,
+        )
+
+    def _reason(self, loss, norm, gtol, floor, steps, seconds, monitor: Monitor) -> StopReason | None:
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            return StopReason.NON_FINITE
+        if norm <= gtol:
+            return StopReason.GRADIENT
+        if loss <= floor:
+            return StopReason.LOSS_FLOOR
+        if steps * self.rate >= self.t1:
+            return StopReason.END_TIME
+        if monitor.interrupted:
+            return StopReason.INTERRUPTED
+        if steps >= self.max_steps:
+            return StopReason.MAX_STEPS
+        return StopReason.MAX_SECONDS if seconds >= self.max_seconds else None
+
+
+def _straight(t: float, theta: np.ndarray, velocity: np.ndarray, times: np.ndarray) -> np.ndarray:
+    return theta + (times - t)[:, None] * velocity
+
+
+class GradientDescent(DiscreteDynamics):
+    """θ ← θ − η r ⊙ ∇L, the explicit Euler method of the flow with step η = rate."""
+
+    name: ClassVar[str] = "GradientDescent"
+
+    def update(self, size: int) -> Update:
+        return lambda gradient: gradient
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SGD(DiscreteDynamics):
+    """Gradient descent on minibatches, drawn without replacement and shuffled anew in every epoch.
+
+    batch_size   samples per step; the last batch of an epoch may be smaller
+    momentum     μ of the heavy ball m ← μ m + ∇L, θ ← θ − η m; 0 is plain SGD
+    seed         of the shuffling
+
+    The whole loss and gradient are looked at where iterates are kept. Needs samples.
+    """
+
+    batch_size: int = 32
+    momentum: float = 0.0
+    seed: int = 0
+
+    name: ClassVar[str] = "SGD"
+
+    def __post_init__(self):
+        super().__post_init__()
+        integer("batch_size", self.batch_size, 1)
+        integer("seed", self.seed, 0)
+        store_plain(self, {"momentum": _fraction("momentum", self.momentum)})
+
+    def update(self, size: int) -> Update:
+        return _heavy_ball(size, self.momentum)
+
+    def batches(self, objective: Objective) -> Iterator[Objective]:
+        if objective.sample_count == 0:
+            raise ArgumentError("solver", "SGD", "a loss over samples: minibatches need some")
+        return self._shuffled(objective)
+
+    def _shuffled(self, objective: Objective) -> Iterator[Objective]:
+        rng = np.random.default_rng(self.seed)
+        while True:
+            order = rng.permutation(objective.sample_count)
+            for first in range(0, order.size, self.batch_size):
+                yield objective.batch(order[first : first + self.batch_size])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Momentum(DiscreteDynamics):
+    """The heavy ball: m ← μ m + r ⊙ ∇L, θ ← θ − η m. Source: Polyak, USSR Comp. Math. 4 (1964) 1."""
+
+    momentum: float = 0.9
+
+    name: ClassVar[str] = "Momentum"
+
+    def __post_init__(self):
+        super().__post_init__()
+        store_plain(self, {"momentum": _fraction("momentum", self.momentum)})
+
+    def update(self, size: int) -> Update:
+        return _heavy_ball(size, self.momentum)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Adam(DiscreteDynamics):
+    """Adam: θ ← θ − η m̂/(√v̂ + ε), m and v averages of ∇L and its square, corrected for their start.
+
+    Source: Kingma & Ba, ICLR 2015, Algorithm 1.
+    """
+
+    rate: float = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+    name: ClassVar[str] = "Adam"
+
+    def __post_init__(self):
+        super().__post_init__()
+        values = {name: _fraction(name, getattr(self, name)) for name in ("beta1", "beta2")}
+        values["epsilon"] = number("epsilon", self.epsilon, minimum=0.0, exclusive=True)
+        store_plain(self, values)
+
+    def update(self, size: int) -> Update:
+        first, second = np.zeros(size), np.zeros(size)
+        count = 0
+
+        def step(gradient: np.ndarray) -> np.ndarray:
+            nonlocal first, second, count
+            count += 1
+            first = self.beta1 * first + (1 - self.beta1) * gradient
+            second = self.beta2 * second + (1 - self.beta2) * gradient**2
+            mean, square = first / (1 - self.beta1**count), second / (1 - self.beta2**count)
+            return mean / (np.sqrt(square) + self.epsilon)
+
+        return step
+
+
+def _heavy_ball(size: int, momentum: float) -> Update:
+    memory = np.zeros(size)
+
+    def step(gradient: np.ndarray) -> np.ndarray:
+        nonlocal memory
+        memory = momentum * memory + gradient
+        return memory
+
+    return step
+
+
+def _fraction(argument: str, given) -> float:
+    value = number(argument, given, minimum=0.0)
+    if value >= 1.0:
+        raise ArgumentError(argument, given, "a number ≥ 0 and below 1")
+    return value
