@@ -15,7 +15,7 @@ import jax as _jax
 
 _jax.config.update("jax_enable_x64", True)
 
-from . import refiners, solvers, teachers  # noqa: E402
+from . import flow, refiners, solvers, teachers  # noqa: E402
 from ._train import train  # noqa: E402
 from ._train_many import Failure, train_many  # noqa: E402
 from ._version import __version__  # noqa: E402
@@ -31,6 +31,7 @@ from .errors import (  # noqa: E402
 from .inputs import Gaussian, Mixture, Samples  # noqa: E402
 from .losses.problem import Problem  # noqa: E402
 from .networks import MLP  # noqa: E402
+from .order_parameters import OrderParameters, order_parameters  # noqa: E402
 from .result import Result, Spectrum  # noqa: E402
 from .spherical import Ball, Sphere, Spherical, StudentT  # noqa: E402
 from .stopping import StopReason  # noqa: E402
@@ -49,6 +50,7 @@ __all__ = [
     "MemoryLimitError",
     "MissingExtraError",
     "Mixture",
+    "OrderParameters",
     "Polynomial",
     "Problem",
     "Result",
@@ -61,7 +63,9 @@ __all__ = [
     "StudentT",
     "__version__",
     "landscape",
+    "flow",
     "load",
+    "order_parameters",
     "refiners",
     "solvers",
     "teachers",

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 
 import jax
 import numpy as np
 
+from ._coordinates import Coordinates, choose_span
 from ._threads import single_threaded_blas
 from ._validate import real_array
 from .errors import ArgumentError
-from .losses.base import Objective, Restricted
 from .losses.problem import Problem, check_hessian_memory, check_precision
 from .networks import MLP
 from .progress import Monitor
@@ -48,6 +47,10 @@ def train(
               digits (erf or ReLU, no biases, one output, Gaussian inputs); `Result.theta_low`
     progress  True or False; by default a line is shown where standard error is a terminal
 
+    A population problem whose inputs have no direction is solved in the span of the teacher's and the
+    initial weights where that is smaller than the input space (`losses.reduced`): the same path. The
+    rates within each hidden neuron must be equal for that; `Problem(..., reduce=False)` forbids it.
+
     Returns a `Result`. Ctrl-C returns the best point so far as a result marked interrupted. Raises
     `ArgumentError` for input that cannot be used, before anything is compiled.
     """
@@ -58,57 +61,55 @@ def train(
     if known is None or not isinstance(known, (Problem, MLP)):
         raise ArgumentError("student", repr(student), "a gradflow.MLP")
     rates = _rates(rates, known.size)
-    free = rates != 0
-    chosen_solver = _choose("solver", solver, FlowSolver, default_solver, int(free.sum()))
-    chosen_refiner = _choose("refiner", refiner, Refiner, default_refiner, int(free.sum()))
+    basis, moving = None, int((rates != 0).sum())
+    if precision != "double-double":  # a rotation in Float64 would spoil its digits
+        basis, moving = choose_span(teacher, student, inputs, rates)
+    chosen_solver = _choose("solver", solver, FlowSolver, default_solver, moving)
+    chosen_refiner = _choose("refiner", refiner, Refiner, default_refiner, moving)
     if chosen_solver is None and chosen_refiner is None:
         raise ArgumentError("refiner", "None, with solver=None", "a refiner, or a solver: one of the two")
     check_precision(precision, teacher, student, inputs)
     if precision == "double-double" and chosen_refiner is None:
         raise ArgumentError("refiner", None, "a refiner: precision='double-double' is its last step")
     if getattr(chosen_solver, "implicit", False) or isinstance(chosen_refiner, TrustRegionNewton):
-        check_hessian_memory(known.size)
+        check_hessian_memory(known.size if basis is None else moving)
     monitor = progress if isinstance(progress, Monitor) else Monitor(progress)
     with monitor.listening():
         with monitor.compiling():
             problem = _problem(teacher, student, inputs)
-        theta = problem.theta0.copy()
-        objective: Objective = problem.objective
-        restricted = None if free.all() else Restricted(objective, theta, free)
-        moving = restricted or objective
+        coordinates = Coordinates(problem, rates, basis)
+        objective, point = coordinates.objective, coordinates.start
         if isinstance(refiner, str) and refiner == "auto":  # now the kind of problem is known
-            chosen_refiner = default_refiner(moving.size, moving.sum_of_squares)
+            chosen_refiner = default_refiner(objective.size, objective.sum_of_squares)
 
         flow: Flow | None = None
         refinement: Refinement | None = None
-        point = theta[free]
         with single_threaded_blas(), jax.default_device(jax.devices("cpu")[0]):
             if chosen_solver is not None:
-                flow = chosen_solver.integrate(moving, point, rates[free], monitor)
+                flow = chosen_solver.integrate(objective, point, coordinates.rates, monitor)
                 point = flow.step_theta[-1]
             stop = flow.stop_reason if flow is not None else None
             if chosen_refiner is not None and stop not in (StopReason.INTERRUPTED, StopReason.NON_FINITE):
-                refinement = chosen_refiner.refine(moving, np.ascontiguousarray(point), monitor)
+                refinement = chosen_refiner.refine(objective, np.ascontiguousarray(point), monitor)
                 if precision == "double-double" and refinement.stop_reason not in _HOPELESS:
-                    refinement = polish(moving, refinement, monitor)
+                    refinement = polish(objective, refinement, monitor)
                 point = refinement.theta
-            loss, gradient = moving.loss_and_gradient(np.ascontiguousarray(point))
-            grad_norm = float(np.abs(gradient).max())
+            theta = np.array(coordinates.point(point))
+            flow = None if flow is None else coordinates.flow(flow)
+            refinement = None if refinement is None else coordinates.refinement(refinement)
+            loss, grad_norm = coordinates.evaluate(theta)
             if refinement is not None and refinement.extended is not None:
                 loss, grad_norm = refinement.loss, refinement.grad_norm
-    if restricted is not None:
-        flow = None if flow is None else flow.widened(restricted)
-        refinement = _widen_end(restricted, refinement)
-        point = restricted.full(point)
     return Result(
         problem=problem,
-        theta=np.array(point),
+        theta=theta,
         loss=loss,
         grad_norm=grad_norm,
         rates=rates,
         flow=flow,
         refinement=refinement,
         seconds=time.monotonic() - began,
+        reduced_dim=None if basis is None else basis.shape[0],
     )
 
 
@@ -152,15 +153,3 @@ def _choose(argument: str, given, kind: type, default, size: int):
 def _leaves(kind) -> list:
     below = kind.__subclasses__()
     return [leaf for cls in below for leaf in _leaves(cls)] if below else [kind]
-
-
-def _widen_end(restricted: Restricted, refinement: Refinement | None) -> Refinement | None:
-    """The end point of the free parameters as one of all parameters."""
-    if refinement is None:
-        return None
-    extended = refinement.extended
-    if extended is not None:
-        low = np.zeros_like(restricted.theta)
-        low[restricted.free] = extended.theta_low
-        extended = dataclasses.replace(extended, theta_low=low)
-    return dataclasses.replace(refinement, theta=restricted.full(refinement.theta), extended=extended)

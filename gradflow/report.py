@@ -71,11 +71,14 @@ def _problem_lines(result: Result) -> list[str]:
         return [_row("problem", repr(problem))]
     teacher = problem.teacher
     described = repr(teacher) if isinstance(teacher, MLP) else "given targets"
-    return [
+    lines = [
         _row("teacher", described),
         _row("student", repr(problem.student)),
         _row("inputs", repr(problem.inputs)),
     ]
+    if result.reduced_dim is not None:
+        lines.append(_row("", f"solved in the {result.reduced_dim}-dimensional span of all weights (exact)"))
+    return lines
 
 
 def _loss_text(result: Result) -> str:
@@ -96,7 +99,7 @@ def _loss_text(result: Result) -> str:
 def _hessian_text(result: Result) -> str:
     if result.spectrum_at_hand is not None:
         return str(result.spectrum_at_hand)
-    if result.theta.size > SPECTRUM_SIZE:
+    if result.spectrum_order > SPECTRUM_SIZE:
         return f"{result.theta.size:,} parameters: ask result.spectrum()"
     try:
         return str(result.spectrum())

@@ -9,14 +9,16 @@ from os import PathLike
 import numpy as np
 import scipy.linalg
 
+from ._coordinates import coordinates_of
 from ._threads import single_threaded_blas
 from .errors import ArgumentError, GradflowError, HessianUndefinedError
 from .inputs import Gaussian, Samples
 from .losses.base import Restricted
 from .losses.problem import Problem, check_hessian_memory
+from .losses.reduced import blocks, find_span
 from .networks import MLP
 from .refiners import Refinement
-from .solvers import Flow, from_settings
+from .solvers import Flow
 from .stopping import StopReason, is_converged
 
 SPECTRUM_SIZE = 1500
@@ -30,16 +32,19 @@ REPORTED_NEURONS = 30
 class Spectrum:
     """Eigenvalues of ∇²L over the parameters that move, ascending.
 
-    An eigenvalue counts as zero within `tolerance` = 8 P ε |λ|_max, the backward error of `eigh` with
-    room for the rounding of the Hessian itself.
+    An eigenvalue counts as zero within `tolerance` = 8 p ε |λ|_max, the backward error of `eigh` with
+    room for the rounding of the Hessian itself; p is the `order` of the matrix that was decomposed, all of
+    the Hessian unless it is known in blocks.
     """
 
     eigenvalues: np.ndarray
+    order: int | None = None
 
     @property
     def tolerance(self) -> float:
         values = self.eigenvalues
-        return 8 * values.size * float(np.finfo(np.float64).eps) * float(np.abs(values).max(initial=0.0))
+        order = self.order or values.size
+        return 8 * order * float(np.finfo(np.float64).eps) * float(np.abs(values).max(initial=0.0))
 
     @property
     def negative(self) -> int:
@@ -81,6 +86,7 @@ class Result:
     refinement   the refinement, None with `refiner=None`
     theta_low    with precision="double-double" the end point is θ + θ_low, else None; the loss is then
                  loss + loss_low with an error of at most loss_bound
+    reduced_dim  the dimension of the span in which it was solved, None if in the full input space
     problem      what was minimised; `rates` (P,) are the rates of the flow, zero for frozen parameters
 
     Printing it gives a report.
@@ -94,6 +100,7 @@ class Result:
     flow: Flow | None
     refinement: Refinement | None
     seconds: float
+    reduced_dim: int | None = None
 
     @property
     def converged(self) -> bool:
@@ -132,9 +139,8 @@ class Result:
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
         if self.flow is not None:
-            solver = from_settings(self.flow.settings)
-            attached = self.flow.attached(solver, self.problem.objective, self.flow.theta[0], self.rates)
-            self.__dict__["flow"] = attached
+            coordinates = coordinates_of(self.problem, self.rates, self.reduced_dim)
+            self.__dict__["flow"] = coordinates.attach(self.flow)
 
     @cached_property
     def student(self) -> MLP:
@@ -148,11 +154,7 @@ class Result:
 
         Raises `HessianUndefinedError` where a ReLU neuron of a population problem has zero weights.
         """
-        dead = self._dead_neurons()
-        if dead:
-            raise HessianUndefinedError(
-                f"neuron {dead[0]} has zero weights and a kinked activation: L has no Hessian there"
-            )
+        self._check_hessian()
         objective = self.problem.objective
         check_hessian_memory(objective.size)
         with single_threaded_blas():
@@ -162,13 +164,25 @@ class Result:
             return Restricted(objective, self.theta, free).hessian(self.theta[free])
 
     def spectrum(self) -> Spectrum:
-        """All eigenvalues of ∇²L at the end point over the parameters that move."""
+        """All eigenvalues of ∇²L at the end point over the parameters that move, with multiplicity.
+
+        Where all weights lie in a subspace and the law of the inputs is spherically symmetric, they are those
+        of the block in that subspace and, for each further dimension, of one n × n matrix.
+        """
         return self._spectrum
+
+    @property
+    def spectrum_order(self) -> int:
+        """The order of the matrix whose eigenvalues `spectrum` finds."""
+        if self._span is None:
+            return int((self.rates != 0).sum())
+        assert self.problem.student is not None
+        return self.theta.size - self.problem.student.sizes[1] * (self._span.shape[1] - self._span.shape[0])
 
     @property
     def spectrum_at_hand(self) -> Spectrum | None:
         """The spectrum where it is known or cheap to find, None elsewhere."""
-        if self.theta.size > SPECTRUM_SIZE and "_spectrum" not in self.__dict__:
+        if self.spectrum_order > SPECTRUM_SIZE and "_spectrum" not in self.__dict__:
             return None
         try:
             return self._spectrum
@@ -177,11 +191,34 @@ class Result:
 
     @cached_property
     def _spectrum(self) -> Spectrum:
-        hessian = self.hessian()
-        if not np.isfinite(hessian).all():
-            raise HessianUndefinedError("the Hessian at the end point is not finite in Float64")
+        if self._span is None:
+            return Spectrum(_eigenvalues(self.hessian()))
+        self._check_hessian()
+        check_hessian_memory(self.spectrum_order)
+        problem = self.problem
+        assert isinstance(problem.teacher, MLP)
         with single_threaded_blas():
-            return Spectrum(scipy.linalg.eigvalsh(hessian, driver="evd"))
+            inside, outside, multiplicity = blocks(
+                self.student, problem.teacher, problem.inputs, self._span, self.rates != 0
+            )
+        values = [_eigenvalues(inside), np.repeat(_eigenvalues(outside), multiplicity)]
+        return Spectrum(np.sort(np.concatenate(values)), inside.shape[0])
+
+    @cached_property
+    def _span(self) -> np.ndarray | None:
+        """The span of all weights at the end point, where the Hessian is known from its block there."""
+        if not self.problem.reduce:
+            return None
+        moves = (self.rates != 0).astype(np.float64)
+        basis = find_span(self.student, self.problem.teacher, self.problem.inputs, moves)
+        return None if basis is None or basis.shape[1] - basis.shape[0] < 2 else basis
+
+    def _check_hessian(self) -> None:
+        dead = self._dead_neurons()
+        if dead:
+            raise HessianUndefinedError(
+                f"neuron {dead[0]} has zero weights and a kinked activation: L has no Hessian there"
+            )
 
     def evaluate(self, inputs=None, targets=None) -> float:
         """The loss of the end point on other inputs (see `Problem`), without penalties.
@@ -270,6 +307,13 @@ class Result:
     def __repr__(self) -> str:
         state = "converged" if self.converged else "not converged"
         return f"<Result: {state}, loss {self.loss:.6g}, |grad| {self.grad_norm:.2g}>"
+
+
+def _eigenvalues(matrix: np.ndarray) -> np.ndarray:
+    if not np.isfinite(matrix).all():
+        raise HessianUndefinedError("the Hessian at the end point is not finite in Float64")
+    with single_threaded_blas():
+        return scipy.linalg.eigvalsh(matrix, driver="evd") if matrix.size else np.zeros(0)
 
 
 def _row_norms(matrix: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ._coordinates import coordinates_of
 from ._version import __version__
 from .activations import ACTIVATIONS, Activation, resolve
 from .errors import GradflowError, StorageError
@@ -22,7 +23,7 @@ from .losses.problem import Problem
 from .networks import MLP
 from .refiners import Extended, Refinement
 from .result import Result, Spectrum
-from .solvers import Flow, from_settings
+from .solvers import Flow
 from .spherical import LAWS, Spherical
 from .stopping import StopReason
 
@@ -134,15 +135,19 @@ def _write(file, result: Result) -> None:
         assert problem.targets is not None
         _array(teacher, "targets", problem.targets)
     _write_inputs(file.create_group("inputs"), problem.inputs)
-    file.attrs["problem"] = json.dumps(problem.options)
+    file.attrs["problem"] = json.dumps({"reduce": problem.reduce, **problem.options})
     end = file.create_group("end")
     _array(end, "theta", result.theta)
     _array(end, "rates", result.rates)
     end.attrs.update(
         loss=result.loss, grad_norm=result.grad_norm, converged=result.converged, seconds=result.seconds
     )
-    if result.spectrum_at_hand is not None:
-        _array(end, "hessian_eigenvalues", result.spectrum_at_hand.eigenvalues)
+    if result.reduced_dim is not None:
+        end.attrs["reduced_dim"] = result.reduced_dim
+    spectrum = result.spectrum_at_hand
+    if spectrum is not None:
+        _array(end, "hessian_eigenvalues", spectrum.eigenvalues)
+        end.attrs["hessian_order"] = spectrum.order or spectrum.eigenvalues.size
     if result.flow is not None:
         group = file.create_group("flow")
         for name in _FLOW_ARRAYS:
@@ -254,8 +259,9 @@ def _read(file, activations: Mapping[str, Activation]) -> Result:
         )
     problem = Problem(teacher, student, law, **json.loads(file.attrs["problem"]))
     rates = end["rates"][()]
+    reduced_dim = int(end.attrs["reduced_dim"]) if "reduced_dim" in end.attrs else None
     if flow is not None:
-        flow = flow.attached(from_settings(flow.settings), problem.objective, flow.theta[0], rates)
+        flow = coordinates_of(problem, rates, reduced_dim).attach(flow)
     result = Result(
         problem=problem,
         theta=end["theta"][()],
@@ -265,6 +271,7 @@ def _read(file, activations: Mapping[str, Activation]) -> Result:
         seconds=float(end.attrs["seconds"]),
         flow=flow,
         refinement=refinement,
+        reduced_dim=reduced_dim,
     )
     recomputed = result.problem.loss(result.theta)
     if (
@@ -277,7 +284,8 @@ def _read(file, activations: Mapping[str, Activation]) -> Result:
                 "not the activations that the file was written with, or a damaged file"
             )
     if "hessian_eigenvalues" in end:
-        result.__dict__["_spectrum"] = Spectrum(end["hessian_eigenvalues"][()])
+        values = end["hessian_eigenvalues"][()]
+        result.__dict__["_spectrum"] = Spectrum(values, int(end.attrs.get("hessian_order", values.size)))
     return result
 
 

@@ -35,8 +35,10 @@ class WeightedLoss(KernelLoss):
         self.loss_floor = float(sum(p * part.loss_floor for p, part in zip(shares, parts)))
 
 
-def population_loss(student: MLP, teacher: MLP, inputs) -> KernelLoss:
+def population_loss(student: MLP, teacher: MLP, inputs, dim: int | None = None) -> KernelLoss:
     """E |f_θ − f*|² for any law of infinitely many inputs.
+
+    dim   the dimension of the law where the networks see a projection of it (`reduced`)
 
     A `Gaussian` gives a `PopulationLoss`; a `Mixture` the weighted sum of those of its components; a
     `Spherical` law a multiple of the Gaussian one, for networks without biases whose activations all
@@ -47,7 +49,7 @@ def population_loss(student: MLP, teacher: MLP, inputs) -> KernelLoss:
         return WeightedLoss(parts, inputs.weights)
     if isinstance(inputs, Spherical):
         degree = common_degree(student, teacher)
-        ratio = inputs.ratio(2 * degree, student.sizes[0])
+        ratio = inputs.ratio(2 * degree, dim or student.sizes[0])
         return WeightedLoss([PopulationLoss(student, teacher, Gaussian())], [ratio])
     return PopulationLoss(student, teacher, inputs)
 

@@ -29,6 +29,10 @@ class Problem:
               homogeneous activations `Sphere`, `Ball`, `StudentT`; samples X (samples, features) or
               `Samples` for the (weighted) mean over them
 
+    reduce    True: `train` follows a population problem whose law is spherically symmetric in the span
+              of the teacher's and the initial weights, where that is smaller than the input space. The
+              path is the same; False: not so
+
     With samples also:
 
     loss          "squared", or "cross_entropy" of softmax(f_θ(x)) against integer labels (samples,),
@@ -49,6 +53,7 @@ class Problem:
     objective: Objective
     theta0: np.ndarray
     options: dict
+    reduce: bool
     targets: np.ndarray | None = None
     """The targets at the samples; a teacher function is called once, when the problem is made."""
 
@@ -58,6 +63,7 @@ class Problem:
         student: MLP,
         inputs=None,
         *,
+        reduce: bool = True,
         loss: str = "squared",
         weight_decay: float = 0.0,
         barrier: float | None = None,
@@ -65,12 +71,15 @@ class Problem:
     ):
         if not isinstance(student, MLP):
             raise ArgumentError("student", type(student).__name__, "a gradflow.MLP")
+        if not isinstance(reduce, (bool, np.bool_)):
+            raise ArgumentError("reduce", repr(reduce), "True or False")
         if loss not in LOSSES:
             raise ArgumentError("loss", repr(loss), " or ".join(map(repr, LOSSES)))
         self.student = student
         self.inputs = as_inputs(inputs)
         self.theta0 = student.flat()
         self.options = {"loss": loss, "weight_decay": weight_decay, "barrier": barrier}
+        self.reduce = bool(reduce)
         if not isinstance(self.inputs, Samples):
             for name, default in (("loss", "squared"), ("weight_decay", 0.0), ("barrier", None)):
                 if self.options[name] != default:
@@ -105,6 +114,7 @@ class Problem:
         problem.student = problem.teacher = problem.inputs = None
         problem.theta0 = real_array("theta0", theta0, 1)
         problem.options = {}
+        problem.reduce = False
         allowed = "a function of θ (P,) that JAX can trace, with one Float64 value"
         if problem.theta0.size == 0:
             raise ArgumentError("theta0", "an empty vector", "one parameter at least")
@@ -214,7 +224,7 @@ class Problem:
         teacher = (
             self.targets if callable(self.teacher) and not isinstance(self.teacher, MLP) else self.teacher
         )
-        return _rebuild, (teacher, self.student, self.inputs, self.options)
+        return _rebuild, (teacher, self.student, self.inputs, {"reduce": self.reduce, **self.options})
 
     def __repr__(self) -> str:
         if self.student is None:

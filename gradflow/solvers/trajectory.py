@@ -10,7 +10,7 @@ import numpy as np
 from .._threads import single_threaded_blas
 from .._validate import real_array
 from ..errors import ArgumentError
-from ..losses.base import Counts, Objective, Restricted
+from ..losses.base import Counts, Objective
 from ..stopping import StopReason
 
 SAMPLES = 100
@@ -100,45 +100,30 @@ class Flow:
                 values[wanted] = self.stepper(*start, points[wanted])
         return values
 
-    def attached(self, solver, objective: Objective, theta: np.ndarray, rates: np.ndarray) -> Flow:
-        """This flow, after a journey through a file or to another process, with a stepper again.
+    def mapped(self, point: Callable, velocity: Callable, back: Callable) -> Flow:
+        """This flow in other coordinates.
 
-        `theta` (P,) and `rates` (P,) are those of all parameters, frozen ones included.
+        point     θ (m, p) → θ (m, P); `velocity` the same for tangent vectors
+        back      the inverse on the image, of one θ or velocity, (P,) → (p,)
         """
-        free = rates != 0
-        if free.all():
-            return dataclasses.replace(self, stepper=solver.stepper(objective, rates))
-        restricted = Restricted(objective, theta, free)
-        inner = solver.stepper(restricted, rates[free])
-        return dataclasses.replace(self, stepper=_widened_stepper(inner, restricted))
+        return dataclasses.replace(
+            self,
+            theta=point(self.theta),
+            step_theta=point(self.step_theta),
+            step_velocity=velocity(self.step_velocity),
+            step_acceleration=velocity(self.step_acceleration),
+            stepper=None if self.stepper is None else mapped_stepper(self.stepper, point, back),
+        )
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "stepper": None}  # addresses in this process
 
-    def widened(self, restricted: Restricted) -> Flow:
-        """This flow of the free parameters as one of all parameters; the frozen ones stand still."""
-        still, rest, free = restricted.theta, np.zeros_like(restricted.theta), restricted.free
-        return dataclasses.replace(
-            self,
-            theta=_widen(self.theta, still, free),
-            step_theta=_widen(self.step_theta, still, free),
-            step_velocity=_widen(self.step_velocity, rest, free),
-            step_acceleration=_widen(self.step_acceleration, rest, free),
-            stepper=None if self.stepper is None else _widened_stepper(self.stepper, restricted),
-        )
 
-
-def _widen(rows: np.ndarray, still: np.ndarray, free: np.ndarray) -> np.ndarray:
-    full = np.repeat(still[None], rows.shape[0], axis=0)
-    full[:, free] = rows
-    return full
-
-
-def _widened_stepper(inner: Stepper, restricted: Restricted) -> Stepper:
-    still, free = restricted.theta, restricted.free
+def mapped_stepper(inner: Stepper, point: Callable, back: Callable) -> Stepper:
+    """A stepper in other coordinates (`Flow.mapped`)."""
 
     def path(t: float, theta: np.ndarray, velocity: np.ndarray, times: np.ndarray) -> np.ndarray:
-        return _widen(inner(t, theta[free], velocity[free], times), still, free)
+        return point(inner(t, back(theta), back(velocity), times))
 
     return path
 

@@ -1,0 +1,63 @@
+"""Order parameters: a two-layer network seen through the overlaps of its weight vectors."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ._threads import single_threaded_blas
+from ._validate import real_array
+from .errors import ArgumentError
+from .inputs import Gaussian, as_inputs
+from .networks import MLP
+from .spherical import Spherical
+
+
+class OrderParameters(NamedTuple):
+    """Q = W C Wᵀ (…, n, n), R = W C Vᵀ (…, n, k), T = V C Vᵀ (k, k)."""
+
+    Q: np.ndarray
+    R: np.ndarray
+    T: np.ndarray
+
+
+def order_parameters(student: MLP, teacher: MLP, inputs=None, theta=None) -> OrderParameters:
+    """The overlaps of the first layers' weight vectors, W of the student and V of the teacher.
+
+    Q_ij = E z_i z_j − E z_i E z_j for the pre-activations z = Wx (without biases), and R and T in the same
+    way: with C the covariance of the inputs there is no 1/N. Papers that write w·x/√N for what is w·x here
+    have Q = wwᵀ/N, which is the same number.
+
+    inputs  as in `train`: None, a `Gaussian` or a spherically symmetric law
+    theta   flat parameters (P,) or a path of them (m, P) in place of the student's own: `flow.theta`
+    """
+    for argument, network in (("student", student), ("teacher", teacher)):
+        if not isinstance(network, MLP):
+            raise ArgumentError(argument, type(network).__name__, "a gradflow.MLP")
+    n, d = student.weights[0].shape
+    if teacher.sizes[0] != d:
+        raise ArgumentError("teacher", f"{teacher.sizes[0]} inputs", f"{d}, as the student has")
+    W = student.weights[0]
+    if theta is not None:
+        flat = real_array("theta", theta, (1, 2))
+        if flat.shape[-1] != student.size:
+            raise ArgumentError("theta", f"shape {flat.shape}", f"(…, {student.size}), flat parameters")
+        W = flat[..., : n * d].reshape(*flat.shape[:-1], n, d)
+    V = teacher.weights[0]
+    with single_threaded_blas():
+        images, teacher_images = _times_covariance(W, inputs, d), _times_covariance(V, inputs, d)
+        Q = images @ np.swapaxes(W, -1, -2)
+        T = teacher_images @ V.T
+        return OrderParameters(0.5 * (Q + np.swapaxes(Q, -1, -2)), W @ teacher_images.T, 0.5 * (T + T.T))
+
+
+def _times_covariance(rows: np.ndarray, inputs, dim: int) -> np.ndarray:
+    law = as_inputs(inputs)
+    if law.dim not in (None, dim):
+        raise ArgumentError("inputs", f"dimension {law.dim}", f"{dim}, as the networks have")
+    if isinstance(law, Gaussian):
+        return rows if law.cov is None else rows @ law.cov
+    if isinstance(law, Spherical):
+        return rows * law.ratio(2, dim)
+    raise ArgumentError("inputs", type(law).__name__, "None, a Gaussian or a spherically symmetric law")
