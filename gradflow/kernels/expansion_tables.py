@@ -48,20 +48,30 @@ HEADER = 16
 TABLE_DOUBLES = HEADER + 6 * (ORDERS + LANES)
 
 _REACH, _FARTHEST = 12.0, 37.0  # φ(12)^½ = 2e-16; φ(38) leaves the normal numbers
-_LONGEST = 2.5
-_TINY = 1e-17
+_LONGEST = 4.0
+_TINY = 1e-17  # nodes whose σ'' φ^½ is below this share of the largest are left out
 
 _X, _WEIGHT, _NOW, _SIGMA, _ONE, _WEIGHTED, _ROWS = 0, 1, 2, 3, 6, 9, 14
 """Rows of a unit's nodes: X; weight φ(X); z; σ, σ', σ'' (and 1, Xσ, Xσ' after them); the weight times σ, σ',
 σ'', Xσ', Xσ''."""
 
 
-def _rule():
-    nodes, weights = np.polynomial.legendre.leggauss(NODES)
-    return nodes, weights
+_HALF_NODES = (
+    0.04830766568773832, 0.1444719615827965, 0.23928736225213706, 0.33186860228212767, 0.42135127613063533,
+    0.5068999089322294, 0.5877157572407623, 0.6630442669302152, 0.7321821187402897, 0.7944837959679424,
+    0.84936761373257, 0.8963211557660521, 0.9349060759377397, 0.9647622555875064, 0.9856115115452684,
+    0.9972638618494816,
+)  # fmt: skip
+_HALF_WEIGHTS = (
+    0.0965400885147278, 0.09563872007927486, 0.09384439908080457, 0.09117387869576389, 0.08765209300440381,
+    0.08331192422694675, 0.07819389578707031, 0.0723457941088485, 0.06582222277636185,
+    0.058684093478535544, 0.050998059262376175, 0.04283589802222668, 0.03427386291302143,
+    0.02539206530926206, 0.01627439473090567, 0.007018610009470096,
+)  # fmt: skip
+"""The Gauss–Legendre rule of 32 nodes on [−1, 1], its positive half, computed to 40 digits."""
 
-
-_NODES, _WEIGHTS = _rule()
+_NODES = np.array([-x for x in _HALF_NODES[::-1]] + list(_HALF_NODES))
+_WEIGHTS = np.array(_HALF_WEIGHTS[::-1] + _HALF_WEIGHTS)
 _ROOTS = np.sqrt(np.arange(ORDERS + 2.0 * CHUNK + 2.0))
 
 
@@ -119,21 +129,15 @@ def _nodes(data, r, b, reach, longest):
 
 
 @inner_jit
-def _decayed(rows):
-    """Whether σ, σ' and σ'' times φ^½ vanish at both ends beside their largest values."""
-    length = rows.shape[1]
+def _decayed(rows, table):
+    """Whether σ² φ, σ'² φ and σ''² φ vanish at both ends beside their integrals; False if one is not finite."""
+    last = rows.shape[1] - 1
+    while last > 0 and rows[_WEIGHT, last] == 0.0:
+        last -= 1
     for f in range(3):
-        largest = 0.0
-        for m in range(length):
-            value = abs(rows[_SIGMA + f, m]) * math.sqrt(rows[_WEIGHT, m])
-            if not value < math.inf:
-                return False
-            largest = max(largest, value)
-        last = length - 1
-        while last > 0 and rows[_WEIGHT, last] == 0.0:
-            last -= 1
+        total = load(table, MEAN_SQUARE + f)
         for m in (0, last):
-            if abs(rows[_SIGMA + f, m]) * math.sqrt(rows[_WEIGHT, m]) > 1e-9 * largest:
+            if not rows[_SIGMA + f, m] * rows[_WEIGHTED + f, m] <= 1e-26 * total < math.inf:
                 return False
     return True
 
@@ -173,19 +177,18 @@ def _moments(nodes, rows, order, table):
 
 
 @inner_jit
-def _bends(rows, data, r, b, limit, envelope, bends):
+def _bends(rows, data, r, b, limit, envelope, square, bends):
     """e_n from n = 0 on, up to `limit` of them, at address `bends`; how many were needed.
 
     It stops where a chunk of them, times what the coefficients of any other unit are by then
     (e^(−envelope √n), with a margin), is below rounding.
     """
     length = rows.shape[1]
-    first, last, largest = length, 0, 0.0
-    for m in range(length):
-        largest = max(largest, abs(rows[_SIGMA + 2, m]) * math.sqrt(rows[_WEIGHT, m]))
-    for m in range(length):
-        if abs(rows[_SIGMA + 2, m]) * math.sqrt(rows[_WEIGHT, m]) > _TINY * largest:
-            first, last = min(first, m), m + 1
+    first, last, floor = 0, length, _TINY * _TINY * square
+    while first < last and rows[_SIGMA + 2, first] * rows[_WEIGHTED + 2, first] <= floor:
+        first += 1
+    while last > first and rows[_SIGMA + 2, last - 1] * rows[_WEIGHTED + 2, last - 1] <= floor:
+        last -= 1
     first = first // BLOCK * BLOCK
     used = max(0, (last - first + BLOCK - 1) // BLOCK * BLOCK)
     extra = BLOCK if load(data, JUMP) != 0.0 else 0
@@ -235,16 +238,17 @@ def expand_unit(data, r, b, limit, envelope, order, table):
     reach = _REACH
     memory, length = _nodes(data, r, b, reach, longest)
     rows = matrix(memory, _ROWS, length)
-    fits = _decayed(rows)
+    mean, slope = _moments(memory, rows, order, table)
+    fits = _decayed(rows, table)
     while not fits and reach < _FARTHEST:
         release(memory)
         reach = min(_FARTHEST, 1.5 * reach)
         memory, length = _nodes(data, r, b, reach, longest)
         rows = matrix(memory, _ROWS, length)
-        fits = _decayed(rows)
-    mean, slope = _moments(memory, rows, order, table)
+        mean, slope = _moments(memory, rows, order, table)
+        fits = _decayed(rows, table)
     bends_at = allocate(limit + CHUNK)
-    count = _bends(rows, data, r, b, limit, envelope, bends_at)
+    count = _bends(rows, data, r, b, limit, envelope, load(table, BEND_SQUARE), bends_at)
     release(memory)
     store(table, COUNT, count)
     store(table, ERROR, load(data, UNRESOLVED) if fits else math.inf)

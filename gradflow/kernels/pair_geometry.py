@@ -110,8 +110,9 @@ def prepare(descriptor_address, order, theta, rows_address, units_address, gram_
             units[i, SINE] = 1.0 / math.sqrt(1.0 + (1.0 / r) * (1.0 / r))
             units[i, COSINE] = units[i, SINE] / r
     if descriptor[EXPAND] != 0:
-        size = descriptor[TABLE_SIZE]
-        call_six(descriptor[EXPAND], descriptor_address, order, total, units_address, tables_address, size)
+        call_six(
+            descriptor[EXPAND], descriptor_address, order, total, units_address, tables_address, gram_address
+        )
 
 
 @inner_jit

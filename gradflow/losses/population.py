@@ -6,15 +6,15 @@ from functools import cached_property
 
 import numpy as np
 
-from ..activations import resolve
 from ..errors import ArgumentError
 from ..inputs import Gaussian
-from ..kernels import abi, pair_erf, pair_geometry, pair_relu, population
+from ..kernels import abi, expansion_tables, pair_erf, pair_expansion, pair_geometry, pair_relu, population
 from ..kernels import population_double_double as double_double
 from ..kernels.pair_gated import GATED, gated
 from ..kernels.pair_mixture import MIXTURES, mixture
 from ..kernels.units import FIELDS, FIRST_ORDER_ROWS, KINDS, NORM, PAIR, VALUE
 from ..networks import MLP
+from . import expansion
 from .base import DoubleDoubleLoss, KernelLoss
 
 _OWN_KERNELS = {"erf": pair_erf.erf_erf, "relu": pair_relu.relu_relu}
@@ -57,6 +57,14 @@ class PopulationLoss(KernelLoss):
         mean = inputs.mean if inputs.mean is not None and inputs.mean.any() else None
         units, others = _Units(student, mean is not None), _Units(teacher, mean is not None)
         pairs = _pair_kernel(units, others)
+        if pairs == 0:
+            kinked = (units.closed | others.closed) & expansion.KINKED
+            closed = _pair_kernel(units, others, units.closed | others.closed)
+            if kinked and closed == 0:
+                given = f"{' and '.join(sorted(kinked))} with biases or a mean"
+                raise ArgumentError("student", given, f"smooth activations there{_SAMPLES}")
+            units.expand(closed)
+            others.expand(closed)
 
         derivatives = abi.compile_function(population.derivatives).address
         product = abi.compile_function(population.product).address
@@ -69,7 +77,8 @@ class PopulationLoss(KernelLoss):
 
         # The teacher as a student without a teacher: its loss is the teacher-teacher term, its rows and
         # records are those that the kernels expect, rounded as the student's would be.
-        alone = _descriptor(others, _pair_kernel(others, others), dim, width, law, constant)
+        expanding = abi.compile_function(pair_expansion.expansion, PAIR).address if units.data else 0
+        alone = _descriptor(others, expanding or _pair_kernel(others, others), dim, width, law, constant)
         theta = np.ascontiguousarray(teacher.flat())
         k = others.count
         rows, records, total = np.empty((k, dim)), np.empty((k, FIELDS)), np.empty(1)
@@ -84,9 +93,9 @@ class PopulationLoss(KernelLoss):
             last = np.column_stack([last, teacher.biases[1]])
         outputs = np.ascontiguousarray(-last)
 
-        descriptor = _descriptor(units, _pair_kernel(units, units), dim, width, law, total)
+        descriptor = _descriptor(units, expanding or _pair_kernel(units, units), dim, width, law, total)
         descriptor[pair_geometry.TEACHERS] = k
-        descriptor[pair_geometry.TEACHER_PAIR] = pairs
+        descriptor[pair_geometry.TEACHER_PAIR] = expanding or pairs
         descriptor[pair_geometry.TEACHER_ROWS] = rows.ctypes.data
         descriptor[pair_geometry.TEACHER_UNITS] = records.ctypes.data
         descriptor[pair_geometry.TEACHER_OUTPUTS] = outputs.ctypes.data
@@ -178,8 +187,8 @@ class _Units:
 
     def __init__(self, network: MLP, mean: bool):
         layer = network.activations[0]
-        neurons = layer if isinstance(layer, tuple) else (layer,) * network.sizes[1]
-        names = [sigma.name for sigma in neurons]
+        self.neurons = layer if isinstance(layer, tuple) else (layer,) * network.sizes[1]
+        names = [sigma.name for sigma in self.neurons]
         self.hidden_bias, self.output_bias = (b is not None for b in network.biases)
         if self.output_bias:
             names.append("one")
@@ -187,13 +196,24 @@ class _Units:
         self.count = len(names)
         self.names = set(names)
         self.biased = self.hidden_bias or mean
-        self.kinds = np.array([KINDS[name] for name in names], dtype=np.float64)
+        self.closed = {name for name in names if name in KINDS}
+        self.kinds = np.array([KINDS.get(name, -1) for name in names], dtype=np.float64)
         self.tables = np.zeros(len(names))
+        self.data: list[np.ndarray] = []
+
+    def expand(self, closed: int) -> None:
+        """Make `tables` the data of the activations (`expansion_tables`)."""
+        for i in range(self.count):
+            sigma = self.neurons[i] if i < self.hidden else None
+            kernel = closed if sigma is None or sigma.name in self.closed else 0
+            data = expansion.activation_data(sigma, kernel, self.tables[i])
+            self.data.append(data)
+            self.tables[i] = data.ctypes.data
 
 
-def _pair_kernel(units: _Units, others: _Units) -> int:
-    """Address of the fastest pair kernel between these units."""
-    names = units.names | others.names
+def _pair_kernel(units: _Units, others: _Units, names: set | None = None) -> int:
+    """Address of the fastest pair kernel between units of these names (all of them); 0 if there is none."""
+    names = units.names | others.names if names is None else names
     if not units.biased and not others.biased:
         if len(names) == 1 and names <= set(_OWN_KERNELS):
             return abi.compile_function(_OWN_KERNELS[min(names)], PAIR).address
@@ -201,9 +221,7 @@ def _pair_kernel(units: _Units, others: _Units) -> int:
             return abi.compile_function(mixture, PAIR).address
     if names <= set(GATED):
         return abi.compile_function(gated, PAIR).address
-    given = f"{', '.join(sorted(names - {'one'}))} with biases or a mean"
-    allowed = ", ".join(name for name in GATED if name != "one")
-    raise ArgumentError("student", given, f"{allowed} with biases or a mean{_SAMPLES}")
+    return 0
 
 
 def _sizes(descriptor: np.ndarray, units: np.ndarray) -> np.ndarray:
@@ -234,6 +252,9 @@ def _descriptor(units: _Units, pair: int, dim: int, width: int, law: tuple, cons
     descriptor[pair_geometry.COVARIANCE] = 0 if covariance is None else covariance.ctypes.data
     descriptor[pair_geometry.CONSTANT] = constant.ctypes.data
     descriptor[pair_geometry.DERIVATIVES] = abi.compile_function(population.derivatives).address
+    if units.data:
+        descriptor[pair_geometry.EXPAND] = abi.compile_function(expansion_tables.expand).address
+        descriptor[pair_geometry.TABLE_SIZE] = expansion_tables.TABLE_DOUBLES
     descriptor[pair_geometry.DGEMM] = abi.blas_address("dgemm")
     return descriptor
 
@@ -245,11 +266,3 @@ def _check_network(argument: str, network: MLP) -> None:
     hidden = len(network.sizes) - 2
     if hidden != 1:
         raise ArgumentError(argument, f"{hidden} hidden layers", f"one hidden layer{_SAMPLES}")
-    layer = network.activations[0]
-    known = {resolve(name) for name in MIXTURES if name != "one"}
-    for sigma in layer if isinstance(layer, tuple) else (layer,):
-        if sigma not in known:
-            allowed = ", ".join(repr(name) for name in MIXTURES if name != "one")
-            raise ArgumentError(
-                argument, f"activation {sigma.name!r}", f"{allowed}, which have a closed form here{_SAMPLES}"
-            )
