@@ -4,8 +4,8 @@ For a unit z = rX + b, X ~ N(0, 1), and its activation σ: c_n = E σ h_n, d_n =
 Only the e_n and c_0, d_0 are integrals: E X-derivatives and h_n' = √n h_{n−1} give c_n = r d_{n−1}/√n and
 d_n = r e_{n−1}/√n, and x h_n = √(n+1) h_{n+1} + √n h_{n−1} those of Xσ', Xσ'' and (X²−1)σ''.
 
-The integrals are sums over Gauss–Legendre panels of 32 nodes: short where σ bends (`pieces`, in z), short
-enough for h_n elsewhere (in X). A kink of σ at z = 0 is an edge of panels, and its δ in σ'' a node of its own.
+The integrals are sums over Gauss–Legendre panels of 32 nodes: short where σ bends (`pieces`, in z),
+short enough for h_n elsewhere (in X). A kink of σ at z = 0 is an edge, and its δ in σ'' a node of its own.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from numba import carray
 
 from .abi import as_pointer, call_six, inner_jit
 from .blas import matrix, vector
-from .hermite import BLOCK, CHUNK, C, D, E, XD, XE, XXE, hermite_chunk
+from .hermite import BLOCK, CHUNK, XD, XE, XXE, C, D, E, hermite_chunk
 from .memory import allocate, clear, load, release, store
-from .pair_geometry import DESCRIPTOR_SIZE, STUDENTS, TEACHERS, TEACHER_UNITS, OUTPUT_BIAS
+from .pair_geometry import DESCRIPTOR_SIZE, TEACHERS
 from .tiles import LANES, gram
 from .units import BIAS, FIELDS, INVERSE, NORM, TABLE
 from .vector_math import gaussian_pdf
@@ -130,7 +130,7 @@ def _nodes(data, r, b, reach, longest):
 
 @inner_jit
 def _decayed(rows, table):
-    """Whether σ² φ, σ'² φ and σ''² φ vanish at both ends beside their integrals; False if one is not finite."""
+    """Whether σ² φ, σ'² φ, σ''² φ vanish at both ends beside their integrals, and all is finite."""
     last = rows.shape[1] - 1
     while last > 0 and rows[_WEIGHT, last] == 0.0:
         last -= 1
@@ -302,9 +302,7 @@ def expand(descriptor_address, order, count, units_address, tables, gram_address
                 cosine = abs(inner[i, j] * units[i, INVERSE] * units[j, INVERSE])
                 closest = max(closest, cosine)
         data = int(units[i, TABLE])
-        used = expand_unit(
-            data, units[i, NORM], units[i, BIAS], orders_for(closest), envelope, order, tables
-        )
+        used = expand_unit(data, units[i, NORM], units[i, BIAS], orders_for(closest), envelope, order, tables)
         units[i, TABLE] = tables
         tables += 8 * used
 

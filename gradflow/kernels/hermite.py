@@ -1,4 +1,4 @@
-"""Sums with normalised Hermite polynomials h_n = He_n/√n!: coefficients of functions, and Mehler's sum of them.
+"""Sums with normalised Hermite polynomials h_n = He_n/√n!: coefficients of functions, and Mehler's sum.
 
 With E h_m(X) h_n(X) = δ_mn for X ~ N(0, 1), coefficients c_n = E f(X) h_n(X) are sums over quadrature nodes,
 and for a second Gaussian Y with correlation u

@@ -58,9 +58,7 @@ def activation_data(activation: Activation | None, closed: int, table: float) ->
     """
     edges, error = _pieces(activation)
     name = "" if activation is None else activation.name
-    address = (
-        abi.compile_function(_one, abi.ACTIVATION).address if activation is None else activation.address
-    )
+    address = abi.compile_function(_one, abi.ACTIVATION).address if activation is None else activation.address
     head = [
         address, closed, table, _JUMPS.get(name, 0.0), _STRIPS.get(name, 0.0), error, edges.size
     ]  # fmt: skip

@@ -83,11 +83,11 @@ class PopulationLoss(KernelLoss):
         k = others.count
         rows, records, total = np.empty((k, dim)), np.empty((k, FIELDS)), np.empty(1)
         tables = np.empty(k * int(alone[pair_geometry.TABLE_SIZE]))
-        given = (alone.ctypes.data, theta.ctypes.data)
+        addresses = (alone.ctypes.data, theta.ctypes.data)
         abi.callable_from_python(prepare)(
-            *given, 2, tables.ctypes.data, rows.ctypes.data, records.ctypes.data
+            *addresses, 2, tables.ctypes.data, rows.ctypes.data, records.ctypes.data
         )
-        abi.callable_from_python(derivatives)(*given, 0, total.ctypes.data, 0, 0)
+        abi.callable_from_python(derivatives)(*addresses, 0, total.ctypes.data, 0, 0)
         last = np.asarray(teacher.weights[1])
         if teacher.biases[1] is not None:
             last = np.column_stack([last, teacher.biases[1]])

@@ -310,10 +310,7 @@ def test_bad_input():
         ("student", MLP.random((3, 2, 2, 1), "erf", bias=False, seed=0), good, Gaussian()),
         ("student", MLP.random((3, 1), "erf", bias=False, seed=0), good, Gaussian()),
         ("teacher", good, MLP.random((3, 2, 2), "erf", bias=False, seed=0), Gaussian()),
-        ("teacher", good, MLP.random((3, 2, 1), "tanh", bias=False, seed=0), Gaussian()),
         ("teacher", good, MLP.random((4, 2, 1), "erf", bias=False, seed=0), Gaussian()),
-        ("student", MLP.random((3, 2, 1), "softplus", bias=False, seed=0), good, Gaussian()),
-        ("student", MLP.random((3, 2, 1), ("erf", "softplus"), bias=False, seed=0), good, Gaussian()),
         ("student", "a network", good, Gaussian()),
         ("inputs", good, good, Gaussian(cov=np.eye(4))),
         ("inputs", good, good, Samples(np.ones((5, 3)))),
@@ -323,7 +320,7 @@ def test_bad_input():
             PopulationLoss(student, teacher, inputs)
         assert caught.value.argument == argument
     with pytest.raises(ArgumentError, match="inputs=X"):
-        PopulationLoss(cases[5][1], good, Gaussian())
+        PopulationLoss(cases[0][1], good, Gaussian())
     PopulationLoss(good, good, Gaussian(mean=np.zeros(3)))
     mixed = MLP.random((3, 2, 1), ("erf", "relu"), bias=False, seed=0)
     wide = MLP.random((3, 2, 2), "erf", bias=False, seed=0)

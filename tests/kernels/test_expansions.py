@@ -1,0 +1,174 @@
+"""Pair kernels by Hermite expansion against mpmath quadrature in the plane of the two weight vectors."""
+
+import mpmath
+import numpy as np
+import pytest
+
+from gradflow import MLP, Gaussian
+from gradflow.kernels.pieces import pieces
+from gradflow.losses import population
+from gradflow.losses.population import PopulationLoss
+
+TINY = 2.0**-600
+
+
+def _softplus(z):
+    return z + mpmath.log1p(mpmath.exp(-z)) if z > 0 else mpmath.log1p(mpmath.exp(z))
+
+
+def _logistic(z, slope=1):
+    return 1 / (1 + mpmath.exp(-slope * z))
+
+
+def _derivatives(name, z):
+    """σ, σ', σ'' in mpmath."""
+    s = _logistic(z)
+    if name == "softplus":
+        return _softplus(z), s, s * (1 - s)
+    if name == "sigmoid":
+        return s, s * (1 - s), s * (1 - s) * (1 - 2 * s)
+    if name == "silu":
+        d, b = s * (1 - s), s * (1 - s) * (1 - 2 * s)
+        return z * s, s + z * d, 2 * d + z * b
+    if name == "tanh":
+        t = mpmath.tanh(z)
+        return t, 1 - t * t, -2 * t * (1 - t * t)
+    if name == "gelu":
+        density = mpmath.npdf(z)
+        return z * mpmath.ncdf(z), mpmath.ncdf(z) + z * density, (2 - z * z) * density
+    s4 = _logistic(z, 4)
+    d4 = s4 * (1 - s4)
+    return s4 + _softplus(z), 4 * d4 + s, 16 * d4 * (1 - 2 * s4) + s * (1 - s)
+
+
+def moments(names, w, b, v, c, step=5):
+    """E στ, E σ'τ, and E σ'τ x, E σ''τ xxᵀ, E σ'τ' xxᵀ, E σ''τ x, E σ'τ' x: trapezoid rule, step 1/5."""
+    mp = mpmath.mp
+    r = mpmath.norm(w)
+    first = w / r
+    rest = v - (v @ first) * first
+    across = rest / mpmath.norm(rest)
+    q, s = v @ first, mpmath.norm(rest)
+    points = [mp.mpf(k) / step for k in range(-9 * step, 9 * step + 1)]
+    weights = [mpmath.npdf(x) / step for x in points]
+    own = [_derivatives(names[0], r * x + b) for x in points]
+    sums = {}
+    for x, p, f in zip(points, weights, own):
+        inner = [[mp.zero] * 3 for _ in range(2)]
+        for y, g in zip(points, weights):
+            if p * g < mp.mpf(10) ** -24:
+                continue
+            t = _derivatives(names[1], q * x + s * y + c)
+            for k in range(2):
+                for m in range(3):
+                    inner[k][m] += g * y**m * t[k]
+        for k, i in ((0, 0), (1, 0), (2, 0), (1, 1)):
+            for m in range(3):
+                for l in range(3 - m):
+                    key = (k, i, m, l)
+                    sums[key] = sums.get(key, 0) + p * x**m * f[k] * inner[i][l]
+    frame = np.array([first, across])
+
+    def vector(k, i):
+        return np.array([sums[k, i, 1, 0], sums[k, i, 0, 1]]) @ frame
+
+    def matrix(k, i):
+        plane = np.array([[sums[k, i, 2, 0], sums[k, i, 1, 1]], [sums[k, i, 1, 1], sums[k, i, 0, 2]]])
+        return frame.T @ plane @ frame + sums[k, i, 0, 0] * (np.eye(len(w), dtype=int) - frame.T @ frame)
+
+    return {
+        "value": sums[0, 0, 0, 0], "w": vector(1, 0), "b": sums[1, 0, 0, 0], "ww": matrix(2, 0),
+        "bw": vector(2, 0), "bb": sums[2, 0, 0, 0], "wv": matrix(1, 1), "wc": vector(1, 1),
+        "bc": sums[1, 1, 0, 0],
+    }  # fmt: skip
+
+
+def found(names, w, b, v, c):
+    """The same from the gradient and Hessian of losses made for it."""
+    unit = MLP([v[None], [[1.0]]], biases=[np.array([c]), None], activation=names[1])
+    one = MLP([w[None], [[1.0]]], biases=[np.array([b]), None], activation=names[0])
+    both = MLP([np.stack([w, v]), np.ones((1, 2))], biases=[np.array([b, c]), None], activation=names)
+    loss, d = PopulationLoss(one, unit, Gaussian()), len(w)
+    _, gradient, hessian = loss.all_derivatives(np.concatenate([w, [b, 0.0]]))
+    own = loss.all_derivatives(np.concatenate([w, [b, TINY]]))[2] / TINY
+    pair = PopulationLoss(both, unit, Gaussian()).all_derivatives(both.flat())[2]
+    return {
+        "value": -gradient[-1] / 2, "w": -hessian[:d, -1] / 2, "b": -hessian[d, -1] / 2,
+        "ww": -own[:d, :d] / 2, "bw": -own[d, :d] / 2, "bb": -own[d, d] / 2,
+        "wv": pair[:d, d : 2 * d] / 2, "wc": pair[:d, 2 * d + 1] / 2, "bc": pair[2 * d, 2 * d + 1] / 2,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "names, size, angle",
+    [
+        (("tanh", "tanh"), 1.0, 0.9),
+        (("g", "g"), 0.5, 1e-3),
+        (("softplus", "silu"), 1.0, 2.6),
+        (("gelu", "sigmoid"), 1.2, 0.3),
+    ],
+)  # fmt: skip
+def test_values_and_derivatives(names, size, angle):
+    rng = np.random.default_rng(5)
+    w = rng.standard_normal(3)
+    w *= size / np.linalg.norm(w)
+    across = np.cross(w, rng.standard_normal(3))
+    across *= size / np.linalg.norm(across)
+    v = 1.1 * (np.cos(angle) * w + np.sin(angle) * across)
+    b, c = 0.3, -0.4
+    with mpmath.workdps(25):
+        exact = [np.array([mpmath.mpf(float(a)) for a in u]) for u in (w, v)]
+        true = moments(names, exact[0], mpmath.mpf(b), exact[1], mpmath.mpf(c))
+    mine = found(names, w, b, v, c)
+    for name, value in mine.items():
+        wanted = np.array(true[name], dtype=float)
+        np.testing.assert_allclose(
+            value,
+            wanted,
+            rtol=0,
+            atol=2e-14 * max(abs(wanted).max(), abs(float(true["value"]))),
+            err_msg=name,
+        )
+
+
+def test_the_expansion_reproduces_closed_forms(monkeypatch):
+    rng = np.random.default_rng(0)
+    for name in ("erf", "gelu", "square"):
+        teacher = MLP([rng.standard_normal((4, 5)), rng.standard_normal((1, 4))], activation=name)
+        weights = np.vstack([rng.standard_normal((2, 5)), 1.1 * teacher.weights[0][0], teacher.weights[0][1]])
+        student = MLP([weights, rng.standard_normal((1, 4))], activation=name)
+        closed = PopulationLoss(student, teacher, Gaussian()).all_derivatives(student.flat())
+        with monkeypatch.context() as patch:
+            patch.setattr(population, "_pair_kernel", lambda *_: 0)
+            expanded = PopulationLoss(student, teacher, Gaussian()).all_derivatives(student.flat())
+        for mine, other in zip(expanded, closed):
+            np.testing.assert_allclose(mine, other, rtol=0, atol=2e-14 * np.abs(closed[2]).max())
+
+
+def test_mixtures_with_kinks():
+    """relu beside tanh: symmetric points with a known value, E relu(u) tanh(v) = E |u| tanh(v)/2 + …"""
+    w, v = np.array([0.6, -0.2, 1.0]), np.array([0.3, 0.9, 0.1])
+    unit, one = MLP([v[None], [[1.0]]], activation="tanh"), MLP([w[None], [[1.0]]], activation="relu")
+    q = w @ v
+    with mpmath.workdps(25):  # E relu(u) tanh(v) = E u tanh(v)/2 = q E tanh'(v)/2 by symmetry
+        slope = mpmath.quad(lambda x: mpmath.npdf(x) / mpmath.cosh(np.linalg.norm(v) * x) ** 2, [-12, 0, 12])
+        true = float(q * slope / 2)
+    gradient = PopulationLoss(one, unit, Gaussian()).gradient(np.append(w, 0.0))
+    np.testing.assert_allclose(-gradient[-1] / 2, true, rtol=2e-15)
+
+
+def test_products_agree_with_hessians():
+    rng = np.random.default_rng(1)
+    student = MLP.random((4, 3, 2), "softplus", bias=True, seed=0)
+    teacher = MLP.random((4, 2, 2), ("g", "erf"), bias=True, seed=1)
+    loss = PopulationLoss(student, teacher, Gaussian(mean=rng.standard_normal(4)))
+    theta, v = student.flat() + 0.3 * rng.standard_normal(student.size), rng.standard_normal(student.size)
+    hessian = loss.all_derivatives(theta)[2]
+    np.testing.assert_allclose(loss.hvp(theta, v), hessian @ v, rtol=0, atol=1e-13 * np.abs(hessian).max())
+
+
+def test_pieces_resolve_what_they_claim():
+    edges, error = pieces(lambda z: (np.tanh(z), 1 / np.cosh(z) ** 2, -2 * np.tanh(z) / np.cosh(z) ** 2))
+    assert error == 0.0 and np.all(np.diff(edges) > 0) and 10 < (np.abs(edges) < 64).sum() < 25
+    edges, error = pieces(lambda z: (np.maximum(z - 0.3, 0), 1.0 * (z > 0.3), 0.0 * z))
+    assert 0.0 < error < 2e-9 and np.abs(edges - 0.3).min() < 1e-6
