@@ -58,13 +58,18 @@ class PopulationLoss(KernelLoss):
         units, others = _Units(student, mean is not None), _Units(teacher, mean is not None)
         pairs = _pair_kernel(units, others)
         if pairs == 0:
-            kinked = (units.closed | others.closed) & expansion.KINKED
-            closed = _pair_kernel(units, others, units.closed | others.closed)
-            if kinked and closed == 0:
-                given = f"{' and '.join(sorted(kinked))} with biases or a mean"
-                raise ArgumentError("student", given, f"smooth activations there{_SAMPLES}")
-            units.expand(closed)
-            others.expand(closed)
+            # Pairs of units with a closed form keep it where there is one; kinks leave no choice.
+            names = {name for name in units.names | others.names if name in KINDS}
+            kinked = names & expansion.KINKED
+            closed = _pair_kernel(units, others, names)
+            if closed == 0 and kinked:
+                names = kinked
+                closed = _pair_kernel(units, others, names)
+                if closed == 0:
+                    given = " and ".join(sorted(kinked)) + (" with biases or a mean" if units.biased else "")
+                    raise ArgumentError("student", given, f"smooth activations there{_SAMPLES}")
+            for side in (units, others):
+                side.expand(names, closed)
 
         derivatives = abi.compile_function(population.derivatives).address
         product = abi.compile_function(population.product).address
@@ -196,16 +201,15 @@ class _Units:
         self.count = len(names)
         self.names = set(names)
         self.biased = self.hidden_bias or mean
-        self.closed = {name for name in names if name in KINDS}
         self.kinds = np.array([KINDS.get(name, -1) for name in names], dtype=np.float64)
         self.tables = np.zeros(len(names))
         self.data: list[np.ndarray] = []
 
-    def expand(self, closed: int) -> None:
-        """Make `tables` the data of the activations (`expansion_tables`)."""
+    def expand(self, names: set, closed: int) -> None:
+        """Make `tables` the data of the activations; `closed` serves pairs of units of these names."""
         for i in range(self.count):
             sigma = self.neurons[i] if i < self.hidden else None
-            kernel = closed if sigma is None or sigma.name in self.closed else 0
+            kernel = closed if ("one" if sigma is None else sigma.name) in names else 0
             data = expansion.activation_data(sigma, kernel, self.tables[i])
             self.data.append(data)
             self.tables[i] = data.ctypes.data
@@ -214,6 +218,8 @@ class _Units:
 def _pair_kernel(units: _Units, others: _Units, names: set | None = None) -> int:
     """Address of the fastest pair kernel between units of these names (all of them); 0 if there is none."""
     names = units.names | others.names if names is None else names
+    if not names:
+        return 0
     if not units.biased and not others.biased:
         if len(names) == 1 and names <= set(_OWN_KERNELS):
             return abi.compile_function(_OWN_KERNELS[min(names)], PAIR).address
