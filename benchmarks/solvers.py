@@ -28,6 +28,7 @@ import threadpoolctl
 
 import gradflow as gf
 from gradflow.progress import Monitor
+from gradflow.solvers.methods import CompiledSolver
 
 from . import _solver_picture, _timing
 from ._solver_peers import Field, TooLate, peers
@@ -71,13 +72,10 @@ def cases(quick: bool) -> list[Case]:
 
 
 def own_solvers() -> dict[str, type]:
-    """Every solver of the package by name."""
-    found = {name: getattr(gf.solvers, name) for name in gf.solvers.__all__}
-    return {
-        name: cls
-        for name, cls in found.items()
-        if isinstance(cls, type) and issubclass(cls, gf.solvers.FlowSolver) and cls.name
-    }
+    """Every method of the compiled loop by name, and one of diffrax's own for comparison."""
+    found = [getattr(gf.solvers, name) for name in gf.solvers.__all__]
+    compiled = [cls for cls in found if isinstance(cls, type) and issubclass(cls, CompiledSolver)]
+    return {cls.name: cls for cls in [*compiled, gf.solvers.diffrax.Kvaerno5]}
 
 
 def run_own(solver: type, case: Case, tolerance: float) -> dict:

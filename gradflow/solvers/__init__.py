@@ -7,10 +7,12 @@ of this package; `gradflow.solvers.diffrax` has diffrax's methods behind the sam
 from . import diffrax
 from .base import FlowSolver
 from .discrete import SGD, Adam, GradientDescent, Momentum
-from .methods import Dopri8, KenCarp58, Kvaerno3, Kvaerno4, Kvaerno5, Rodas5P, Tsit5
+from .methods import BDF, RKC2, Dopri8, KenCarp58, Kvaerno3, Kvaerno4, Kvaerno5, Rodas5P, Tsit5
 from .trajectory import Flow
 
 __all__ = [
+    "BDF",
+    "RKC2",
     "SGD",
     "Adam",
     "Dopri8",

@@ -15,6 +15,8 @@ from ..losses.base import Objective
 from ..progress import Monitor
 from . import tableaus
 from .base import FlowSolver
+from .compiled.bdf import bdf_step
+from .compiled.chebyshev import rkc_step
 from .compiled.esdirk import esdirk_step
 from .compiled.explicit import explicit_step
 from .compiled.rosenbrock import rosenbrock_step
@@ -124,3 +126,39 @@ class Dopri8(CompiledSolver):
     name: ClassVar[str] = "Dopri8"
     implicit: ClassVar[bool] = False
     method: ClassVar[Method] = _explicit(tableaus.DOPRI8)
+
+
+class BDF(CompiledSolver):
+    """Backward differentiation of orders 1 to 5 with variable steps: about one gradient a step.
+
+    The Hessian and its factors are kept across steps until Newton's convergence degrades, a few for a
+    whole flow. The error runs 3 to 15 times the tolerance. In the form of L. F. Shampine and M. W. Reichelt,
+    SIAM J. Sci. Comput. 18 (1997) 1–22 (numerical differentiation formulas, NDF).
+    """
+
+    name: ClassVar[str] = "BDF"
+    method: ClassVar[Method] = Method(
+        bdf_step, tableaus.differentiation_formulas(), 1, 1, hessian=True, own_velocity=True, own_steps=True,
+        own_evaluation=True, vectors=9, numbers=3, integers=4, work=6,
+    )  # fmt: skip
+
+    @property
+    def dense_method(self) -> Method:
+        """A step of this method needs its past: KenCarp58 computes points between steps."""
+        return KenCarp58.method
+
+
+class RKC2(CompiledSolver):
+    """Runge–Kutta–Chebyshev of order 2: gradients only, for networks too large for Hessians.
+
+    s gradients carry a step of 0.65 (s² − 1)/|λ|_max, with |λ|_max of r ⊙ ∇²L by power iteration with
+    Hessian-vector products. For moderate accuracy: over a flow the error falls as tol^(2/3) only.
+    Source: B. P. Sommeijer, L. F. Shampine and J. G. Verwer, J. Comput. Appl. Math. 88 (1998) 315–326.
+    """
+
+    name: ClassVar[str] = "RKC2"
+    implicit: ClassVar[bool] = False
+    method: ClassVar[Method] = Method(
+        rkc_step, np.zeros(1), 1, 2, hessian=False, own_velocity=True, own_evaluation=True, stabilised=True,
+        integers=1, work=4,
+    )  # fmt: skip

@@ -52,9 +52,11 @@ class Method:
     step            the Python source of the step, with the signature `layout.STEP_FUNCTION`
     tableau         its coefficients, one vector; `stages` their number
     estimate_order  order of the method whose error is estimated: the error is O(Δt^(estimate_order + 1))
-    hessian         whether it wants ∇²L at every accepted point, and memory for a factorisation
+    hessian         whether it wants ∇²L at every accepted point, and memory for it and a factorisation
     own_velocity    whether it writes θ' of the new point itself
     own_steps       whether it chooses the length of steps itself
+    own_evaluation  whether it hands back L, ∇L and θ'' itself; ∇²L is then its own affair
+    stabilised      whether an explicit method adapts to the largest curvature
     vectors, numbers, integers   so many of each are kept for it between steps, and stored in checkpoints
     work            scratch vectors it needs
     """
@@ -66,6 +68,8 @@ class Method:
     hessian: bool
     own_velocity: bool = False
     own_steps: bool = False
+    own_evaluation: bool = False
+    stabilised: bool = False
     vectors: int = 0
     numbers: int = 0
     integers: int = 0
@@ -91,7 +95,7 @@ class Run:
         self.integers = np.zeros(at.OWN_INTEGERS + method.integers, dtype=np.int64)
         self.vectors = np.zeros((at.OWN_VECTORS + method.vectors, size))
         self.record = np.empty((self.room, self.width))
-        self.fresh = np.zeros((3, size))
+        self.fresh = np.zeros((4, size))
         self.settings = settings
         matrix = (size, size) if method.hessian else (1, 1)
         constants = np.array([ord("L"), size, 1, 0, size], dtype=np.int64)
@@ -120,7 +124,9 @@ class Run:
             at.DESCRIPTOR: self.kernel.descriptor,
             at.STEP: abi.compile_function(method.step, at.STEP_FUNCTION).address,
             at.STAGES: method.stages,
-            at.WANTS_HESSIAN: int(method.hessian),
+            at.WANTS_HESSIAN: int(method.hessian and not method.own_evaluation),
+            at.OWN_EVALUATION: int(method.own_evaluation),
+            at.STABILISED: int(method.hessian or method.stabilised),
             at.OWN_VELOCITY: int(method.own_velocity),
             at.OWN_STEPS: int(method.own_steps),
             at.ROOM: self.room,

@@ -267,3 +267,16 @@ RODAS5P = Rosenbrock(
     [0.0] * 7 + [1.0],
 )  # fmt: skip
 """Rodas5P, stiffly accurate, L-stable. Source: G. Steinebach, BIT Numer. Math. 63 (2023) 27."""
+
+
+def differentiation_formulas() -> np.ndarray:
+    """Coefficients of the NDF of orders 1 to 5 as `compiled.bdf` reads them.
+
+    κ = −0.1850, −1/9, −0.0823, −0.0415, 0 for k = 1…5; γ_k = Σ_{m=1}^k 1/m; α_k = (1 − κ_k) γ_k; error
+    constants κ_k γ_k + 1/(k + 1), with κ_6 = 0 for the estimate of a higher order.
+    """
+    kappa = np.array([0.0, -0.1850, -1 / 9, -0.0823, -0.0415, 0.0, 0.0])
+    gamma = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, 7))])
+    constants = kappa * gamma + 1 / np.arange(1, 8)
+    second = np.array([1.0, 1.0, 11 / 12, 5 / 6])
+    return np.concatenate([((1 - kappa) * gamma)[:6], gamma[:6], constants, second, np.ones(6)])

@@ -63,6 +63,14 @@ def all_derivatives(run, theta, loss, gradient):
 
 
 @inner_jit
+def hessian(run, theta):
+    """∇²L at an address into HESSIAN; counted."""
+    call_six(word(run, at.KERNEL), word(run, at.DESCRIPTOR), theta, 0, 0, 0, word(run, at.HESSIAN))
+    counters = word(run, at.COUNTERS)
+    set_word(counters, 1, word(counters, 1) + 1)
+
+
+@inner_jit
 def product(run, theta, v, result):
     """∇²L(θ) v by the objective's product kernel; counted."""
     call_six(word(run, at.PRODUCT), word(run, at.DESCRIPTOR), theta, v, 0, 0, result)
@@ -129,6 +137,25 @@ def hessian_times(run, v, result):
             out[k] += weight * line[k]
     for k in range(size):
         out[k] *= roots[k]
+
+
+@inner_jit
+def curvature(run, iterations):
+    """|λ|_max of r ⊙ HESSIAN from below: a power iteration whose vector is kept across the run."""
+    size = word(run, at.SIZE)
+    power, image = at.row(run, at.VECTORS, at.POWER), at.row(run, at.WORK, at.SPARE)
+    length = 0.0
+    for _ in range(iterations):
+        hessian_times(run, power, image)
+        total = 0.0
+        for k in range(size):
+            total += load(image, k) * load(image, k)
+        length = math.sqrt(total)
+        if not (length > 0.0 and length < math.inf):
+            break
+        for k in range(size):
+            store(power, k, load(image, k) / length)
+    return length
 
 
 @inner_jit

@@ -13,6 +13,9 @@ and writes
 
     NEW_THETA, NEW_VELOCITY     rows of FRESH; a method that leaves NEW_VELOCITY alone (`OWN_VELOCITY` = 0)
                                 gets −r ⊙ ∇L(θ_new) there
+    NEW_GRADIENT, NEW_ACCELERATION, and the number NEW_LOSS, if it has OWN_EVALUATION = 1: ∇L and L at
+                                θ_new or within the tolerance of it (the loop looks again where they would
+                                end the run), and θ''; otherwise the loop evaluates them
     ERROR                       number: the error in units of the tolerance; the step is accepted at ≤ 1
     FAILED                      integer: 1 if there is no step of this length (Newton diverged): halve it
     CURVATURE                   number: an estimate of |λ|_max of r ⊙ ∇²L, by methods without Hessians
@@ -33,19 +36,19 @@ from ...kernels.memory import load, set_word, store, word
 (
     SIZE, KERNEL, PRODUCT, DESCRIPTOR, COUNTERS, STEP, STAGES, TABLEAU, WANTS_HESSIAN, OWN_VELOCITY,
     OWN_STEPS, SETTINGS, NUMBERS, INTEGERS, VECTORS, FRESH, WORK, HESSIAN, FACTOR, PIVOTS, RATES, ROOTS,
-    RECORD, ROOM, ROUTINES, CONSTANTS,
-) = range(26)  # fmt: skip
+    RECORD, ROOM, ROUTINES, CONSTANTS, OWN_EVALUATION, STABILISED,
+) = range(28)  # fmt: skip
 """Words of a run: sizes, flags, and addresses of arrays."""
 
-WORDS = 26
+WORDS = 28
 
 RTOL, ATOL, END, GTOL, LOSS_FLOOR, EXPONENT, STEPS_LEFT = range(7)
 """Settings (float64); EXPONENT is 1/(order of the error estimate + 1)."""
 
 (
     TIME, NEXT, TAKEN, LOSS, GRAD_NORM, ERROR, OLD_ERROR, OLD_STEP, GROWTH, CURVATURE, PROPOSED, WINDOW_LOSS,
-    WINDOW_LOW, WINDOW_HIGH, BEFORE_LOSS, BEFORE_LOW, BEFORE_HIGH, STIFF_TIME, OWN_NUMBERS,
-) = range(19)  # fmt: skip
+    WINDOW_LOW, WINDOW_HIGH, BEFORE_LOSS, BEFORE_LOW, BEFORE_HIGH, STIFF_TIME, NEW_LOSS, OWN_NUMBERS,
+) = range(20)  # fmt: skip
 """Numbers of the state: t, the step to try next and the one tried, L and |∇L|_∞ at θ, …"""
 
 (
@@ -57,7 +60,7 @@ RTOL, ATOL, END, GTOL, LOSS_FLOOR, EXPONENT, STEPS_LEFT = range(7)
 THETA, VELOCITY, GRADIENT, POWER, OWN_VECTORS = range(5)
 """Rows of VECTORS; POWER is the vector of the power iteration."""
 
-NEW_THETA, NEW_VELOCITY, NEW_GRADIENT = range(3)
+NEW_THETA, NEW_VELOCITY, NEW_GRADIENT, NEW_ACCELERATION = range(4)
 """Rows of FRESH."""
 
 SCALE, SPARE, OWN_WORK = range(3)

@@ -8,7 +8,7 @@ from ...kernels.abi import call_six, inner_jit
 from ...kernels.blas import copy
 from ...kernels.memory import load, store, word
 from . import layout as at
-from .algebra import all_derivatives, hessian_times, largest, loss_and_gradient, product
+from .algebra import all_derivatives, curvature, hessian_times, largest, loss_and_gradient, product
 
 SAFETY = 0.9
 """The step aims at this fraction of the one that would meet the tolerance."""
@@ -52,33 +52,16 @@ def _evaluate(run, theta, gradient):
 
 
 @inner_jit
-def _curvature(run):
-    """|λ|_max of r ⊙ ∇²L at θ from below: two steps of a power iteration kept across the run."""
-    size = word(run, at.SIZE)
-    power, image = at.row(run, at.VECTORS, at.POWER), at.row(run, at.WORK, at.SPARE)
-    length = 0.0
-    for _ in range(2):
-        hessian_times(run, power, image)
-        total = 0.0
-        for k in range(size):
-            total += load(image, k) * load(image, k)
-        length = math.sqrt(total)
-        if not (length > 0.0 and length < math.inf):
-            break
-        for k in range(size):
-            store(power, k, load(image, k) / length)
-    return length
-
-
-@inner_jit
 def _record(run, place, step):
     """Write the accepted point, its θ' and θ'' = −r ⊙ ∇²L θ', and Δt·|λ|_max of the step to it."""
     size = word(run, at.SIZE)
     target = word(run, at.RECORD) + 8 * place * (at.R_VECTORS + 3 * size)
     theta, velocity = at.row(run, at.VECTORS, at.THETA), at.row(run, at.VECTORS, at.VELOCITY)
     third = target + 8 * (at.R_VECTORS + 2 * size)
-    if word(run, at.WANTS_HESSIAN) != 0:
-        at.set_number(run, at.CURVATURE, _curvature(run))
+    if word(run, at.OWN_EVALUATION) != 0:
+        copy(size, at.row(run, at.FRESH, at.NEW_ACCELERATION), third)
+    elif word(run, at.WANTS_HESSIAN) != 0:
+        at.set_number(run, at.CURVATURE, curvature(run, 2))
         scaled, roots = at.row(run, at.WORK, at.SPARE), word(run, at.ROOTS)
         for k in range(size):
             store(scaled, k, load(velocity, k) / load(roots, k))
@@ -135,7 +118,7 @@ def _too_stiff(run, step):
     After every STIFF_STEPS accepted steps in a row at the limit: t has not grown by a half meanwhile, and
     the steps left do not reach the end at this pace.
     """
-    if word(run, at.WANTS_HESSIAN) != 0 or step * at.number(run, at.CURVATURE) < STIFF_LIMIT:
+    if word(run, at.STABILISED) != 0 or step * at.number(run, at.CURVATURE) < STIFF_LIMIT:
         at.set_integer(run, at.STIFF, 0)
         return False
     t = at.number(run, at.TIME)
@@ -169,6 +152,13 @@ def _next_step(run, step, error):
 @inner_jit
 def _stop(run, step):
     """STATUS after an accepted step."""
+    near = at.number(run, at.GRAD_NORM) <= at.setting(run, at.GTOL)
+    near = near or at.number(run, at.LOSS) <= at.setting(run, at.LOSS_FLOOR)
+    if near and word(run, at.OWN_EVALUATION) != 0:  # what the method handed back is from nearby
+        gradient = at.row(run, at.VECTORS, at.GRADIENT)
+        loss, norm = _evaluate(run, at.row(run, at.VECTORS, at.THETA), gradient)
+        at.set_number(run, at.LOSS, loss)
+        at.set_number(run, at.GRAD_NORM, norm)
     if at.number(run, at.GRAD_NORM) <= at.setting(run, at.GTOL):
         return at.GRADIENT_MET
     if at.number(run, at.LOSS) <= at.setting(run, at.LOSS_FLOOR):
@@ -232,7 +222,10 @@ def advance(run, attempts, unused_1, unused_2, unused_3, unused_4):
         error = at.number(run, at.ERROR)
         if error <= 1.0 and at.integer(run, at.FAILED) == 0:
             theta, gradient = at.row(run, at.FRESH, at.NEW_THETA), at.row(run, at.FRESH, at.NEW_GRADIENT)
-            loss, norm = _evaluate(run, theta, gradient)
+            if word(run, at.OWN_EVALUATION) != 0:
+                loss, norm = at.number(run, at.NEW_LOSS), largest(gradient, word(run, at.SIZE))
+            else:
+                loss, norm = _evaluate(run, theta, gradient)
             if abs(loss) < math.inf and norm < math.inf:
                 _accept(run, step, clipped, loss, norm)
                 _record(run, recorded, step)
