@@ -19,6 +19,9 @@ from .ansatz import Ansatz
 DIGITS = 40
 """Decimal digits of the arithmetic in which critical points are finished."""
 
+NEAR = 1e-20
+"""A residual below this is that of a critical point."""
+
 NULL_CUT = 1e-11
 """Eigenvalues of the reduced Hessian below this times the largest are null directions (ReLU scaling)."""
 
@@ -185,6 +188,11 @@ def critical_point(
         raise ArgumentError("start", f"shape {start.shape}", f"shape ({objective.size},): see parameters")
     refiner = TrustRegionNewton(target=target, max_iterations=max_iterations)
     with single_threaded_blas():
+        if target == "critical point":  # from nearby, as when a family is followed, Newton alone is enough
+            with mp.workdps(DIGITS):
+                near = _finish(objective, start, mp)
+            if near.residual <= NEAR:
+                return near
         found = refiner.refine(objective, objective.from_point(start), Monitor(False))
         x = objective.to_point(found.theta)
         with mp.workdps(DIGITS):

@@ -109,16 +109,25 @@ def perturbed_copy(
 
 
 def follow(
-    widths: Sequence[float], k: float | int, activation: str = "erf", step: float = 0.03
+    widths: Sequence[float], k: float | int, activation: str = "erf", step: float = 0.02
 ) -> list[SymmetricPoint]:
-    """P-n-C points for widths n in descending order, continued from n = k − 1 in steps of `step` · k."""
-    points, start, at = [], None, float(k) - 1.0
-    for n in widths:
-        while at - n > step * k:
-            at -= step * k
-            start = perturbed_copy(at, k, start, activation).x
-        at = float(n)
-        points.append(perturbed_copy(n, k, start, activation))
-        # With k − n = 1 or n = 1 there are fewer numbers: begin afresh.
-        start = points[-1].x if points[-1].x.size == 5 else None
+    """P-n-C points for widths 1 < n < k in descending order, continued from n = k − 1.
+
+    Steps of `step` in log n, each begun at the straight line through the last two points.
+    """
+    points: list[SymmetricPoint] = []
+    n = max(float(k) - 1.0, float(max(widths)))
+    last = perturbed_copy(n, k, None, activation)
+    before: tuple[float, np.ndarray] | None = None
+    for width in widths:
+        while n > width:
+            to = max(float(width), n * math.exp(-step))
+            start: np.ndarray | None = last.x
+            if before is not None and before[1].size == last.x.size:
+                start = last.x + (to - n) / (n - before[0]) * (last.x - before[1])
+            if len(Ansatz((to, k - to), (0,), 1).parameters) != last.x.size:
+                start = None  # with k − n = 1 or n = 1 there are fewer numbers: begin afresh
+            before = n, last.x
+            last, n = perturbed_copy(to, k, start, activation), to
+        points.append(last)
     return points

@@ -1,0 +1,123 @@
+"""The copy/average phase diagram: where gradient flow ends over student width n and teacher width k.
+
+    python -m benchmarks phase [--largest 12] [--starts 50] [--threads 2] [--again]
+
+For k = 4…12 and n = 1…k, flows from Glorot-normal erf students in d = k + 1 with rtol 1e-6, followed to a
+gradient of 1e-6 and then refined; the share of starts that end at the C-A optimal point, at P-n-C, and
+elsewhere. γ₁: the largest n/k up to which all end at C-A optimal; γ₂: the smallest from which none does.
+Beside them, from the blocks of the Hessian, where P-n-C becomes and C-A optimal ceases to be a minimum.
+Meant: k ≤ 12 in under 10 minutes, k ≤ 20 in under an hour on two cores. Every finished cell goes to
+benchmarks/results/phase.part, and the next call goes on from there; `--again` begins anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+
+import numpy as np
+
+from gradflow.theory import copy_average_phase as phase
+from gradflow.theory import copy_average_transition as transition
+
+from . import _timing
+
+
+def cell(n: int, k: int, starts: int, threads: int, state: dict) -> dict:
+    """The ends of one cell, from the state or computed."""
+    key = f"{n}/{k}"
+    row = state.setdefault(key, {"n": n, "k": k, "seconds": 0.0, "ends": []})
+    missing = range(len(row["ends"]), starts)
+    if missing:
+        began = time.perf_counter()
+        for end in phase.ends(n, k, missing, threads=threads):
+            row["ends"].append(
+                [end.seed, end.configuration, end.loss, end.grad_norm, end.smallest, end.time, end.steps]
+            )
+        row["seconds"] += time.perf_counter() - began
+    return row
+
+
+def summary(row: dict, starts: int) -> dict:
+    """Shares, the worst gradient and the number of steps of a cell."""
+    found = [phase.End(*values) for values in row["ends"][:starts]]
+    return {
+        "n": row["n"],
+        "k": row["k"],
+        "starts": len(found),
+        "shares": phase.shares(found),
+        "other_losses": sorted({round(e.loss, 9) for e in found if e.configuration == "other"}),
+        "worst_gradient": max(e.grad_norm for e in found),
+        "longest_time": max(e.time for e in found),
+        "steps": int(np.median([e.steps for e in found])),
+        "seconds": row["seconds"],
+    }
+
+
+def picture(rows: list[dict], path) -> None:
+    """The share of C-A optimal over (n/k, k), with the limits of stability."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+    inner = [row for row in rows if row["n"] < row["k"]]
+    shade = [row["shares"].get("C-A", 0.0) for row in inner]
+    points = axes.scatter(
+        [row["n"] / row["k"] for row in inner], [row["k"] for row in inner],
+        c=shade, cmap="coolwarm", vmin=0, vmax=1, s=90, edgecolors="k", linewidths=0.4,
+    )  # fmt: skip
+    widths = sorted({row["k"] for row in rows if row["k"] >= 6})
+    stable = [transition.crossing(k, transition.perturbed_margin) / k for k in widths]
+    crossing = [transition.crossing(k, transition.loss_gap) / k for k in widths]
+    bucket = [1 - (transition.critical_bucket(k) - 1) / k for k in widths]
+    axes.plot(stable, widths, "k--", label="P-n-C a minimum to the right")
+    axes.plot(crossing, widths, "k-", label="equal losses")
+    axes.plot(bucket, widths, "k:", label="C-A optimal a minimum to the left")
+    axes.set(xlabel="n / k", ylabel="k", title="share of flows that end at C-A optimal")
+    axes.legend(loc="lower left", fontsize=8)
+    figure.colorbar(points)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks phase")
+    parser.add_argument("--smallest", type=int, default=4)
+    parser.add_argument("--largest", type=int, default=12)
+    parser.add_argument("--starts", type=int, default=50)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--again", action="store_true", help="forget what the file has")
+    chosen = parser.parse_args(argv)
+    facts = _timing.machine()
+    print(_timing.describe(facts))
+    partial = _timing.RESULTS / "phase.part"
+    state = {} if chosen.again or not partial.exists() else json.loads(partial.read_text())
+    rows, diagram = [], {}
+    for k in range(chosen.smallest, chosen.largest + 1):
+        for n in range(1, k + 1):
+            row = cell(n, k, chosen.starts, chosen.threads, state)
+            temporary = partial.with_suffix(".tmp")
+            temporary.write_text(json.dumps(state))
+            temporary.replace(partial)
+            rows.append(summary(row, chosen.starts))
+            diagram[n, k] = rows[-1]["shares"]
+            words = ", ".join(f"{name} {share:.0%}" for name, share in rows[-1]["shares"].items())
+            print(
+                f"  k {k:2d} n {n:2d}: {words:<28} worst |grad| {rows[-1]['worst_gradient']:.1e}, "
+                f"t to {rows[-1]['longest_time']:.2g}, {rows[-1]['seconds']:.1f} s",
+                flush=True,
+            )
+        first, second = phase.boundaries(diagram, k)
+        print(f"  k {k}: all C-A up to n/k = {first:.3f}, none from {second:.3f}", flush=True)
+    gammas = {k: phase.boundaries(diagram, k) for k in range(chosen.smallest, chosen.largest + 1)}
+    results = {
+        "rows": rows,
+        "boundaries": {str(k): [g if np.isfinite(g) else None for g in pair] for k, pair in gammas.items()},
+        "seconds": sum(row["seconds"] for row in rows),
+    }
+    print(f"{results['seconds']:.0f} s in all")
+    picture(rows, _timing.RESULTS / "phase.png")
+    print(f"written: {_timing.write('phase', results, facts)}")

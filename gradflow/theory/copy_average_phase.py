@@ -1,0 +1,143 @@
+"""Copy/average: where the gradient flow ends, over student width n and teacher width k.
+
+Flows start from Glorot-normal students in d = k + 1, with relative tolerance 1e-6, and are followed to a
+gradient of 1e-6 before any refinement, so that basins are those of the gradient flow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+import numpy as np
+
+from .._train import train
+from .._validate import integer
+from ..errors import ArgumentError
+from ..networks import MLP
+from ..solvers import FlowSolver, KenCarp58
+from ..teachers import orthonormal
+from .check import Check
+from .copy_average import SOURCE, follow, one_neuron
+from .copy_average_transition import best_is_stable, perturbed_is_stable
+from .registry import Progress, register
+
+FLOW = KenCarp58(rtol=1e-6, atol=1e-8, gtol=1e-6)
+"""How the phase diagram follows the flow."""
+
+SAME_LOSS = 1e-9
+"""A refined end has the configuration whose loss is this near; the losses of two differ by far more."""
+
+
+@dataclasses.dataclass(frozen=True)
+class End:
+    """Where one start ended: the configuration, L, |∇L|_∞, the smallest eigenvalue, t and steps of the flow.
+
+    configuration   "C-A", "P-n-C", "exact" (n = k: both at once, L = 0), "other" (another critical point), or
+                    "not converged" (no critical point was reached: weights that grow without bound)
+    """
+
+    seed: int
+    configuration: str
+    loss: float
+    grad_norm: float
+    smallest: float
+    time: float
+    steps: int
+
+
+@cache
+def losses(n: int, k: int) -> dict[str, float]:
+    """The losses of the two configurations at width n; one where they coincide."""
+    if n == k:
+        return {"exact": 0.0}
+    best = {"C-A": one_neuron(k - n + 1).loss}
+    return best if n == 1 else best | {"P-n-C": follow([n], k)[0].loss}
+
+
+def end(n: int, k: int, seed: int, solver: FlowSolver = FLOW) -> End:
+    """The end of the flow from the student of this seed."""
+    student = MLP.random((k + 1, n, 1), "erf", False, seed=seed)
+    result = train(orthonormal(k, k + 1), student, solver=solver, progress=False)
+    assert result.flow is not None
+    known = losses(n, k)
+    name = min(known, key=lambda c: abs(known[c] - result.loss))
+    if not result.converged:
+        name = "not converged"
+    elif abs(known[name] - result.loss) > SAME_LOSS:
+        name = "other"
+    return End(
+        seed=seed,
+        configuration=name,
+        loss=result.loss,
+        grad_norm=result.grad_norm,
+        smallest=result.spectrum().smallest,
+        time=float(result.flow.times[-1]),
+        steps=result.flow.accepted,
+    )
+
+
+def ends(
+    n: int, k: int, seeds: Iterable[int], *, threads: int = 1, solver: FlowSolver = FLOW
+) -> Iterator[End]:
+    """`end` for many seeds, in the order of the seeds, on a number of threads."""
+    n, k = integer("n", n, 1), integer("k", k, 1)
+    if n > k:
+        raise ArgumentError("n", n, f"at most k = {k}")
+    losses(n, k)
+    with ThreadPoolExecutor(integer("threads", threads, 1)) as pool:
+        yield from pool.map(lambda seed: end(n, k, seed, solver), seeds)
+
+
+def shares(found: Iterable[End]) -> dict[str, float]:
+    """The share of each configuration among ends."""
+    names = [e.configuration for e in found]
+    return {name: names.count(name) / len(names) for name in sorted(set(names))}
+
+
+@register("copy_average.phase")
+def check_phase(
+    size: str, progress: Progress, stable_best=best_is_stable, stable_perturbed=perturbed_is_stable
+) -> Check:
+    """Every flow ends at a configuration that is a local minimum there; both ends of the diagram are pure."""
+    widths, starts = ((4, 6, 8), 6) if size == "quick" else (range(4, 13), 50)
+    diagram: dict = {}
+    violations = 0
+    runs = lost = 0
+    for k in widths:
+        for n in range(1, k + 1):
+            progress(f"phase diagram: k {k}, n {n}")
+            found = list(ends(n, k, range(starts), threads=2))
+            runs += len(found)
+            diagram[f"{n}/{k}"] = shares(found)
+            lost += sum(e.configuration == "not converged" for e in found)
+            allowed = {"exact"} if n == k else {"C-A"} if n == 1 else set()
+            allowed.add("not converged")
+            if 1 < n < k:
+                allowed |= {"C-A"} if stable_best(n, k) else set()
+                allowed |= {"P-n-C"} if stable_perturbed(n, k) else set()
+            violations += sum(e.configuration not in allowed for e in found)
+    return Check(
+        name="copy_average.phase",
+        statement=(
+            "Every gradient flow that ends at a critical point ends at C-A optimal or at P-n-C, and only "
+            "where that is a local minimum by the blocks of its Hessian (number of runs that do not); fewer "
+            "than one in fifty have not reached a critical point."
+        ),
+        source=f"{SOURCE}, experiment; stability is computed here",
+        computed={"shares": diagram, "runs": runs, "not converged": lost},
+        residual=float(violations + max(0, lost - runs // 50)),
+        tolerance=0.0,
+    )
+
+
+def boundaries(diagram: dict[tuple[int, int], dict[str, float]], k: int) -> tuple[float, float]:
+    """γ₁ and γ₂ for one k: the largest n/k up to which every start ends at C-A, and the smallest from which
+    none does. `diagram` has the shares of (n, k)."""
+    here = {n: share.get("C-A", 0.0) for (n, width), share in diagram.items() if width == k and n < k}
+    pure = [n for n in sorted(here) if all(here[m] == 1.0 for m in here if m <= n)]
+    none = [n for n in sorted(here) if all(here[m] == 0.0 for m in here if m >= n)]
+    first = max(pure) / k if pure else float("nan")
+    return first, (min(none) / k if none else float(np.nan))
