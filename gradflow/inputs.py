@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ._eigen import symmetric_eigen
 from ._threads import single_threaded_blas
 from ._validate import real_array, sequence
 from .errors import ArgumentError
@@ -154,7 +155,7 @@ def _symmetric_root(cov: np.ndarray) -> np.ndarray:
     if asymmetry > 1e-12 * np.abs(cov).max():
         raise ArgumentError("cov", f"an asymmetry of {asymmetry:.3g}", "a symmetric matrix")
     with single_threaded_blas():
-        values, vectors = np.linalg.eigh(0.5 * (cov + cov.T))
+        values, vectors = symmetric_eigen(0.5 * (cov + cov.T))
         if values[0] < -1e-12 * max(values[-1], 0.0):
             raise ArgumentError("cov", f"an eigenvalue of {values[0]:.6g}", "a positive semi-definite matrix")
         if values[-1] <= 0:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
+from .._eigen import symmetric_eigen
 from .._threads import single_threaded_blas
 from .._validate import generator, integer, sequence
 from ..errors import ArgumentError
@@ -175,7 +176,7 @@ class _Search:
                 return theta
             if np.abs(gradient).max() <= NEAR * self.objective.gradient_scale:
                 return theta
-            values, vectors = scipy.linalg.eigh(hessian, check_finite=False)
+            values, vectors = symmetric_eigen(hessian)
             coefficients = vectors.T @ gradient
             if uphill is None:
                 used = np.abs(values) > 1e-10 * np.abs(values).max()
@@ -190,7 +191,7 @@ class _Search:
     def leave_saddles(self) -> None:
         for point in [p for p in self.found if p.index]:
             theta = point.student.flat()[self.free]
-            lowest = scipy.linalg.eigh(self.objective.hessian(theta))[1][:, 0]
+            lowest = symmetric_eigen(self.objective.hessian(theta))[1][:, 0]
             for sign in (1.0, -1.0):
                 if not self.monitor.interrupted:
                     self.run("perturbed saddles", theta + 1e-2 * sign * lowest)

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
+from .._eigen import symmetric_eigen
 from .._threads import single_threaded_blas
 from .._validate import real_array
 from ..errors import ArgumentError
@@ -215,7 +216,7 @@ def _finish(objective: ReducedLoss, x: np.ndarray, mp) -> SymmetricPoint:
         roots = np.sqrt(sizes)
         point = np.array([float(v) for v in numbers])
         hessian = objective.derivatives(point)[2] / np.outer(roots, roots)
-        values, vectors = np.linalg.eigh(hessian)
+        values, vectors = symmetric_eigen(hessian)
         used = np.abs(values) > NULL_CUT * np.abs(values).max()
         # The residual is scaled to size one first: 1e-30 keeps its digits in Float64, but products do not.
         scale = mp.mpf(residual)

@@ -6,8 +6,8 @@ import dataclasses
 import time
 
 import numpy as np
-import scipy.linalg
 
+from .._eigen import symmetric_eigen
 from ..losses.base import Counts, Objective
 from ..progress import Monitor
 from ..stopping import StopReason
@@ -47,7 +47,7 @@ def polish(objective: Objective, refinement: Refinement, monitor: Monitor) -> Re
         hessian = objective.hessian(theta)
         if not np.isfinite(hessian).all():
             break
-        values, vectors = scipy.linalg.eigh(hessian, check_finite=False, driver="evd")
+        values, vectors = symmetric_eigen(hessian)
         kept = np.abs(values) > NULL_CUT * np.abs(values).max(initial=0.0)
         step = -vectors[:, kept] @ ((vectors[:, kept].T @ found.gradient) / values[kept])
         theta, low = _add(theta, low, step)

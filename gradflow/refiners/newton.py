@@ -7,8 +7,8 @@ import time
 from typing import ClassVar
 
 import numpy as np
-import scipy.linalg
 
+from .._eigen import symmetric_eigen
 from .._validate import number, store_plain
 from ..errors import ArgumentError
 from ..losses.base import Counts, Objective
@@ -94,7 +94,7 @@ class _Run:
     def eigen(self) -> tuple[np.ndarray, np.ndarray]:
         """Eigenvalues and eigenvectors of the Hessian at the present point."""
         if self._decomposed is None:
-            values, vectors = scipy.linalg.eigh(self.hessian, check_finite=False, driver="evd")
+            values, vectors = symmetric_eigen(self.hessian)
             self._decomposed = values, vectors
         return self._decomposed
 
