@@ -10,14 +10,16 @@ import numpy as np
 from ._coordinates import Coordinates, choose_span
 from ._threads import single_threaded_blas
 from ._validate import real_array
+from .channels import Channel, recognised
 from .errors import ArgumentError
+from .losses.base import Objective
 from .losses.problem import Problem, check_hessian_memory, check_precision
 from .networks import MLP
 from .progress import Monitor
 from .refiners import Refinement, Refiner, TrustRegionNewton, default_refiner, polish
 from .result import Result
 from .solvers import Flow, FlowSolver, default_solver
-from .stopping import StopReason
+from .stopping import StopReason, is_converged
 
 
 def train(
@@ -84,19 +86,26 @@ def train(
 
         flow: Flow | None = None
         refinement: Refinement | None = None
+        channel: Channel | None = None
         with single_threaded_blas(), jax.default_device(jax.devices("cpu")[0]):
             if chosen_solver is not None:
                 flow = chosen_solver.integrate(objective, point, coordinates.rates, monitor)
                 point = flow.step_theta[-1]
             stop = flow.stop_reason if flow is not None else None
-            if chosen_refiner is not None and stop not in (StopReason.INTERRUPTED, StopReason.NON_FINITE):
-                refinement = chosen_refiner.refine(objective, np.ascontiguousarray(point), monitor)
-                if precision == "double-double" and refinement.stop_reason not in _HOPELESS:
-                    refinement = polish(objective, refinement, monitor)
-                point = refinement.theta
             theta = np.array(coordinates.point(point))
+            if chosen_refiner is not None and stop not in (StopReason.INTERRUPTED, StopReason.NON_FINITE):
+                whole = bool(rates.all())
+                if whole and isinstance(refiner, str) and refiner == "auto":
+                    channel, refinement = recognised(problem, theta, None, monitor)
+                if refinement is None:
+                    refinement = chosen_refiner.refine(objective, np.ascontiguousarray(point), monitor)
+                    if precision == "double-double" and refinement.stop_reason not in _HOPELESS:
+                        refinement = polish(objective, refinement, monitor)
+                    refinement = coordinates.refinement(refinement)
+                    if whole and _lost(refinement, objective):
+                        channel, refinement = recognised(problem, refinement.theta, refinement, monitor)
+                theta = np.array(refinement.theta)
             flow = None if flow is None else coordinates.flow(flow)
-            refinement = None if refinement is None else coordinates.refinement(refinement)
             loss, grad_norm = coordinates.evaluate(theta)
             if refinement is not None and refinement.extended is not None:
                 loss, grad_norm = refinement.loss, refinement.grad_norm
@@ -110,11 +119,18 @@ def train(
         refinement=refinement,
         seconds=time.monotonic() - began,
         reduced_dim=None if basis is None else basis.shape[0],
+        channel=channel,
     )
 
 
 _HOPELESS = (StopReason.INTERRUPTED, StopReason.NON_FINITE, StopReason.UNBOUNDED)
 """After these a Newton step has nothing to start from."""
+
+
+def _lost(refinement: Refinement, objective: Objective) -> bool:
+    """Whether the refinement ended at no critical point, though not because it was stopped."""
+    stopped = refinement.stop_reason in (StopReason.INTERRUPTED, StopReason.NON_FINITE)
+    return not stopped and not is_converged(refinement.grad_norm, objective.gradient_scale)
 
 
 def _problem(teacher, student, inputs) -> Problem:

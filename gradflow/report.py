@@ -40,6 +40,8 @@ def report(result: Result) -> str:
             )
         )
         lines.append(_row("", refined.stop_reason.value))
+    if result.channel is not None:
+        lines.append(_row("channel", str(result.channel)))
     return "\n".join(lines + _neuron_lines(result))
 
 
@@ -50,6 +52,8 @@ def _row(label: str, text: str) -> str:
 def _headline(result: Result) -> str:
     if result.interrupted:
         state = "interrupted; the last point reached"
+    elif result.channel is not None:
+        state = "goes to infinity along a channel"
     elif result.converged:
         state = "converged to a critical point" + _saddle(result)
     elif result.refinement is None:

@@ -11,6 +11,7 @@ import scipy.linalg
 
 from ._coordinates import coordinates_of
 from ._threads import single_threaded_blas
+from .channels import Channel
 from .errors import ArgumentError, GradflowError, HessianUndefinedError
 from .inputs import Gaussian, Samples
 from .losses.base import Restricted
@@ -87,6 +88,7 @@ class Result:
     theta_low    with precision="double-double" the end point is θ + θ_low, else None; the loss is then
                  loss + loss_low with an error of at most loss_bound
     reduced_dim  the dimension of the span in which it was solved, None if in the full input space
+    channel      the channel to infinity in which the run ends, None elsewhere; its `loss` is the limit
     problem      what was minimised; `rates` (P,) are the rates of the flow, zero for frozen parameters
 
     Printing it gives a report.
@@ -100,6 +102,7 @@ class Result:
     flow: Flow | None
     refinement: Refinement | None
     seconds: float
+    channel: Channel | None = None
     reduced_dim: int | None = None
 
     @property

@@ -19,6 +19,7 @@ class StopReason(enum.Enum):
     STATIONARY_RESIDUAL = "|∇L|² has a local minimum here at which ∇L is not zero: not a critical point"
     NO_PROGRESS = "no further progress, although the gradient is above the rounding floor"
     UNBOUNDED = "the parameters grow without bound: no minimum lies on this path"
+    CHANNEL = "the weights go to infinity along a channel; the loss approaches a limit there"
     NON_FINITE = "the loss or its gradient became non-finite; the last good state is returned"
     STEP_UNDERFLOW = "the step size fell below what Float64 resolves at this t"
     STIFF = (
@@ -36,6 +37,7 @@ class StopReason(enum.Enum):
             StopReason.DOUBLE_DOUBLE_FLOOR,
             StopReason.LOSS_FLOOR,
             StopReason.END_TIME,
+            StopReason.CHANNEL,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import os
@@ -16,6 +17,7 @@ import numpy as np
 from ._coordinates import coordinates_of
 from ._version import __version__
 from .activations import ACTIVATIONS, Activation, resolve
+from .channels import Channel
 from .errors import GradflowError, StorageError
 from .inputs import Gaussian, Inputs, Mixture, Samples
 from .losses.base import Counts
@@ -53,7 +55,7 @@ _FLOW_ARRAYS = (
 def save(result: Result, path: str | os.PathLike) -> None:
     """Write `result` to an HDF5 file at `path`, replacing it in one step.
 
-    Groups: student, teacher, inputs, end, flow, refinement; settings are JSON in attributes, reasons
+    Groups: student, teacher, inputs, end, flow, refinement, channel; settings are JSON in attributes, reasons
     are stored by name and as sentences. A user's own activation or teacher function is code and is
     not stored: an activation by its name, a function by its values at the samples. Raises
     `StorageError` where the file cannot be written, or for a problem made by `Problem.from_jax`.
@@ -158,6 +160,13 @@ def _write(file, result: Result) -> None:
             compile_seconds=result.flow.compile_seconds,
         )
         _write_stage(group, result.flow)
+    if result.channel is not None:
+        group = file.create_group("channel")
+        for name, value in dataclasses.asdict(result.channel).items():
+            if isinstance(value, np.ndarray):
+                _array(group, name, value)
+            else:
+                group.attrs[name] = value
     if result.refinement is not None:
         group = file.create_group("refinement")
         _array(group, "theta", result.refinement.theta)
@@ -272,6 +281,7 @@ def _read(file, activations: Mapping[str, Activation]) -> Result:
         flow=flow,
         refinement=refinement,
         reduced_dim=reduced_dim,
+        channel=_read_channel(file["channel"]) if "channel" in file else None,
     )
     recomputed = result.problem.loss(result.theta)
     if (
@@ -300,6 +310,13 @@ def _read_inputs(group) -> Inputs:
         return law
     parts = {name: group[name][()] for name in group}
     return Gaussian(**parts) if kind == "gaussian" else Samples(**parts)
+
+
+def _read_channel(group) -> Channel:
+    numbers = {name: value.item() for name, value in group.attrs.items() if name != "pair"}
+    arrays = {name: group[name][()] for name in group}
+    i, j = (int(n) for n in group.attrs["pair"])
+    return Channel(pair=(i, j), **numbers, **arrays)
 
 
 def _read_extended(group) -> Extended | None:
