@@ -320,7 +320,7 @@ def _negative_half_square(z):
 
 
 @inlined
-def _cdf_tail_factor(a, a_low):
+def scaled_tail(a, a_low):
     """e^(x²/2) Φ(-x) for x = a + a_low ≥ 0 as a sum of a number and its rounding error.
 
     A polynomial in 1/(x + 5), over x + 5/4: with 5/4 it is flat at x = 0, where an error of 1/(x + 5)
@@ -351,7 +351,7 @@ def gaussian_parts(z):
     """Φ(-a), Φ(-a) - a φ(a) and φ(a) for a = |z|: one exponential, every tail with its digits."""
     a = abs(bounded(z))
     p, s, t = _exponential(*_negative_half_square(a))
-    factor, error = _cdf_tail_factor(a, 0.0)
+    factor, error = scaled_tail(a, 0.0)
     slope_factor = muladd(-a, _INV_SQRT_2PI, factor)
     return (
         _times_exponential(p, factor, error) * s * t,
@@ -374,7 +374,7 @@ def erfc(x):
     high, low = _negative_half_square(a)
     p, s, t = _exponential(2.0 * high, 2.0 * low)
     z = _SQRT_2 * a
-    factor, error = _cdf_tail_factor(z, muladd(a, _SQRT_2, -z) + a * _SQRT_2_LOW)
+    factor, error = scaled_tail(z, muladd(a, _SQRT_2, -z) + a * _SQRT_2_LOW)
     tail = 2.0 * _times_exponential(p, factor, error) * s * t
     return select(x < 0.0, 2.0 - tail, tail)
 

@@ -26,9 +26,6 @@ _STRIPS = {
 _JUMPS = {"relu": 1.0, "leaky_relu": 1.0 - LEAKY_SLOPE, "selu": SELU_SCALE * (1.0 - SELU_ALPHA)}
 """σ'(0+) − σ'(0−)."""
 
-KINKED = frozenset((*_JUMPS, "elu"))
-"""Activations that are not smooth: pairs of them have closed forms only."""
-
 
 def _one(n, order, z, value, first, second):
     """The constant 1, an activation like others."""

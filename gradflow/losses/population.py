@@ -6,11 +6,13 @@ from functools import cached_property
 
 import numpy as np
 
+from ..activations import Activation, Polynomial
 from ..errors import ArgumentError
 from ..inputs import Gaussian
 from ..kernels import abi, expansion_tables, pair_erf, pair_expansion, pair_geometry, pair_relu, population
 from ..kernels import population_double_double as double_double
 from ..kernels.pair_gated import GATED, gated
+from ..kernels.pair_general import general
 from ..kernels.pair_mixture import MIXTURES, mixture
 from ..kernels.units import FIELDS, FIRST_ORDER_ROWS, KINDS, NORM, PAIR, VALUE
 from ..networks import MLP
@@ -19,6 +21,8 @@ from .base import DoubleDoubleLoss, KernelLoss
 
 _OWN_KERNELS = {"erf": pair_erf.erf_erf, "relu": pair_relu.relu_relu}
 """Pair kernels for layers of one activation; every other pair is a `pair_mixture`."""
+
+_KINKED = {"relu", "leaky_relu", "elu", "selu"}
 
 _SAMPLES = "; samples (inputs=X) work for any network"
 
@@ -58,16 +62,11 @@ class PopulationLoss(KernelLoss):
         units, others = _Units(student, mean is not None), _Units(teacher, mean is not None)
         pairs = _pair_kernel(units, others)
         if pairs == 0:
-            # Pairs of units with a closed form keep it where there is one; kinks leave no choice.
+            # Pairs of units with a closed form keep it.
             names = {name for name in units.names | others.names if name in KINDS}
-            kinked = names & expansion.KINKED
+            if not names & _KINKED:
+                names -= {"gelu"}
             closed = _pair_kernel(units, others, names)
-            if closed == 0 and kinked:
-                names = kinked
-                closed = _pair_kernel(units, others, names)
-                if closed == 0:
-                    given = " and ".join(sorted(kinked)) + (" with biases or a mean" if units.biased else "")
-                    raise ArgumentError("student", given, f"smooth activations there{_SAMPLES}")
             for side in (units, others):
                 side.expand(names, closed)
 
@@ -82,7 +81,7 @@ class PopulationLoss(KernelLoss):
 
         # The teacher as a student without a teacher: its loss is the teacher-teacher term, its rows and
         # records are those that the kernels expect, rounded as the student's would be.
-        expanding = abi.compile_function(pair_expansion.expansion, PAIR).address if units.data else 0
+        expanding = abi.compile_function(pair_expansion.expansion, PAIR).address if units.expanded else 0
         alone = _descriptor(others, expanding or _pair_kernel(others, others), dim, width, law, constant)
         theta = np.ascontiguousarray(teacher.flat())
         k = others.count
@@ -112,6 +111,9 @@ class PopulationLoss(KernelLoss):
         # Three sums of this size cancel, and each kernel value is right to about 3 ulp.
         sizes = np.abs(outputs) @ _sizes(alone, records)
         self.loss_floor = 2e-15 * float(sizes @ sizes)
+        if not np.isfinite(total[0]) or not np.isfinite(self.loss_floor):
+            given = f"a network with E |f*(x)|² = {total[0]:g}, beyond Float64"
+            raise ArgumentError("teacher", given, "smaller weights (e^u overflows at |w| ≈ 19)")
 
     def double_double(self, theta: np.ndarray, theta_low: np.ndarray | None = None) -> DoubleDoubleLoss:
         """L and ∇L at θ + θ_low in double-double arithmetic (about 32 digits), teacher taken as exact.
@@ -193,7 +195,7 @@ class _Units:
     def __init__(self, network: MLP, mean: bool):
         layer = network.activations[0]
         self.neurons = layer if isinstance(layer, tuple) else (layer,) * network.sizes[1]
-        names = [sigma.name for sigma in self.neurons]
+        names = [_kernel_name(sigma) for sigma in self.neurons]
         self.hidden_bias, self.output_bias = (b is not None for b in network.biases)
         if self.output_bias:
             names.append("one")
@@ -204,15 +206,26 @@ class _Units:
         self.kinds = np.array([KINDS.get(name, -1) for name in names], dtype=np.float64)
         self.tables = np.zeros(len(names))
         self.data: list[np.ndarray] = []
+        for i, sigma in enumerate(self.neurons):
+            if isinstance(sigma, Polynomial):
+                self.data.append(np.append(sigma.coefficients.size - 1.0, sigma.coefficients))
+                self.tables[i] = self.data[-1].ctypes.data
+        self.expanded = False
 
     def expand(self, names: set, closed: int) -> None:
         """Make `tables` the data of the activations; `closed` serves pairs of units of these names."""
+        self.expanded = True
         for i in range(self.count):
             sigma = self.neurons[i] if i < self.hidden else None
-            kernel = closed if ("one" if sigma is None else sigma.name) in names else 0
+            kernel = closed if _kernel_name(sigma) in names else 0
             data = expansion.activation_data(sigma, kernel, self.tables[i])
             self.data.append(data)
             self.tables[i] = data.ctypes.data
+
+
+def _kernel_name(sigma: Activation | None) -> str:
+    """The name of an activation in `units.KINDS`, if it is there; None is the constant 1."""
+    return "one" if sigma is None else "polynomial" if isinstance(sigma, Polynomial) else sigma.name
 
 
 def _pair_kernel(units: _Units, others: _Units, names: set | None = None) -> int:
@@ -227,7 +240,10 @@ def _pair_kernel(units: _Units, others: _Units, names: set | None = None) -> int
             return abi.compile_function(mixture, PAIR).address
     if names <= set(GATED):
         return abi.compile_function(gated, PAIR).address
-    return 0
+    # With biases a gelu among smooth units is cheaper by expansion; where there are kinks, by panels.
+    if not names <= set(KINDS) or ("gelu" in names and not names & _KINKED):
+        return 0
+    return abi.compile_function(general, PAIR).address
 
 
 def _sizes(descriptor: np.ndarray, units: np.ndarray) -> np.ndarray:
@@ -258,7 +274,7 @@ def _descriptor(units: _Units, pair: int, dim: int, width: int, law: tuple, cons
     descriptor[pair_geometry.COVARIANCE] = 0 if covariance is None else covariance.ctypes.data
     descriptor[pair_geometry.CONSTANT] = constant.ctypes.data
     descriptor[pair_geometry.DERIVATIVES] = abi.compile_function(population.derivatives).address
-    if units.data:
+    if units.expanded:
         descriptor[pair_geometry.EXPAND] = abi.compile_function(expansion_tables.expand).address
         descriptor[pair_geometry.TABLE_SIZE] = expansion_tables.TABLE_DOUBLES
     descriptor[pair_geometry.DGEMM] = abi.blas_address("dgemm")

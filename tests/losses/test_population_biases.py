@@ -7,13 +7,14 @@ import gradflow as gf
 from gradflow.losses.population import PopulationLoss
 
 MEAN = np.array([0.5, -1.0, 0.3])
-COV = np.array([[1.0, 0.3, 0.0], [0.3, 0.5, 0.1], [0.0, 0.1, 2.0]])
+COV = 0.3 * np.array([[1.0, 0.3, 0.0], [0.3, 0.5, 0.1], [0.0, 0.1, 2.0]])
 LAWS = {
     "standard": gf.Gaussian(),
     "mean": gf.Gaussian(mean=MEAN),
     "mean and covariance": gf.Gaussian(mean=MEAN, cov=COV),
 }
 MIXED = ("erf", "relu", "normal_cdf", "leaky_relu")
+CUBIC = gf.Polynomial([0.3, -1.0, 0.5, 0.2])
 NETWORKS = [
     ("relu", "relu", True, True),
     ("erf", "erf", True, True),
@@ -21,11 +22,16 @@ NETWORKS = [
     ("leaky_relu", "identity", [False, True], True),
     (MIXED, ("identity", "relu", "erf"), True, True),
     (MIXED, ("normal_cdf", "leaky_relu", "erf"), [True, False], True),
+    (("elu", "selu", "gelu", "sin"), ("relu", "erf", "sin"), True, True),
+    (("sin", "relu", "exp", "normal_cdf"), ("elu", CUBIC, "exp"), True, True),
+    (("leaky_relu", "cos", CUBIC, "identity"), ("gelu", "selu", "cos"), True, False),
+    (("elu", "cos", CUBIC, "cube"), ("gelu", "selu", "sin"), [False, True], False),
 ]
 
 
 def network(rng, width, outputs, activation, bias):
-    return gf.MLP.random((3, width, outputs), activation, bias, seed=rng, init="normal")
+    """Weights of norm about 1, so that e^u and cubes have moments that samples can see."""
+    return gf.MLP.random((3, width, outputs), activation, bias, seed=rng, init="normal", gain=0.6)
 
 
 @pytest.mark.parametrize("law", LAWS)
@@ -148,3 +154,11 @@ def test_teacher_is_a_global_minimum(rng, activation, law):
     assert abs(value) <= loss.loss_floor
     assert np.abs(gradient).max() <= 4 * loss.loss_floor
     assert np.linalg.eigvalsh(hessian)[0] >= -1e-14 * np.abs(hessian).max()
+
+
+def test_overflow():
+    """E e^{2u} = e^{2|w|²} leaves Float64 at |w| = 19: an error for a teacher, inf or NaN for a student."""
+    small, large = (gf.MLP([[[r, 0.0]], [[1.0]]], activation="exp") for r in (0.3, 20.0))
+    with pytest.raises(gf.ArgumentError, match=r"teacher.*beyond Float64"):
+        gf.Problem(large, small)
+    assert not np.isfinite(gf.Problem(small, large).objective.loss(large.flat()))
