@@ -16,7 +16,7 @@ import jax as _jax
 _jax.config.update("jax_enable_x64", True)
 
 from . import flow, refiners, solvers, teachers  # noqa: E402
-from ._train import train  # noqa: E402
+from ._train import resume, train  # noqa: E402
 from ._train_many import Failure, train_many  # noqa: E402
 from ._version import __version__  # noqa: E402
 from .activations import ACTIVATIONS, Activation, Polynomial  # noqa: E402
@@ -67,6 +67,7 @@ __all__ = [
     "load",
     "order_parameters",
     "refiners",
+    "resume",
     "solvers",
     "teachers",
     "theory",

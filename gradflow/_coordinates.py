@@ -106,6 +106,11 @@ class Coordinates:
             grad_norm = self.evaluate(theta)[1]
         return dataclasses.replace(refinement, theta=theta, grad_norm=grad_norm, extended=extended)
 
+    @property
+    def whole(self) -> bool:
+        """Whether every parameter moves."""
+        return bool(self._moves.all())
+
     def evaluate(self, theta: np.ndarray) -> tuple[float, float]:
         """L and the ∞-norm of ∇L over the parameters that move, at a flat θ."""
         loss, gradient = self.problem.objective.loss_and_gradient(np.ascontiguousarray(theta))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Mapping
 
 import jax
 import numpy as np
 
 from ._coordinates import Coordinates, choose_span
 from ._threads import single_threaded_blas
-from ._validate import real_array
+from ._validate import integer, real_array
+from .activations import Activation
 from .channels import Channel, recognised
+from .checkpoint import CheckpointFile, check_checkpoint, read_checkpoint
 from .errors import ArgumentError
 from .losses.base import Objective
 from .losses.problem import Problem, check_hessian_memory, check_precision
@@ -18,7 +22,7 @@ from .networks import MLP
 from .progress import Monitor
 from .refiners import Refinement, Refiner, TrustRegionNewton, default_refiner, polish
 from .result import Result
-from .solvers import Flow, FlowSolver, default_solver
+from .solvers import CompiledSolver, Flow, FlowSolver, default_solver, from_settings
 from .stopping import StopReason, is_converged
 
 
@@ -31,6 +35,8 @@ def train(
     refiner: Refiner | str | None = "auto",
     rates=None,
     precision: str = "double",
+    checkpoint: str | os.PathLike | None = None,
+    seed: int | None = None,
     progress: bool | Monitor | None = None,
 ) -> Result:
     """Follow the gradient flow dθ/dt = −r ⊙ ∇L(θ) from the student's parameters, then refine its end.
@@ -47,6 +53,8 @@ def train(
               of the gradient norm, the refinement and the spectrum
     precision "double", or "double-double": the refinement ends with Newton steps on a residual of 32
               digits (erf or ReLU, no biases, one output, Gaussian inputs); `Result.theta_low`
+    checkpoint path of a file to which the flow's state is written every few seconds, for `gradflow.resume`
+    seed      recorded on the result; nothing in a flow or a refinement is random
     progress  True or False; by default a line is shown where standard error is a terminal
 
     A population problem whose inputs have no direction is solved in the span of the teacher's and the
@@ -75,52 +83,115 @@ def train(
         raise ArgumentError("refiner", None, "a refiner: precision='double-double' is its last step")
     if getattr(chosen_solver, "implicit", False) or isinstance(chosen_refiner, TrustRegionNewton):
         check_hessian_memory(known.size if basis is None else moving)
+    if checkpoint is not None and not isinstance(chosen_solver, CompiledSolver):
+        given = "a run without a flow" if chosen_solver is None else f"solver={chosen_solver.name}"
+        raise ArgumentError("checkpoint", given, "a flow by one of the package's own solvers")
+    seed = None if seed is None else integer("seed", seed, 0)
     monitor = progress if isinstance(progress, Monitor) else Monitor(progress)
     with monitor.listening():
         with monitor.compiling():
             problem = _problem(teacher, student, inputs)
         coordinates = Coordinates(problem, rates, basis)
-        objective, point = coordinates.objective, coordinates.start
-        if isinstance(refiner, str) and refiner == "auto":  # now the kind of problem is known
+        automatic = isinstance(refiner, str) and refiner == "auto"
+        if automatic:  # now the kind of problem is known
+            objective = coordinates.objective
             chosen_refiner = default_refiner(objective.size, objective.sum_of_squares)
-
-        flow: Flow | None = None
-        refinement: Refinement | None = None
-        channel: Channel | None = None
-        with single_threaded_blas(), jax.default_device(jax.devices("cpu")[0]):
-            if chosen_solver is not None:
-                flow = chosen_solver.integrate(objective, point, coordinates.rates, monitor)
-                point = flow.step_theta[-1]
-            stop = flow.stop_reason if flow is not None else None
-            theta = np.array(coordinates.point(point))
-            if chosen_refiner is not None and stop not in (StopReason.INTERRUPTED, StopReason.NON_FINITE):
-                whole = bool(rates.all())
-                if whole and isinstance(refiner, str) and refiner == "auto":
-                    channel, refinement = recognised(problem, theta, None, monitor)
-                if refinement is None:
-                    refinement = chosen_refiner.refine(objective, np.ascontiguousarray(point), monitor)
-                    if precision == "double-double" and refinement.stop_reason not in _HOPELESS:
-                        refinement = polish(objective, refinement, monitor)
-                    refinement = coordinates.refinement(refinement)
-                    if whole and _lost(refinement, objective):
-                        channel, refinement = recognised(problem, refinement.theta, refinement, monitor)
-                theta = np.array(refinement.theta)
-            flow = None if flow is None else coordinates.flow(flow)
-            loss, grad_norm = coordinates.evaluate(theta)
-            if refinement is not None and refinement.extended is not None:
-                loss, grad_norm = refinement.loss, refinement.grad_norm
+        file = None
+        if checkpoint is not None:
+            check_checkpoint(checkpoint, problem)
+            plan = {
+                "solver": chosen_solver.settings(),
+                "refiner": None if chosen_refiner is None else chosen_refiner.settings(),
+                "precision": precision,
+                "seed": seed,
+                "reduced": basis is not None,
+                "automatic": automatic,
+            }
+            file = CheckpointFile(checkpoint, problem, rates, plan)
+        work = _carry_out(coordinates, chosen_solver, chosen_refiner, automatic, precision, monitor, file)
     return Result(
         problem=problem,
-        theta=theta,
-        loss=loss,
-        grad_norm=grad_norm,
         rates=rates,
-        flow=flow,
-        refinement=refinement,
         seconds=time.monotonic() - began,
+        seed=seed,
         reduced_dim=None if basis is None else basis.shape[0],
-        channel=channel,
+        **work,
     )
+
+
+def resume(
+    path: str | os.PathLike,
+    *,
+    activations: Mapping[str, Activation] | None = None,
+    progress: bool | Monitor | None = None,
+) -> Result:
+    """Go on with the run whose `checkpoint` file this is, to the same bits as without interruption.
+
+    The file says what was asked for; `max_seconds` counts anew. The refinement begins where the flow
+    ends, so a run stopped in it refines again.
+
+    activations   a user's own activations by name, if the problem has such
+
+    Raises `StorageError` for a file that is not a whole checkpoint.
+    """
+    began = time.monotonic()
+    monitor = progress if isinstance(progress, Monitor) else Monitor(progress)
+    with monitor.listening():
+        with monitor.compiling():
+            file = read_checkpoint(path, activations)
+        problem, rates, plan = file.problem, file.rates, file.plan
+        basis = choose_span(problem, None, None, rates)[0] if plan["reduced"] else None
+        solver, refiner = from_settings(plan["solver"]), None
+        if plan["refiner"] is not None:
+            settings = dict(plan["refiner"])
+            refiner = {cls.name: cls for cls in _leaves(Refiner)}[settings.pop("refiner")](**settings)
+        coordinates = Coordinates(problem, rates, basis)
+        work = _carry_out(coordinates, solver, refiner, plan["automatic"], plan["precision"], monitor, file)
+    return Result(
+        problem=problem,
+        rates=rates,
+        seconds=time.monotonic() - began,
+        seed=plan["seed"],
+        reduced_dim=None if basis is None else basis.shape[0],
+        **work,
+    )
+
+
+def _carry_out(
+    coordinates: Coordinates, solver, refiner, automatic: bool, precision: str, monitor: Monitor, checkpoint
+) -> dict:
+    """Flow and refinement in these coordinates; what they give the `Result`."""
+    problem, objective, point = coordinates.problem, coordinates.objective, coordinates.start
+    flow: Flow | None = None
+    refinement: Refinement | None = None
+    channel: Channel | None = None
+    kept = {} if checkpoint is None else {"checkpoint": checkpoint}
+    with single_threaded_blas(), jax.default_device(jax.devices("cpu")[0]):
+        if solver is not None:
+            flow = solver.integrate(objective, point, coordinates.rates, monitor, **kept)
+            point = flow.step_theta[-1]
+        stop = flow.stop_reason if flow is not None else None
+        theta = np.array(coordinates.point(point))
+        if refiner is not None and stop not in (StopReason.INTERRUPTED, StopReason.NON_FINITE):
+            whole = coordinates.whole
+            if whole and automatic:
+                channel, refinement = recognised(problem, theta, None, monitor)
+            if refinement is None:
+                refinement = refiner.refine(objective, np.ascontiguousarray(point), monitor)
+                if precision == "double-double" and refinement.stop_reason not in _HOPELESS:
+                    refinement = polish(objective, refinement, monitor)
+                refinement = coordinates.refinement(refinement)
+                if whole and _lost(refinement, objective):
+                    channel, refinement = recognised(problem, refinement.theta, refinement, monitor)
+            theta = np.array(refinement.theta)
+        flow = None if flow is None else coordinates.flow(flow)
+        loss, grad_norm = coordinates.evaluate(theta)
+        if refinement is not None and refinement.extended is not None:
+            loss, grad_norm = refinement.loss, refinement.grad_norm
+    return {
+        "theta": theta, "loss": loss, "grad_norm": grad_norm, "flow": flow, "refinement": refinement,
+        "channel": channel,
+    }  # fmt: skip
 
 
 _HOPELESS = (StopReason.INTERRUPTED, StopReason.NON_FINITE, StopReason.UNBOUNDED)

@@ -89,6 +89,7 @@ class Result:
                  loss + loss_low with an error of at most loss_bound
     reduced_dim  the dimension of the span in which it was solved, None if in the full input space
     channel      the channel to infinity in which the run ends, None elsewhere; its `loss` is the limit
+    seed         what `train` was given, or None
     problem      what was minimised; `rates` (P,) are the rates of the flow, zero for frozen parameters
 
     Printing it gives a report.
@@ -104,6 +105,7 @@ class Result:
     seconds: float
     channel: Channel | None = None
     reduced_dim: int | None = None
+    seed: int | None = None
 
     @property
     def converged(self) -> bool:

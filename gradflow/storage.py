@@ -9,6 +9,7 @@ import os
 import platform
 import tempfile
 from collections.abc import Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -60,10 +61,15 @@ def save(result: Result, path: str | os.PathLike) -> None:
     not stored: an activation by its name, a function by its values at the samples. Raises
     `StorageError` where the file cannot be written, or for a problem made by `Problem.from_jax`.
     """
+    with written_whole(path) as file:
+        _write(file, result)
+
+
+@contextmanager
+def written_whole(path: str | os.PathLike):
+    """A new HDF5 file that replaces `path` in one step at the end of the block, or not at all."""
     import h5py
 
-    if result.problem.student is None:
-        raise StorageError("a problem made by Problem.from_jax is code and cannot be stored")
     target = Path(path)
     handle = None
     try:
@@ -71,7 +77,7 @@ def save(result: Result, path: str | os.PathLike) -> None:
         os.close(handle)
         try:
             with h5py.File(name, "w") as file:
-                _write(file, result)
+                yield file
             # mkstemp makes the file private; give it the permissions that open() would have given.
             mask = os.umask(0)
             os.umask(mask)
@@ -92,6 +98,13 @@ def load(path: str | os.PathLike, *, activations: Mapping[str, Activation] | Non
     Raises `StorageError` for a file that is missing, truncated, foreign or of a newer schema, and for
     an activation that is neither in the table nor given.
     """
+    with opened(path, FORMAT, SCHEMA) as file:
+        return _read(file, {**ACTIVATIONS, **(activations or {})})
+
+
+@contextmanager
+def opened(path: str | os.PathLike, form: str, newest: int):
+    """An HDF5 file of this format, up to this schema, for reading; trouble becomes a `StorageError`."""
     import h5py
 
     if not isinstance(path, (str, os.PathLike)):
@@ -100,33 +113,37 @@ def load(path: str | os.PathLike, *, activations: Mapping[str, Activation] | Non
         raise StorageError(f"{path}: no such file")
     try:
         with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != FORMAT:
-                raise StorageError(f"{path}: an HDF5 file, but not a {FORMAT!r}")
+            if file.attrs.get("format") != form:
+                raise StorageError(f"{path}: an HDF5 file, but not a {form!r}")
             schema = int(file.attrs["schema"])
-            if schema < 1 or schema > SCHEMA:
+            if schema < 1 or schema > newest:
                 raise StorageError(
                     f"{path}: schema {schema}, written by gradflow {file.attrs.get('gradflow')}; "
-                    f"this gradflow {__version__} reads up to schema {SCHEMA}"
+                    f"this gradflow {__version__} reads up to schema {newest}"
                 )
-            return _read(file, {**ACTIVATIONS, **(activations or {})})
+            yield file
     except StorageError:
         raise
     except (OSError, KeyError, ValueError, TypeError, RuntimeError, GradflowError) as error:
-        raise StorageError(f"{path}: not a complete gradflow result ({error})") from error
+        raise StorageError(f"{path}: not a complete {form} ({error})") from error
 
 
-def _write(file, result: Result) -> None:
-    problem = result.problem
-    file.attrs["format"] = FORMAT
-    file.attrs["schema"] = SCHEMA
+def write_header(file, form: str, schema: int) -> None:
+    """Which format this is, and what wrote it."""
+    file.attrs["format"] = form
+    file.attrs["schema"] = schema
     file.attrs["gradflow"] = __version__
     file.attrs["written"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     file.attrs["versions"] = json.dumps(
         {"python": platform.python_version()}
         | {package: version(package) for package in ("numpy", "scipy", "numba", "jax", "diffrax", "h5py")}
     )
-    file.attrs["conventions"] = json.dumps(_CONVENTIONS)
-    assert problem.student is not None
+
+
+def write_problem(file, problem: Problem) -> None:
+    """Groups student, teacher and inputs, and the attribute problem."""
+    if problem.student is None:
+        raise StorageError("a problem made by Problem.from_jax is code and cannot be stored")
     _write_network(file.create_group("student"), problem.student)
     teacher = file.create_group("teacher")
     if isinstance(problem.teacher, MLP):
@@ -135,12 +152,29 @@ def _write(file, result: Result) -> None:
     else:
         teacher.attrs["kind"] = "targets"
         assert problem.targets is not None
-        _array(teacher, "targets", problem.targets)
+        write_array(teacher, "targets", problem.targets)
     _write_inputs(file.create_group("inputs"), problem.inputs)
     file.attrs["problem"] = json.dumps({"reduce": problem.reduce, **problem.options})
+
+
+def read_problem(file, activations: Mapping[str, Activation]) -> Problem:
+    """The problem that `write_problem` stored."""
+    student = _read_network(file["student"], activations)
+    if file["teacher"].attrs["kind"] == "network":
+        teacher = _read_network(file["teacher"], activations)
+    else:
+        teacher = file["teacher/targets"][()]
+    law = _read_inputs(file["inputs"])
+    return Problem(teacher, student, law, **json.loads(file.attrs["problem"]))
+
+
+def _write(file, result: Result) -> None:
+    write_header(file, FORMAT, SCHEMA)
+    file.attrs["conventions"] = json.dumps(_CONVENTIONS)
+    write_problem(file, result.problem)
     end = file.create_group("end")
-    _array(end, "theta", result.theta)
-    _array(end, "rates", result.rates)
+    write_array(end, "theta", result.theta)
+    write_array(end, "rates", result.rates)
     end.attrs.update(
         loss=result.loss, grad_norm=result.grad_norm, converged=result.converged, seconds=result.seconds
     )
@@ -148,12 +182,14 @@ def _write(file, result: Result) -> None:
         end.attrs["reduced_dim"] = result.reduced_dim
     spectrum = result.spectrum_at_hand
     if spectrum is not None:
-        _array(end, "hessian_eigenvalues", spectrum.eigenvalues)
+        write_array(end, "hessian_eigenvalues", spectrum.eigenvalues)
         end.attrs["hessian_order"] = spectrum.order or spectrum.eigenvalues.size
+    if result.seed is not None:
+        end.attrs["seed"] = result.seed
     if result.flow is not None:
         group = file.create_group("flow")
         for name in _FLOW_ARRAYS:
-            _array(group, name, getattr(result.flow, name))
+            write_array(group, name, getattr(result.flow, name))
         group.attrs.update(
             accepted=result.flow.accepted,
             rejected=result.flow.rejected,
@@ -164,12 +200,12 @@ def _write(file, result: Result) -> None:
         group = file.create_group("channel")
         for name, value in dataclasses.asdict(result.channel).items():
             if isinstance(value, np.ndarray):
-                _array(group, name, value)
+                write_array(group, name, value)
             else:
                 group.attrs[name] = value
     if result.refinement is not None:
         group = file.create_group("refinement")
-        _array(group, "theta", result.refinement.theta)
+        write_array(group, "theta", result.refinement.theta)
         group.attrs.update(
             loss=result.refinement.loss,
             grad_norm=result.refinement.grad_norm,
@@ -178,7 +214,7 @@ def _write(file, result: Result) -> None:
         _write_stage(group, result.refinement)
         extended = result.refinement.extended
         if extended is not None:
-            _array(group, "theta_low", extended.theta_low)
+            write_array(group, "theta_low", extended.theta_low)
             group.attrs.update(
                 loss_low=extended.loss_low,
                 loss_bound=extended.loss_bound,
@@ -186,7 +222,7 @@ def _write(file, result: Result) -> None:
             )
 
 
-def _array(group, name: str, values: np.ndarray) -> None:
+def write_array(group, name: str, values: np.ndarray) -> None:
     """A data set with a checksum, so that a damaged file is noticed."""
     checked = (
         {"fletcher32": True, "chunks": values.shape if values.nbytes < 2**30 else True} if values.size else {}
@@ -206,9 +242,9 @@ def _write_network(group, network: MLP) -> None:
     group.attrs["activations"] = json.dumps(names)
     group.attrs["layers"] = len(network.weights)
     for i, (W, b) in enumerate(zip(network.weights, network.biases)):
-        _array(group, f"weights_{i}", W)
+        write_array(group, f"weights_{i}", W)
         if b is not None:
-            _array(group, f"bias_{i}", b)
+            write_array(group, f"bias_{i}", b)
 
 
 def _write_inputs(group, inputs) -> None:
@@ -219,7 +255,7 @@ def _write_inputs(group, inputs) -> None:
         group.attrs.update(kind=name, parameters=json.dumps(inputs.parameters))
     elif isinstance(inputs, Mixture):
         group.attrs["kind"] = "mixture"
-        _array(group, "weights", inputs.weights)
+        write_array(group, "weights", inputs.weights)
         for i, law in enumerate(inputs.components):
             _write_inputs(group.create_group(f"component_{i}"), law)
     else:
@@ -227,7 +263,7 @@ def _write_inputs(group, inputs) -> None:
         names = ("mean", "cov") if isinstance(inputs, Gaussian) else ("X", "sample_weight")
         for name in names:
             if getattr(inputs, name) is not None:
-                _array(group, name, getattr(inputs, name))
+                write_array(group, name, getattr(inputs, name))
 
 
 def _write_stage(group, stage) -> None:
@@ -239,12 +275,6 @@ def _write_stage(group, stage) -> None:
 
 
 def _read(file, activations: Mapping[str, Activation]) -> Result:
-    student = _read_network(file["student"], activations)
-    if file["teacher"].attrs["kind"] == "network":
-        teacher = _read_network(file["teacher"], activations)
-    else:
-        teacher = file["teacher/targets"][()]
-    law = _read_inputs(file["inputs"])
     end = file["end"]
     flow = refinement = None
     if "flow" in file:
@@ -266,7 +296,7 @@ def _read(file, activations: Mapping[str, Activation]) -> Result:
             extended=_read_extended(group),
             **_read_stage(group),
         )
-    problem = Problem(teacher, student, law, **json.loads(file.attrs["problem"]))
+    problem = read_problem(file, activations)
     rates = end["rates"][()]
     reduced_dim = int(end.attrs["reduced_dim"]) if "reduced_dim" in end.attrs else None
     if flow is not None:
@@ -278,6 +308,7 @@ def _read(file, activations: Mapping[str, Activation]) -> Result:
         loss=float(end.attrs["loss"]),
         grad_norm=float(end.attrs["grad_norm"]),
         seconds=float(end.attrs["seconds"]),
+        seed=int(end.attrs["seed"]) if "seed" in end.attrs else None,
         flow=flow,
         refinement=refinement,
         reduced_dim=reduced_dim,

@@ -7,7 +7,19 @@ of this package; `gradflow.solvers.diffrax` has diffrax's methods behind the sam
 from . import diffrax
 from .base import FlowSolver
 from .discrete import SGD, Adam, GradientDescent, Momentum
-from .methods import BDF, RKC2, Dopri8, KenCarp58, Kvaerno3, Kvaerno4, Kvaerno5, Rodas5P, Tsit5
+from .methods import (
+    BDF,
+    RKC2,
+    CompiledSolver,
+    Dopri8,
+    KenCarp58,
+    Kvaerno3,
+    Kvaerno4,
+    Kvaerno5,
+    Rodas5P,
+    Tsit5,
+)
+from .path import Checkpoint, FlowState
 from .trajectory import Flow
 
 __all__ = [
@@ -15,6 +27,9 @@ __all__ = [
     "RKC2",
     "SGD",
     "Adam",
+    "Checkpoint",
+    "CompiledSolver",
+    "FlowState",
     "Dopri8",
     "Flow",
     "FlowSolver",

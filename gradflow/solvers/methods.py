@@ -20,6 +20,7 @@ from .compiled.chebyshev import rkc_step
 from .compiled.esdirk import esdirk_step
 from .compiled.explicit import explicit_step
 from .compiled.rosenbrock import rosenbrock_step
+from .path import Checkpoint
 from .stepping import Method, integrate, stepper
 from .trajectory import Flow, Stepper
 
@@ -36,8 +37,16 @@ class CompiledSolver(FlowSolver):
         """The one-step method that computes points between accepted steps: itself, unless it has memory."""
         return self.method
 
-    def integrate(self, objective: Objective, theta: np.ndarray, rates: np.ndarray, monitor: Monitor) -> Flow:
-        return integrate(self, objective, theta, rates, monitor)
+    def integrate(
+        self,
+        objective: Objective,
+        theta: np.ndarray,
+        rates: np.ndarray,
+        monitor: Monitor,
+        checkpoint: Checkpoint | None = None,
+    ) -> Flow:
+        """Follow the flow (`FlowSolver.integrate`), from where a checkpoint stands and with more of them."""
+        return integrate(self, objective, theta, rates, monitor, checkpoint)
 
     def stepper(self, objective: Objective, rates: np.ndarray) -> Stepper:
         return stepper(self, objective, rates)

@@ -20,6 +20,7 @@ from ..progress import Monitor
 from ..stopping import StopReason
 from .compiled import algebra, loop
 from .compiled import layout as at
+from .path import AcceptedSteps, Checkpoint, FlowState
 from .trajectory import Flow, Stepper, build_flow
 
 CHUNK = 256
@@ -30,9 +31,6 @@ CHUNK_NUMBERS = 2_000_000
 
 SECONDS_PER_CALL = 0.2
 """Aim for the length of one call of the compiled loop: what Ctrl-C and time limits wait for."""
-
-STORED_NUMBERS = 30_000_000
-"""Parameters times kept steps beyond which every other step is dropped (three arrays of so many)."""
 
 REASONS = {
     at.GRADIENT_MET: StopReason.GRADIENT,
@@ -228,56 +226,92 @@ def pack_settings(solver, method: Method, gtol: float, floor: float, end: float)
 class Integration:
     """One flow: the run of the compiled loop and the accepted steps so far."""
 
-    def __init__(self, solver, objective: Objective, theta: np.ndarray, rates: np.ndarray, monitor: Monitor):
+    def __init__(self, solver, objective: Objective, rates: np.ndarray, monitor: Monitor):
         self.solver, self.objective, self.rates, self.monitor = solver, objective, rates, monitor
-        self.theta0 = theta
-        self.pieces: list[np.ndarray] = []
-        self.stored = 0
-        self.spent = self.compile_seconds = 0.0
+        self.gtol = solver.gradient_tolerance(objective)
+        self.floor = objective.loss_floor if objective.nonnegative else -np.inf
+        self.before = objective.counts()
         self.run: Run | None = None
+        self.steps: AcceptedSteps
+        self.spent = self.compile_seconds = 0.0
 
-    def begin(self) -> StopReason | None:
+    def prepare(self) -> Run:
+        """Compile what is not yet compiled, and the arrays of the run."""
+        began = time.monotonic()
+        with self.monitor.compiling():
+            settings = pack_settings(self.solver, self.solver.method, self.gtol, self.floor, self.solver.t1)
+            self.run = Run(self.solver.method, self.objective, self.rates, settings)
+        self.compile_seconds = time.monotonic() - began
+        return self.run
+
+    def begin(self, theta: np.ndarray) -> StopReason | None:
         """A reason not to begin, or None and the compiled loop is ready."""
-        objective, theta, rates = self.objective, self.theta0, self.rates
+        objective, rates, solver = self.objective, self.rates, self.solver
         loss, gradient = objective.loss_and_gradient(theta)
         norm = float(np.abs(gradient).max())
         velocity = -rates * gradient
         first = [0.0, loss, norm, 0.0], theta, velocity, -rates * objective.hvp(theta, velocity)
-        self.pieces.append(np.concatenate(first)[None])
-        gtol = self.solver.gradient_tolerance(objective)
-        floor = objective.loss_floor if objective.nonnegative else -np.inf
+        self.steps = AcceptedSteps(np.concatenate(first)[None], 1)
         if not (np.isfinite(loss) and np.isfinite(norm)):
             return StopReason.NON_FINITE
-        if norm <= gtol:
+        if norm <= self.gtol:
             return StopReason.GRADIENT
-        if loss <= floor:
+        if loss <= self.floor:
             return StopReason.LOSS_FLOOR
-        solver, method = self.solver, self.solver.method
-        began = time.monotonic()
-        with self.monitor.compiling():
-            settings = pack_settings(solver, method, gtol, floor, solver.t1)
-            self.run = Run(method, objective, rates, settings)
-        self.compile_seconds = time.monotonic() - began
-        step = first_step(objective, rates, theta, velocity, solver.rtol, solver.atol, method.estimate_order)
-        self.run.start(0.0, theta, velocity, loss, gradient, step)
+        run = self.prepare()
+        order = solver.method.estimate_order
+        step = first_step(objective, rates, theta, velocity, solver.rtol, solver.atol, order)
+        run.start(0.0, theta, velocity, loss, gradient, step)
         return None
 
-    def follow(self) -> StopReason:
+    def resume(self, state: FlowState) -> StopReason | None:
+        """The reason why the flow of a checkpoint is over, or None and it can go on."""
+        self.steps = AcceptedSteps(state.rows, state.count, state.stride)
+        self.spent = state.seconds
+        counts = list(state.counts)
+        if state.numbers.size:
+            run = self.prepare()
+            run.numbers[:], run.integers[:], run.vectors[:] = state.numbers, state.integers, state.vectors
+            if run.integers[at.HESSIAN_READY] and state.finished is None:
+                # It is formed again, to the same bits, and not counted twice.
+                run.integers[at.HESSIAN_READY] = 0
+                counts[1] -= 1
+        self.before = Counts(*(now - then for now, then in zip(self.objective.counts(), counts)))
+        return None if state.finished is None else StopReason[state.finished]
+
+    def counts(self) -> Counts:
+        """Evaluations of this flow so far."""
+        return Counts(*(now - then for then, now in zip(self.before, self.objective.counts())))
+
+    def state(self, finished: StopReason | None) -> FlowState:
+        """Where the flow stands, for a checkpoint."""
+        run, none = self.run, np.empty(0)
+        return FlowState(
+            run.numbers if run else none,
+            run.integers if run else none.astype(np.int64),
+            run.vectors if run else none,
+            self.steps.rows(),
+            self.steps.count,
+            self.steps.stride,
+            self.counts(),
+            self.spent,
+            None if finished is None else finished.name,
+        )
+
+    def follow(self, checkpoint: Checkpoint | None) -> StopReason:
         """Step until there is a reason to stop."""
         run, solver = self.run, self.solver
         assert run is not None
-        began = time.monotonic() - self.spent
+        began, earlier = time.monotonic(), self.spent
         attempts = 2
         while True:
             mark = time.monotonic()
             tried = run.tried
-            steps = run.advance(min(attempts, solver.max_steps - tried))
-            if len(steps):
-                self.pieces.append(steps.copy())
-                self.stored += len(steps)
-                self.thin()
+            rows = run.advance(min(attempts, solver.max_steps - tried))
+            if len(rows):
+                self.steps.add(rows)
             now = time.monotonic()
-            self.spent = now - began
+            self.spent = earlier + now - began
             self.monitor.report(
                 f"flow ({solver.name})",
                 t=run.time,
@@ -290,34 +324,30 @@ class Integration:
             attempts = int(np.clip(tried * SECONDS_PER_CALL / max(now - mark, 1e-6), 1, 8 * attempts))
             if run.status != at.RUNNING:
                 return REASONS[run.status]
-            if self.monitor.interrupted:
-                return StopReason.INTERRUPTED
             if run.tried >= solver.max_steps:
                 return StopReason.MAX_STEPS
-            if self.spent >= solver.max_seconds:
+            if self.monitor.interrupted:
+                return StopReason.INTERRUPTED
+            if now - began >= solver.max_seconds:
                 return StopReason.MAX_SECONDS
+            if checkpoint is not None and checkpoint.due():
+                checkpoint.write(self.state(None))
 
-    def thin(self) -> None:
-        """Drop every other accepted step but the last where they fill the memory."""
-        if self.stored * self.rates.size > STORED_NUMBERS and self.stored > 1000:
-            whole = np.concatenate(self.pieces)
-            self.pieces = [np.concatenate([whole[:-1:2], whole[-1:]])]
-            self.stored = len(self.pieces[0])
-
-    def flow(self, reason: StopReason, counts: Counts) -> Flow:
+    def flow(self, reason: StopReason) -> Flow:
         """The `Flow` of what has been done."""
         size = self.rates.size
-        rows = np.concatenate(self.pieces)
+        counts, rows = self.counts(), self.steps.rows()
+        times = rows[:, at.R_TIME].copy()
         theta, velocity, acceleration = (
             rows[:, at.R_VECTORS + k * size : at.R_VECTORS + (k + 1) * size].copy() for k in range(3)
         )
         return build_flow(
             self.objective,
-            rows[:, at.R_TIME].copy(),
+            times,
             theta,
             velocity,
             acceleration,
-            rows[1:, at.R_STIFFNESS].copy(),
+            np.diff(times) * rows[1:, at.R_CURVATURE],
             stepper=stepper(self.solver, self.objective, self.rates),
             stop_reason=reason,
             accepted=self.run.accepted if self.run else 0,
@@ -329,12 +359,18 @@ class Integration:
         )
 
 
-def integrate(solver, objective: Objective, theta: np.ndarray, rates: np.ndarray, monitor: Monitor) -> Flow:
+def integrate(
+    solver, objective: Objective, theta, rates: np.ndarray, monitor: Monitor, checkpoint: Checkpoint | None
+) -> Flow:
     """Follow the flow with the method `solver.method`; the body of `FlowSolver.integrate`."""
-    before = objective.counts()
-    integration = Integration(solver, objective, theta, rates, monitor)
-    reason = integration.begin() or integration.follow()
-    return integration.flow(reason, Counts(*(b - a for a, b in zip(before, objective.counts()))))
+    integration = Integration(solver, objective, rates, monitor)
+    state = None if checkpoint is None else checkpoint.state
+    reason = integration.begin(theta) if state is None else integration.resume(state)
+    reason = reason or integration.follow(checkpoint)
+    if checkpoint is not None:
+        stopped = reason in (StopReason.INTERRUPTED, StopReason.MAX_SECONDS)
+        checkpoint.write(integration.state(None if stopped else reason))
+    return integration.flow(reason)
 
 
 def stepper(solver, objective: Objective, rates: np.ndarray) -> Stepper:

@@ -66,7 +66,7 @@ NEW_THETA, NEW_VELOCITY, NEW_GRADIENT, NEW_ACCELERATION = range(4)
 SCALE, SPARE, OWN_WORK = range(3)
 """Rows of WORK."""
 
-R_TIME, R_LOSS, R_GRAD_NORM, R_STIFFNESS, R_VECTORS = range(5)
+R_TIME, R_LOSS, R_GRAD_NORM, R_CURVATURE, R_VECTORS = range(5)
 """A row of RECORD, one per accepted step: these numbers, then θ, θ' and θ'' (P each)."""
 
 RUNNING, GRADIENT_MET, FLOOR_MET, END_MET, UNDERFLOW, NOT_FINITE, NO_PROGRESS, TOO_STIFF = range(8)

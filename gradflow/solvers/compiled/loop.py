@@ -52,8 +52,8 @@ def _evaluate(run, theta, gradient):
 
 
 @inner_jit
-def _record(run, place, step):
-    """Write the accepted point, its θ' and θ'' = −r ⊙ ∇²L θ', and Δt·|λ|_max of the step to it."""
+def _record(run, place):
+    """Write the accepted point, its θ' and θ'' = −r ⊙ ∇²L θ', and |λ|_max there."""
     size = word(run, at.SIZE)
     target = word(run, at.RECORD) + 8 * place * (at.R_VECTORS + 3 * size)
     theta, velocity = at.row(run, at.VECTORS, at.THETA), at.row(run, at.VECTORS, at.VELOCITY)
@@ -75,7 +75,7 @@ def _record(run, place, step):
     store(target, at.R_TIME, at.number(run, at.TIME))
     store(target, at.R_LOSS, at.number(run, at.LOSS))
     store(target, at.R_GRAD_NORM, at.number(run, at.GRAD_NORM))
-    store(target, at.R_STIFFNESS, step * at.number(run, at.CURVATURE))
+    store(target, at.R_CURVATURE, at.number(run, at.CURVATURE))
     copy(size, theta, target + 8 * at.R_VECTORS)
     copy(size, velocity, target + 8 * (at.R_VECTORS + size))
 
@@ -228,7 +228,7 @@ def advance(run, attempts, unused_1, unused_2, unused_3, unused_4):
                 loss, norm = _evaluate(run, theta, gradient)
             if abs(loss) < math.inf and norm < math.inf:
                 _accept(run, step, clipped, loss, norm)
-                _record(run, recorded, step)
+                _record(run, recorded)
                 recorded += 1
                 proposed = _next_step(run, step, error)
                 if word(run, at.OWN_STEPS) != 0:
