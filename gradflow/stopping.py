@@ -17,6 +17,7 @@ class StopReason(enum.Enum):
     MAX_STEPS = "the limit on the number of steps was met"
     MAX_SECONDS = "the limit on the wall-clock time was met"
     STATIONARY_RESIDUAL = "|∇L|² has a local minimum here at which ∇L is not zero: not a critical point"
+    OTHER_INDEX = "a critical point, but not with the number of negative eigenvalues asked for"
     NO_PROGRESS = "no further progress, although the gradient is above the rounding floor"
     UNBOUNDED = "the parameters grow without bound: no minimum lies on this path"
     CHANNEL = "the weights go to infinity along a channel; the loss approaches a limit there"

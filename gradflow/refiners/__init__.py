@@ -5,16 +5,21 @@ Refiners see an `Objective`, never a network. A refiner is its settings; `refine
 
 from .base import Extended, Refinement, Refiner
 from .double_double import polish
+from .eigenvector_following import EigenvectorFollowing
 from .large import LBFGS
 from .levenberg_marquardt import LevenbergMarquardt
 from .newton import TrustRegionNewton
+from .packages import BFGS, SciPy
 
 __all__ = [
+    "BFGS",
     "LBFGS",
+    "EigenvectorFollowing",
     "Extended",
     "LevenbergMarquardt",
     "Refinement",
     "Refiner",
+    "SciPy",
     "TrustRegionNewton",
     "default_refiner",
     "polish",

@@ -1,0 +1,205 @@
+"""Minimisers of SciPy and optimistix behind the interface of a refiner, by name, for comparisons."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .._validate import integer
+from ..errors import ArgumentError
+from ..losses.base import Counts, Objective
+from ..progress import Monitor
+from ..stopping import StopReason, is_converged
+from .base import Refinement, Refiner
+
+HESSIANS = ("Newton-CG", "dogleg", "trust-ncg", "trust-exact", "trust-krylov")
+GRADIENTS = ("CG", "BFGS", "L-BFGS-B", "TNC", "SLSQP")
+VALUES = ("Nelder-Mead", "Powell")
+
+
+class _Stop(Exception):
+    """Leaves a package's loop when time is up, the user asks, or the goal is met."""
+
+
+class _Watch:
+    """The best point of a run, and the reasons to leave it."""
+
+    def __init__(self, settings: Refiner, objective: Objective, theta: np.ndarray, monitor: Monitor):
+        self.settings, self.objective, self.monitor = settings, objective, monitor
+        self.began, self.before = time.monotonic(), objective.counts()
+        self.iterations = 0
+        self.reason: StopReason | None = None
+        self.theta = np.array(theta, dtype=np.float64)
+        self.loss, gradient = objective.loss_and_gradient(self.theta)
+        self.norm = float(np.abs(gradient).max())
+        if not (np.isfinite(self.loss) and np.isfinite(self.norm)):
+            self.reason = StopReason.NON_FINITE
+        elif self.norm <= settings.gtol:
+            self.reason = StopReason.GRADIENT
+
+    def see(self, theta: np.ndarray, loss: float, gradient: np.ndarray) -> None:
+        """Keep a point that is better."""
+        norm = float(np.abs(gradient).max())
+        if np.isfinite(norm) and (loss, norm) < (self.loss, self.norm):
+            self.theta, self.loss, self.norm = np.array(theta), loss, norm
+
+    def iteration(self) -> None:
+        """Count a step and look at the limits; `_Stop` where one is met."""
+        self.iterations += 1
+        settings = self.settings
+        self.monitor.report(
+            f"refine ({settings.name})", loss=self.loss, grad_norm=self.norm, steps=self.iterations
+        )
+        if self.norm <= settings.gtol:
+            self.reason = StopReason.GRADIENT
+        elif self.monitor.interrupted:
+            self.reason = StopReason.INTERRUPTED
+        elif self.iterations >= settings.max_iterations:
+            self.reason = StopReason.MAX_STEPS
+        elif time.monotonic() - self.began >= settings.max_seconds:
+            self.reason = StopReason.MAX_SECONDS
+        if self.reason is not None:
+            raise _Stop
+
+    def result(self) -> Refinement:
+        if self.reason is None:
+            converged = is_converged(self.norm, self.objective.gradient_scale)
+            self.reason = StopReason.FLOOR if converged else StopReason.NO_PROGRESS
+        return Refinement(
+            theta=self.theta,
+            loss=self.loss,
+            grad_norm=self.norm,
+            stop_reason=self.reason,
+            iterations=self.iterations,
+            counts=Counts(*(b - a for a, b in zip(self.before, self.objective.counts()))),
+            seconds=time.monotonic() - self.began,
+            settings=self.settings.settings(),
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SciPy(Refiner):
+    """`scipy.optimize.minimize` by the name of its method, with exact gradients, Hessians or products.
+
+    method   "SLSQP", "trust-exact", "L-BFGS-B", "BFGS", "Newton-CG", …
+    options  handed to SciPy over this class's own, which ask for the last digit
+
+    It runs once and is believed in nothing: the best point seen is returned, and why it stopped.
+    """
+
+    method: str = "SLSQP"
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    max_iterations: int = 20_000
+
+    name: ClassVar[str] = "SciPy"
+
+    def __post_init__(self):
+        super().__post_init__()
+        known = (*GRADIENTS, *HESSIANS, *VALUES)
+        if self.method not in known:
+            raise ArgumentError("method", repr(self.method), ", ".join(known))
+        if not isinstance(self.options, dict):
+            raise ArgumentError("options", repr(self.options), "a dict of SciPy's options for the method")
+
+    def refine(self, objective: Objective, theta: np.ndarray, monitor: Monitor) -> Refinement:
+        import scipy.optimize  # takes a seventh of a second: not at import
+
+        watch = _Watch(self, objective, theta, monitor)
+        gradients = self.method not in VALUES
+
+        def function(x):
+            value, slope = objective.loss_and_gradient(np.ascontiguousarray(x))
+            watch.see(x, value, slope)
+            return (value, slope) if gradients else value
+
+        def callback(x, *more):
+            watch.iteration()
+
+        derivatives: dict = {"jac": True} if gradients else {}
+        if self.method in ("Newton-CG", "trust-ncg", "trust-krylov"):
+            derivatives["hessp"] = lambda x, v: objective.hvp(
+                np.ascontiguousarray(x), np.ascontiguousarray(v)
+            )
+        elif self.method in HESSIANS:
+            derivatives["hess"] = lambda x: objective.hessian(np.ascontiguousarray(x))
+        if watch.reason is None:
+            try:
+                scipy.optimize.minimize(
+                    function,
+                    watch.theta,
+                    method=self.method,
+                    callback=callback,
+                    options=self._options(),
+                    **derivatives,
+                )
+            except _Stop:
+                pass
+            except (ValueError, np.linalg.LinAlgError):
+                # SciPy's own complaints: a Hessian that is not positive (dogleg), or not finite.
+                watch.reason = StopReason.NO_PROGRESS
+        return watch.result()
+
+    def _options(self) -> dict:
+        own: dict = {"maxiter": self.max_iterations}
+        if self.method in (
+            "CG",
+            "BFGS",
+            "L-BFGS-B",
+            "TNC",
+            "trust-ncg",
+            "trust-exact",
+            "trust-krylov",
+            "dogleg",
+        ):
+            own["gtol"] = self.gtol
+        if self.method in ("L-BFGS-B", "TNC"):
+            own["ftol"] = 0.0
+        if self.method == "L-BFGS-B":
+            own["maxfun"] = 10 * self.max_iterations
+        if self.method == "TNC":
+            own["maxfun"] = own.pop("maxiter")
+        if self.method == "SLSQP":
+            own["ftol"] = 1e-300
+        if self.method == "Newton-CG":
+            own["xtol"] = 1e-300
+        return {**own, **self.options}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BFGS(Refiner):
+    """optimistix's BFGS, or with a `history` its L-BFGS, step by step under this package's stopping rules.
+
+    history   number of stored pairs; None for BFGS with its dense matrix
+
+    Its line search (Armijo) stalls at gradients of 1e-8 to 1e-10 and it calls that success at any tolerance;
+    here a stalled run starts afresh from its best point until that helps no more.
+    """
+
+    history: int | None = None
+    max_iterations: int = 20_000
+
+    name: ClassVar[str] = "BFGS"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.history is not None:
+            integer("history", self.history, 1)
+
+    def refine(self, objective: Objective, theta: np.ndarray, monitor: Monitor) -> Refinement:
+        from .optimistix_loop import stalls
+
+        watch = _Watch(self, objective, theta, monitor)
+        try:
+            while watch.reason is None:
+                start = watch.loss, watch.norm
+                for point in stalls(objective, watch.theta, self.history, monitor):
+                    watch.see(point, *objective.loss_and_gradient(point))
+                    watch.iteration()
+                if not (watch.loss < start[0] or watch.norm < 0.5 * start[1]):
+                    break
+        except _Stop:
+            pass
+        return watch.result()
