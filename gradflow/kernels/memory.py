@@ -97,3 +97,27 @@ def clear(typingctx, address, doubles):
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64), codegen
+
+
+@intrinsic
+def try_lock(typingctx, address):
+    """Take the lock that is the word at `address` (0: free) if it is free; whether it was. No waiting."""
+
+    def codegen(context, builder, signature, args):
+        cell = builder.inttoptr(args[0], _INT64.as_pointer())
+        before = builder.atomic_rmw("xchg", cell, _INT64(1), "acquire")
+        return builder.icmp_signed("==", before, _INT64(0))
+
+    return types.boolean(types.int64), codegen
+
+
+@intrinsic
+def unlock(typingctx, address):
+    """Give back the lock at `address`."""
+
+    def codegen(context, builder, signature, args):
+        cell = builder.inttoptr(args[0], _INT64.as_pointer())
+        builder.atomic_rmw("xchg", cell, _INT64(0), "release")
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen

@@ -37,15 +37,17 @@ from .units import BIAS, COSINE, FIELDS, INVERSE, KIND, NORM, SCALE, SINE, TABLE
     TABLE_SIZE,
     DGEMM,
     DERIVATIVES,
+    LINEARISATION,
     DESCRIPTOR_SIZE,
-) = range(23)
+) = range(24)
 """The descriptor of a population loss. Sizes n, k, d and the number of outputs o; addresses of the
 students' activations and data (n + 1 doubles each, `units.KIND` and `units.TABLE`), of the pair kernels
 student × student and student × teacher, of the teacher's rows (k, d), records (k, FIELDS) and −c (o, k);
 whether θ holds hidden biases, whether it holds output biases, whether any student unit has a bias b̃;
 addresses of the mean μ (d; 0 if zero), of C^{1/2} and C (d, d; 0 for the identity), of the teacher-teacher
 term; of the routine that fills the tables of units (0: none, see `units`) and the doubles per table; of
-BLAS `dgemm`, of `population.derivatives`.
+BLAS `dgemm`, of `population.derivatives`; of memory in which products keep the pairs of their point (0:
+none, see `population.product`).
 
 θ is W (n, d), b (n) if any, a (o, n), output biases (o) if any. Output biases are the output weights of a
 further unit, the constant 1: N = n + 1 units then, the last with zero weights and no parameters but those."""

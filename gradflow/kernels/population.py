@@ -16,7 +16,7 @@ from numba import carray
 from .abi import as_pointer, call_six, inner_jit
 from .blas import copy, matmul, matmul_in_place, matrix, vector
 from .errorfree import two_sum
-from .memory import allocate, clear, release
+from .memory import allocate, clear, release, set_word, try_lock, unlock, word
 from .pair_geometry import (
     BIASED,
     CONSTANT,
@@ -26,6 +26,7 @@ from .pair_geometry import (
     DIM,
     FACTOR,
     HIDDEN_BIAS,
+    LINEARISATION,
     MEAN,
     OUTPUT_BIAS,
     OUTPUTS,
@@ -225,57 +226,126 @@ def _back_to_parameters(descriptor, slopes_at, gradient_address):
         copy(n, slopes_at, gradient_address + 8 * n * d)
 
 
+@inner_jit
+def linearisation_size(descriptor):
+    """Doubles of memory for what a product needs of its point (`_linearise`)."""
+    n, k, d, o = descriptor[STUDENTS], descriptor[TEACHERS], descriptor[DIM], descriptor[OUTPUTS]
+    total = n + descriptor[OUTPUT_BIAS]
+    every = total + k
+    size = n * (d + descriptor[HIDDEN_BIAS]) + o * total
+    return size + every * (o + d + FIELDS + total * (3 + ROWS)) + total * descriptor[TABLE_SIZE]
+
+
+@inner_jit
+def _parts(descriptor, memory):
+    """Addresses in such memory: θ, output weights (o, N+k), rows (N+k, d), records (N+k, FIELDS), Gram
+    matrix (N, N+k), tables of units, then the geometry (2, N+k) and the table (ROWS, N+k) of each unit."""
+    n, k, d, o = descriptor[STUDENTS], descriptor[TEACHERS], descriptor[DIM], descriptor[OUTPUTS]
+    total = n + descriptor[OUTPUT_BIAS]
+    every = total + k
+    outputs = memory + 8 * (n * (d + descriptor[HIDDEN_BIAS]) + o * total)
+    rows = outputs + 8 * every * o
+    units = rows + 8 * every * d
+    gram = units + 8 * every * FIELDS
+    tables = gram + 8 * every * total
+    geometry = tables + 8 * total * descriptor[TABLE_SIZE]
+    return outputs, rows, units, gram, tables, geometry, geometry + 16 * every * total
+
+
+@inner_jit
+def _same(size, a, b):
+    """Whether so many doubles have the same bits."""
+    for i in range(size):
+        if word(a, i) != word(b, i):
+            return False
+    return True
+
+
+@inner_jit
+def _linearise(descriptor_address, theta, memory):
+    """Fill the memory: all that a product needs of θ, the second-order tables of all pairs above all."""
+    descriptor = carray(as_pointer(descriptor_address), DESCRIPTOR_SIZE, np.int64)
+    n, d, o = descriptor[STUDENTS], descriptor[DIM], descriptor[OUTPUTS]
+    total = n + descriptor[OUTPUT_BIAS]
+    every = total + descriptor[TEACHERS]
+    outputs, rows, units, gram, tables, geometry, table = _parts(descriptor, memory)
+    copy(n * (d + descriptor[HIDDEN_BIAS]) + o * total, theta, memory)
+    _stack_outputs(descriptor, theta, outputs)
+    prepare(descriptor_address, np.int64(2), theta, rows, units, gram, tables)
+    for i in range(total):
+        own_geometry, own_table = geometry + 16 * every * i, table + 8 * ROWS * every * i
+        _pair_row(descriptor, np.int64(2), i, rows, units, gram, own_geometry, own_table)
+
+
 def product(descriptor_address, theta, v, loss_address, gradient_address, product_address):
-    """∇²L v; L and ∇L as well where their addresses are not null (at the cost of one gradient)."""
+    """∇²L v; L and ∇L as well where their addresses are not null (at the cost of one gradient).
+
+    What is needed of θ is kept in the memory at LINEARISATION (a lock, whether it is filled, the rest)
+    and used again as long as products are asked for at the same bits of θ. A call that finds the memory in
+    use by another thread works in memory of its own; the numbers are the same.
+    """
     descriptor = carray(as_pointer(descriptor_address), DESCRIPTOR_SIZE, np.int64)
     if loss_address != 0 or gradient_address != 0:
         call_six(descriptor[DERIVATIVES], descriptor_address, theta, v, loss_address, gradient_address, 0)
+    kept = descriptor[LINEARISATION]
+    locked = False
+    if kept != 0:
+        locked = try_lock(kept)
+    if not locked:
+        memory = allocate(linearisation_size(descriptor))
+        _linearise(descriptor_address, theta, memory)
+        _apply(descriptor, memory, v, product_address)
+        release(memory)
+        return
+    memory = kept + 16
+    n, o = descriptor[STUDENTS], descriptor[OUTPUTS]
+    size = n * (descriptor[DIM] + descriptor[HIDDEN_BIAS]) + o * (n + descriptor[OUTPUT_BIAS])
+    if word(kept, 1) == 0 or not _same(size, theta, memory):
+        _linearise(descriptor_address, theta, memory)
+        set_word(kept, 1, 1)
+    _apply(descriptor, memory, v, product_address)
+    unlock(kept)
+
+
+@inner_jit
+def _apply(descriptor, point, v, product_address):
+    """∇²L v from the memory filled by `_linearise`."""
     n, k, d, dgemm = descriptor[STUDENTS], descriptor[TEACHERS], descriptor[DIM], descriptor[DGEMM]
     o = descriptor[OUTPUTS]
     total = n + descriptor[OUTPUT_BIAS]
     every = total + k
-    memory = allocate(
-        every * (d + 2 * total + FIELDS + o + 3 + ROWS)
-        + total * (d + total + 2 * o + 2 + descriptor[TABLE_SIZE])
-        + d
-    )
-    rows_at = memory
-    units_at = rows_at + 8 * every * d
-    gram_at = units_at + 8 * every * FIELDS
-    inner_at = gram_at + 8 * every * total
-    outputs_at = inner_at + 8 * every * total
-    overlaps_at = outputs_at + 8 * o * every
-    geometry_at = overlaps_at + 8 * every
-    table_at = geometry_at + 16 * every
-    directions_at = table_at + 8 * ROWS * every
+    outputs_at, rows_at, units_at, gram_at, _, geometry_at, table_at = _parts(descriptor, point)
+    memory = allocate(every * (2 * total + 1) + total * (d + total + 2 * o + 2) + d)
+    inner_at = memory
+    coefficients_at = inner_at + 8 * every * total
+    overlaps_at = coefficients_at + 8 * every * total
+    directions_at = overlaps_at + 8 * every
     own_at = directions_at + 8 * total * d
     output_directions_at = own_at + 8 * total * total
     result_at = output_directions_at + 8 * o * total
     shifts_at = result_at + 8 * o * total
     slopes_at = shifts_at + 8 * total
     normal_at = slopes_at + 8 * total
-    tables_at = normal_at + 8 * d
     rows, units = matrix(rows_at, every, d), matrix(units_at, every, FIELDS)
     gram, inner = matrix(gram_at, total, every), matrix(inner_at, total, every)
+    coefficients = matrix(coefficients_at, total, every)
     directions, own = matrix(directions_at, total, d), matrix(own_at, total, total)
     outputs, overlaps = matrix(outputs_at, o, every), vector(overlaps_at, every)
     shifts, slopes, normal = vector(shifts_at, total), vector(slopes_at, total), vector(normal_at, d)
     output_directions, result = matrix(output_directions_at, o, total), matrix(result_at, o, total)
 
-    _stack_outputs(descriptor, theta, outputs_at)
-    prepare(descriptor_address, np.int64(2), theta, rows_at, units_at, gram_at, tables_at)
     _directions(descriptor, v, directions_at, shifts_at, output_directions_at)
     matmul(dgemm, total, every, d, directions_at, False, rows_at, True, 0.0, inner_at)
     clear(result_at, o * total)
     clear(slopes_at, total)
     for i in range(total):
-        _pair_row(descriptor, np.int64(2), i, rows_at, units_at, gram_at, geometry_at, table_at)
         _overlap_row(i, outputs, overlaps)
         product_row(
             total, k, descriptor[BIASED] != 0, i, rows, units, outputs, overlaps, directions, shifts,
-            output_directions, inner, geometry_at, table_at, gram, own, normal, slopes, result,
+            output_directions, inner, geometry_at + 16 * every * i, table_at + 8 * ROWS * every * i, gram,
+            coefficients, own, normal, slopes, result,
         )  # fmt: skip
-    matmul(dgemm, n, d, every, gram_at, False, rows_at, False, 0.0, product_address)
+    matmul(dgemm, n, d, every, coefficients_at, False, rows_at, False, 0.0, product_address)
     matmul(dgemm, n, d, total, own_at, False, directions_at, False, 1.0, product_address)
     _back_to_parameters(descriptor, slopes_at, product_address)
     _scatter_outputs(descriptor, result_at, product_address)

@@ -32,12 +32,12 @@ from .units import (
 @inner_jit
 def product_row(
     n, k, biased, i, rows, units, outputs, overlaps, directions, shifts, output_directions, inner, geometry,
-    table, coefficients, own_coefficients, normal, result_b, result_a,
+    table, gram, coefficients, own_coefficients, normal, result_b, result_a,
 ):  # fmt: skip
     """Row i of X (n, n+k) and Y (n, n) with (∇²L v)_w = X rows + Y directions; adds to (∇²L v)_a
     and to (∇²L v)_b. Here n counts the student's units, and shifts (n) are the directions η in b.
 
-    `coefficients` holds the Gram rows on entry and X on return; `own_coefficients` becomes Y;
+    `coefficients` becomes X and `own_coefficients` Y;
     inner[i, j] = v_i · row_j. With frame components v_0 = ŵ·v, v_1 = n̂·v a pair adds 2 a_i·a_j times
     β v_i + α v_j + ŵ (A00 v_0 + A01 v_1 + B00 v'_0 + B01 v'_1) + n̂ (A01 v_0 + A11 v_1 + B10 v'_0 + B11 v'_1),
     with biases C0 η + D0 η' and C1 η + D1 η' in the brackets, and β η + α η' + C·v + D·v' to (∇²L v)_b;
@@ -63,7 +63,7 @@ def product_row(
                     normal_j = (inner[j, i] * inverse - cosine * radial_j) * over_sine
             elif sine > 0.0:
                 over_sine = 1.0 / sine
-                pair_normal(rows[i], inverse, rows[j], units[j, INVERSE], coefficients[i, j], sine2, normal)
+                pair_normal(rows[i], inverse, rows[j], units[j, INVERSE], gram[i, j], sine2, normal)
                 for a in range(normal.size):
                     normal_i += normal[a] * directions[i, a]
                 if part == 0:

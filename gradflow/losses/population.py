@@ -103,7 +103,11 @@ class PopulationLoss(KernelLoss):
         descriptor[pair_geometry.TEACHER_ROWS] = rows.ctypes.data
         descriptor[pair_geometry.TEACHER_UNITS] = records.ctypes.data
         descriptor[pair_geometry.TEACHER_OUTPUTS] = outputs.ctypes.data
-        keep = (units, others, law, total, rows, records, tables, outputs)
+        # Memory that the first product fills; until then it is address space only.
+        kept = np.empty(2 + population.linearisation_size.py_func(descriptor))
+        kept[:2] = 0.0
+        descriptor[pair_geometry.LINEARISATION] = kept.ctypes.data
+        keep = (units, others, law, total, rows, records, tables, outputs, kept)
         super().__init__(student.size, derivatives, product, descriptor, keep)
         self._teacher = theta
         self._networks = teacher, student, inputs
