@@ -13,7 +13,7 @@ from ._coordinates import coordinates_of
 from ._threads import single_threaded_blas
 from .channels import Channel
 from .errors import ArgumentError, GradflowError, HessianUndefinedError
-from .inputs import Gaussian, Samples
+from .inputs import Gaussian, Mixture, Samples
 from .losses.base import Restricted
 from .losses.problem import Problem, check_hessian_memory
 from .losses.reduced import blocks, find_span
@@ -293,10 +293,19 @@ class Result:
             return []
         first = self.student.activations[0]
         table = first if isinstance(first, tuple) else (first,) * self.student.sizes[1]
-        factor = inputs.factor if isinstance(inputs, Gaussian) else None
-        seen = self.student.weights[0] if factor is None else self.student.weights[0] @ factor
-        zero = (seen == 0).all(axis=1)
-        return [i for i, a in enumerate(table) if zero[i] and a.name in ("relu", "leaky_relu")]
+        silent = np.zeros(len(table), dtype=bool)
+        for law in inputs.components if isinstance(inputs, Mixture) else (inputs,):
+            silent |= self._silent(law)
+        return [i for i, a in enumerate(table) if silent[i] and a.name in ("relu", "leaky_relu", "selu")]
+
+    def _silent(self, law) -> np.ndarray:
+        """Which hidden neurons have the pre-activation 0 for almost all inputs of a law."""
+        W, bias = self.student.weights[0], self.student.biases[0]
+        shift = np.zeros(W.shape[0]) if bias is None else np.asarray(bias)
+        if isinstance(law, Gaussian):
+            shift = shift if law.mean is None else shift + W @ law.mean
+            W = W if law.factor is None else W @ law.factor
+        return (W == 0).all(axis=1) & (shift == 0)
 
     def save(self, path: str | PathLike) -> None:
         """Write everything to one HDF5 file (see `gradflow.load`)."""

@@ -1,5 +1,6 @@
 """Mixtures of Gaussians and spherically symmetric laws against quadrature, moments and samples."""
 
+import dataclasses
 import itertools
 
 import mpmath
@@ -51,6 +52,51 @@ def test_a_mixture_is_the_weighted_sum(rng):
     assert problem.loss(student.flat()) == pytest.approx(wanted, rel=1e-12)
     check_derivatives(problem, student.flat(), rng)
     assert problem.objective.loss_floor > 0
+
+
+def test_components_with_means(rng):
+    """relu with biases, by adaptive quadrature over each half-plane's kink: one neuron, one input."""
+    teacher = gf.MLP([[[1.2]], [[0.7]]], [[-0.3], [0.1]], "relu")
+    student = gf.MLP([[[-0.8], [0.5]], [[1.0, 0.4]]], [[0.2, 0.6], None], "relu")
+    laws = [gf.Gaussian([0.5], [[0.8]]), gf.Gaussian([-1.0], [[2.0]])]
+    problem = gf.Problem(teacher, student, gf.Mixture(laws, [1.0, 2.0]))
+    kinks = [-np.inf, -1.2, 0.25, np.inf]  # −b/w of the neurons
+    wanted = 0.0
+    for law, p in zip(laws, (1 / 3, 2 / 3)):
+
+        def integrand(x, mean=law.mean[0], variance=law.cov[0, 0]):
+            density = np.exp(-((x - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
+            point = np.array([[x]])
+            return density * (student(point) - teacher(point)).item() ** 2
+
+        for a, b in itertools.pairwise(kinks):
+            wanted += p * scipy.integrate.quad(integrand, a, b, epsabs=1e-14, epsrel=1e-13)[0]
+    assert problem.loss(student.flat()) == pytest.approx(wanted, rel=1e-12)
+    check_derivatives(problem, student.flat(), rng)
+
+
+def test_a_dead_neuron_is_one_without_input_in_any_component():
+    """With a bias the pre-activation is off the kink, and there is a Hessian."""
+
+    def result(bias, inputs=None):
+        student = gf.MLP([np.zeros((1, 2)), [[1.0]]], [bias, None], "relu")
+        teacher = gf.MLP([np.ones((1, 2)), [[1.0]]], [[0.5], None], "relu")
+        solver = gf.solvers.Kvaerno5(t1=1e-3)
+        problem = gf.Problem(teacher, student, inputs)
+        run = gf.train(problem, solver=solver, refiner=None, progress=False, rates=[0, 0, 0, 1.0])
+        return dataclasses.replace(run, rates=np.ones(4))
+
+    one = result([0.5])
+    h = 1e-5
+    for i in range(4):
+        move = h * np.eye(4)[i]
+        change = (one.problem.gradient(one.theta + move) - one.problem.gradient(one.theta - move)) / (2 * h)
+        np.testing.assert_allclose(change, one.hessian()[i], atol=1e-8)
+    with pytest.raises(gf.HessianUndefinedError, match="neuron 0"):
+        result([0.0]).hessian()
+    mixture = gf.Mixture([gf.Gaussian(), gf.Gaussian([1.0, 0.0])])
+    with pytest.raises(gf.HessianUndefinedError, match="neuron 0"):
+        result([0.0], mixture).hessian()
 
 
 def test_training_on_a_mixture(tmp_path):

@@ -50,6 +50,18 @@ def test_the_same_path_and_spectrum(activation, inputs):
     np.testing.assert_allclose(spectrum.eigenvalues, at_the_end, atol=1e-13 * at_the_end[-1])
 
 
+@pytest.mark.parametrize("activation", ["erf", "relu"])
+def test_biases_are_not_rotated(activation):
+    teacher = gf.teachers.random((9, 2, 1), activation, seed=2, gain=0.4)
+    student = gf.MLP.random((9, 2, 1), activation, seed=1, init="normal", gain=0.4)
+    fast, full = both(teacher, student, refiner=None)
+    assert fast.reduced_dim == 4
+    for t in (0.3, 4.0, fast.flow.end_time):
+        np.testing.assert_allclose(fast.flow.at(t), full.flow.at(t), atol=1e-8)
+    values = np.linalg.eigvalsh(full.problem.hessian(fast.theta))
+    np.testing.assert_allclose(fast.spectrum().eigenvalues, values, atol=1e-13 * values[-1])
+
+
 def test_rates_and_frozen_neurons():
     """Rates that differ between neurons are fine; frozen ones stay in the span and out of the spectrum."""
     teacher, student = networks(n=3)
