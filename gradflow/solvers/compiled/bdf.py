@@ -185,14 +185,15 @@ def _choose(run, order, step, error):
 
 @inner_jit
 def _accept(run, order, step, c):
-    """θ, θ' and θ'' of the new point, and the new differences."""
+    """θ, θ', ∇L = −θ'/r and θ'' of the new point, and the new differences."""
     size, table = word(run, at.SIZE), word(run, at.TABLEAU)
     d, first = at.row(run, at.WORK, CORRECTION), at.row(run, at.VECTORS, DIFFERENCES)
     past, velocity = at.row(run, at.WORK, PAST), at.row(run, at.FRESH, at.NEW_VELOCITY)
-    last = first + 8 * (order + 1) * size
+    gradient, last = at.row(run, at.FRESH, at.NEW_GRADIENT), first + 8 * (order + 1) * size
     for k in range(size):
         # θ' as the formula has it: smooth to the tolerance, where −r ⊙ ∇L amplifies the error of θ.
         store(velocity, k, (load(past, k) + load(d, k)) / c)
+        store(gradient, k, -load(velocity, k) / load(word(run, at.RATES), k))
         store(last + 8 * size, k, load(d, k) - load(last, k))
         store(last, k, load(d, k))
     for j in range(order, -1, -1):
