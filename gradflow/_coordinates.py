@@ -94,7 +94,9 @@ class Coordinates:
     def attach(self, flow: Flow) -> Flow:
         """A flow of all parameters that comes from a file or another process, with a stepper again."""
         inner = from_settings(flow.settings).stepper(self.objective, self.rates)
-        return dataclasses.replace(flow, stepper=mapped_stepper(inner, self.point, self.back))
+        return flow if inner is None else dataclasses.replace(
+            flow, stepper=mapped_stepper(inner, self.point, self.back)
+        )  # fmt: skip
 
     def refinement(self, refinement: Refinement) -> Refinement:
         """The same refinement with its end point in all parameters."""

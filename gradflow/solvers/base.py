@@ -56,8 +56,8 @@ class FlowSolver(abc.ABC):
         """Follow the flow from `theta` (P,) with rates (P,) > 0; a `Flow` that says why it stopped."""
 
     @abc.abstractmethod
-    def stepper(self, objective: Objective, rates: np.ndarray) -> Stepper:
-        """What computes points of the path between accepted steps, for `Flow.at`."""
+    def stepper(self, objective: Objective, rates: np.ndarray) -> Stepper | None:
+        """What computes points of the path between accepted steps, for `Flow.at`; None: interpolation."""
 
     def gradient_tolerance(self, objective: Objective) -> float:
         """`gtol`, or the default of the problem."""

@@ -32,11 +32,6 @@ class CompiledSolver(FlowSolver):
     method: ClassVar[Method]
     implicit: ClassVar[bool] = True
 
-    @property
-    def dense_method(self) -> Method:
-        """The one-step method that computes points between accepted steps: itself, unless it has memory."""
-        return self.method
-
     def integrate(
         self,
         objective: Objective,
@@ -48,7 +43,7 @@ class CompiledSolver(FlowSolver):
         """Follow the flow (`FlowSolver.integrate`), from where a checkpoint stands and with more of them."""
         return integrate(self, objective, theta, rates, monitor, checkpoint)
 
-    def stepper(self, objective: Objective, rates: np.ndarray) -> Stepper:
+    def stepper(self, objective: Objective, rates: np.ndarray) -> Stepper | None:
         return stepper(self, objective, rates)
 
 
@@ -151,10 +146,9 @@ class BDF(CompiledSolver):
         own_evaluation=True, vectors=9, numbers=3, integers=4, work=6,
     )  # fmt: skip
 
-    @property
-    def dense_method(self) -> Method:
-        """A step of this method needs its past: KenCarp58 computes points between steps."""
-        return KenCarp58.method
+    def stepper(self, objective: Objective, rates: np.ndarray) -> None:
+        """None: the derivatives at its steps are those of the formula's polynomial, without the noise that
+        large curvatures add to −r ⊙ ∇L, so that interpolation is accurate in stiff intervals as well."""
 
 
 class RKC2(CompiledSolver):

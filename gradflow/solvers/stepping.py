@@ -348,7 +348,7 @@ class Integration:
             velocity,
             acceleration,
             np.diff(times) * rows[1:, at.R_CURVATURE],
-            stepper=stepper(self.solver, self.objective, self.rates),
+            stepper=self.solver.stepper(self.objective, self.rates),
             stop_reason=reason,
             accepted=self.run.accepted if self.run else 0,
             rejected=self.run.tried - self.run.accepted if self.run else 0,
@@ -374,12 +374,12 @@ def integrate(
 
 
 def stepper(solver, objective: Objective, rates: np.ndarray) -> Stepper:
-    """Points of the path, each by one step of `solver.dense_method` from the accepted step before it.
+    """Points of the path, each by one step of the solver from the accepted step before it.
 
     The points of one interval share the Hessian at its beginning. A step that fails its error test
     (accepted steps may have been dropped to save memory) is replaced by an integration to that time.
     """
-    method = solver.dense_method
+    method = solver.method
     runs: list[Run] = []
 
     def path(t_from: float, theta: np.ndarray, velocity: np.ndarray, times: np.ndarray) -> np.ndarray:

@@ -12,7 +12,16 @@ import scipy.integrate
 from gradflow.errors import ArgumentError
 from gradflow.losses.base import JaxLoss
 from gradflow.progress import Monitor
-from gradflow.solvers import Dopri8, KenCarp58, Kvaerno3, Kvaerno4, Kvaerno5, Tsit5, default_solver, diffrax
+from gradflow.solvers import (
+    BDF,
+    Dopri8,
+    Kvaerno3,
+    Kvaerno4,
+    Kvaerno5,
+    Tsit5,
+    default_solver,
+    diffrax,
+)
 from gradflow.stopping import StopReason
 
 CURVATURES = np.array([1e-3, 1.0, 30.0, 1e4])
@@ -162,9 +171,9 @@ def test_bad_settings_are_refused(bad):
 
 
 def test_the_default_goes_by_size():
-    assert isinstance(default_solver(33), KenCarp58)
+    assert isinstance(default_solver(33), BDF)
     assert isinstance(default_solver(10_000), Tsit5)
-    assert dataclasses.asdict(KenCarp58()) == dataclasses.asdict(default_solver(33))
+    assert dataclasses.asdict(BDF()) == dataclasses.asdict(default_solver(33))
 
 
 def test_one_compilation_per_size_and_kind():
