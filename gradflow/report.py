@@ -9,6 +9,9 @@ from .errors import GradflowError
 from .networks import MLP
 from .result import REPORTED_NEURONS, SPECTRUM_SIZE, Result
 
+KERNEL_GOAL = 1e-13
+"""Expectations that are less accurate than this are reported with a warning."""
+
 
 def report(result: Result) -> str:
     """The report that `print(result)` shows."""
@@ -19,6 +22,8 @@ def report(result: Result) -> str:
         _row("gradient", f"∞-norm {result.grad_norm:.3e} over {int((result.rates != 0).sum())} parameters"),
         _row("Hessian", _hessian_text(result)),
     ]
+    if result.kernel_error > 0:
+        lines.insert(-2, _row("kernels", _kernel_text(result.kernel_error)))
     if result.flow is not None:
         flow = result.flow
         lines.append(
@@ -98,6 +103,14 @@ def _loss_text(result: Result) -> str:
     digits = max(1, math.ceil(math.log10(abs(result.loss) / bound)))
     total = decimal.Decimal(result.loss) + decimal.Decimal(result.loss_low)
     return f"{total:.{digits}g} ({origin} {bound:.1e})"
+
+
+def _kernel_text(error: float) -> str:
+    """The error of the expectations, and whether it is as small as it should be."""
+    text = f"estimated relative error {error:.1e}"
+    if error > KERNEL_GOAL:
+        text += f", MORE THAN {KERNEL_GOAL:.0e}: weights too steep or too nearly aligned for their expansion"
+    return text
 
 
 def _hessian_text(result: Result) -> str:

@@ -135,6 +135,14 @@ class Result:
         extended = None if self.refinement is None else self.refinement.extended
         return self.problem.objective.loss_floor if extended is None else extended.loss_bound
 
+    @cached_property
+    def kernel_error(self) -> float:
+        """Estimated relative error of the pair kernels of an infinite-data loss at the end point.
+
+        See `Objective.kernel_error`; 0 with samples. Above 1e-13 the report says so.
+        """
+        return self.problem.objective.kernel_error(self.theta)
+
     @property
     def interrupted(self) -> bool:
         """Whether Ctrl-C ended the run; the point is then the last one reached."""

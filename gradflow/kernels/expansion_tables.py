@@ -234,6 +234,11 @@ def _bends(rows, data, r, b, limit, envelope, square, bends):
 @inner_jit
 def expand_unit(data, r, b, limit, envelope, order, table):
     """Fill the table of one unit with up to `limit` coefficients; how many doubles it takes."""
+    if envelope > 0.0 and r > 0.0:
+        # where the unit's own coefficients e^(−a√n), times the others' envelope, are below rounding
+        root = 46.0 / (load(data, STRIP) / r + envelope)
+        if root * root < limit:
+            limit = min(limit, (int(root * root) + CHUNK) // CHUNK * CHUNK)
     longest = min(_LONGEST, 48.0 / _ROOTS[limit])
     reach = _REACH
     memory, length = _nodes(data, r, b, reach, longest)

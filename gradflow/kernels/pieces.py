@@ -36,24 +36,27 @@ def _fit():
 _POINTS, _TO_COEFFICIENTS, _TO_ENDS = _fit()
 
 
-def _residual(derivatives: Callable, left: float, right: float, share: float, scales: list) -> float:
-    """How far σ, σ', σ'' are from polynomials there, in units of what `pieces` allows.
+def _residual(derivatives: Callable, left: float, right: float, share: float, scales: list):
+    """How far σ, σ', σ'' are from polynomials there, in units of what `pieces` allows; (error, size) of each.
 
     The last Legendre coefficients tell, and the values at both ends: a kink outside the nodes shows there.
     `share` is the piece's part of a root piece, `scales` the largest values on that: the error of a short
     piece counts less, and rounding of a function that crosses zero there does not count at all.
     """
     z = 0.5 * (left + right) + 0.5 * (right - left) * _POINTS
-    worst = 0.0
+    worst, parts = 0.0, []
     for values, scale in zip(derivatives(z), scales, strict=True):
         if not np.isfinite(values).all():
-            return np.inf
+            return np.inf, []
         largest = max(np.abs(values).max(), share * scale)
         if largest > _SMALLEST:
             series = _TO_COEFFICIENTS @ values[:DEGREE]
             tail = max(np.abs(series[-4:]).max(), 0.1 * np.abs(_TO_ENDS @ series - values[DEGREE:]).max())
             worst = max(worst, tail * share**0.75 / largest)
-    return worst / _TOLERANCE
+            parts.append((tail * share**0.75, largest))
+        else:
+            parts.append((0.0, 1.0))
+    return worst / _TOLERANCE, parts
 
 
 def pieces(derivatives: Callable) -> tuple[np.ndarray, float]:
@@ -69,18 +72,18 @@ def pieces(derivatives: Callable) -> tuple[np.ndarray, float]:
     for low, high in itertools.pairwise(roots):
         samples = derivatives(low + (high - low) * _SAMPLES)
         scales = [np.abs(f).max() for f in samples]
-        small = max(min(1.0, s / c) if c > 0.0 else 1.0 for s, c in zip(scales, centre, strict=True))
         waiting = [(low, high, np.inf)]
         while waiting:
             left, right, before = waiting.pop()
             share = (right - left) / (high - low)
-            here = _residual(derivatives, left, right, share, scales)
+            here, parts = _residual(derivatives, left, right, share, scales)
             # Noise of the user's function does not shrink with the piece: halving on would not help.
             stuck = share < 0.1 and here > 0.2 * before and here * _TOLERANCE < 1e-9
             if here <= 1.0 or stuck or not np.isfinite(here) or share < _SHORTEST or len(edges) > _MOST:
-                error = max(error, 0.0 if here <= 1.0 else here * _TOLERANCE * small)
-                parts = 4 if here <= 1.0 and share > 1e-3 else 1
-                edges += [left + (right - left) * k / parts for k in range(parts)]
+                if 1.0 < here < np.inf:  # values that overflow show in the sums themselves
+                    error = max(error, *(t / max(v, c) for (t, v), c in zip(parts, centre, strict=True)))
+                count = 4 if here <= 1.0 and share > 1e-3 else 1
+                edges += [left + (right - left) * k / count for k in range(count)]
             else:
                 middle = 0.5 * (left + right)
                 waiting += [(middle, right, here), (left, middle, here)]
@@ -89,7 +92,29 @@ def pieces(derivatives: Callable) -> tuple[np.ndarray, float]:
     for k in range(1, len(edges) - 1):
         whole = derivatives(np.linspace(joined[-1], edges[k + 1], 34)[1:-1])
         scales = [np.abs(f).max() for f in whole]
-        if _residual(derivatives, joined[-1], edges[k + 1], 1.0, scales) > 1.0:
+        if _residual(derivatives, joined[-1], edges[k + 1], 1.0, scales)[0] > 1.0:
             joined.append(edges[k])
     far = 2.0 ** np.arange(7, 24)
     return np.concatenate([-far[::-1], joined, edges[-1:], far]), error
+
+
+def inconsistency(derivatives: Callable, edges: np.ndarray) -> float:
+    """How far σ' is from the integral of σ'', and σ from that of σ', over the pieces within ±RANGE.
+
+    Relative to the values there or on [−1, 1], whichever are larger; zero up to 1e-9. A kink whose share
+    of σ'' (a δ) the given second derivative cannot have shows as its jump.
+    """
+    worst = 0.0
+    inner = edges[np.abs(edges) <= RANGE]
+    centre = [np.abs(f).max() for f in derivatives(2.0 * _SAMPLES - 1.0)]
+    nodes, weights = np.polynomial.legendre.leggauss(DEGREE)
+    for left, right in itertools.pairwise(inner):
+        half = 0.5 * (right - left)
+        inside = derivatives(0.5 * (left + right) + half * nodes)
+        ends = derivatives(np.array([left, right]))
+        for f in range(2):
+            size = max(np.abs(ends[f]).max(), half * np.abs(inside[f + 1]).max(), centre[f])
+            gap = abs(ends[f][1] - ends[f][0] - half * (weights @ inside[f + 1]))
+            if np.isfinite(gap) and gap > 1e-9 * size:
+                worst = max(worst, gap / size)
+    return worst

@@ -376,10 +376,10 @@ def _directions(descriptor, v, directions_at, shifts_at, outputs_at):
         copy(total - n, start + 8 * (o * n + p), row + 8 * n)
 
 
-def prepare_teacher(descriptor_address, theta, order, tables_address, rows_address, units_address):
-    """The rows, records and tables of a teacher, given as the student of the descriptor."""
+def prepare_units(descriptor_address, theta, order, tables_address, rows_address, units_address):
+    """The rows, records and tables of all units; of a teacher, given as the student of the descriptor."""
     descriptor = carray(as_pointer(descriptor_address), DESCRIPTOR_SIZE, np.int64)
     total = descriptor[STUDENTS] + descriptor[OUTPUT_BIAS]
-    memory = allocate(total * total)
+    memory = allocate(total * (total + descriptor[TEACHERS]))
     prepare(descriptor_address, order, theta, rows_address, units_address, memory, tables_address)
     release(memory)

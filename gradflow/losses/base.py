@@ -121,6 +121,13 @@ class Objective(abc.ABC):
         """L and ∇L at θ + θ_low to about 32 digits; `ArgumentError` where the loss has no such form."""
         raise ArgumentError("precision", "'double-double' for this loss", "'double'")
 
+    def kernel_error(self, theta: np.ndarray) -> float:
+        """Estimated error of the expectations that L(θ) is made of; 0 where it is not made of such.
+
+        Of kernels K(w, w') relative to √(K(w, w) K(w', w')), and of their first derivatives.
+        """
+        return 0.0
+
     def loss(self, theta: np.ndarray) -> float:
         """L(θ)."""
         return self.loss_and_gradient(theta)[0]
@@ -346,6 +353,9 @@ class Restricted(Objective):
     @cached_property
     def oracle(self) -> RestrictedOracle:
         return RestrictedOracle(self.inner.oracle, jnp.asarray(self.theta), jnp.asarray(self.free))
+
+    def kernel_error(self, theta):
+        return self.inner.kernel_error(self.full(theta))
 
     def counts(self) -> Counts:
         return self.inner.counts()

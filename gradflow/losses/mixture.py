@@ -33,6 +33,11 @@ class WeightedLoss(KernelLoss):
         product = abi.compile_function(weighted_sum.product).address
         super().__init__(size, derivatives, product, descriptor, (tuple(parts), table, shares))
         self.loss_floor = float(sum(p * part.loss_floor for p, part in zip(shares, parts)))
+        self._parts = tuple(parts)
+
+    def kernel_error(self, theta: np.ndarray) -> float:
+        """The largest of the parts'."""
+        return max(part.kernel_error(theta) for part in self._parts)
 
 
 def population_loss(student: MLP, teacher: MLP, inputs, dim: int | None = None) -> KernelLoss:

@@ -4,8 +4,8 @@ import mpmath
 import numpy as np
 import pytest
 
-from gradflow import MLP, Gaussian
-from gradflow.kernels.pieces import pieces
+from gradflow import MLP, Activation, ArgumentError, Gaussian
+from gradflow.kernels.pieces import inconsistency, pieces
 from gradflow.losses import population
 from gradflow.losses.population import PopulationLoss
 
@@ -172,3 +172,42 @@ def test_pieces_resolve_what_they_claim():
     assert error == 0.0 and np.all(np.diff(edges) > 0) and 10 < (np.abs(edges) < 64).sum() < 25
     edges, error = pieces(lambda z: (np.maximum(z - 0.3, 0), 1.0 * (z > 0.3), 0.0 * z))
     assert 0.0 < error < 2e-9 and np.abs(edges - 0.3).min() < 1e-6
+    relu = lambda z: (np.maximum(z, 0), 1.0 * (z > 0), 0.0 * z)  # noqa: E731
+    assert inconsistency(relu, pieces(relu)[0]) == pytest.approx(1.0)
+
+
+def test_the_error_is_estimated():
+    rng = np.random.default_rng(3)
+    direction = rng.standard_normal(4)
+    direction /= np.linalg.norm(direction)
+    aside = np.linalg.svd(direction[None])[2][1]
+
+    def loss_of(norm, angle, activation="g"):
+        teacher = MLP([norm * direction[None], [[1.0]]], activation=activation)
+        student = MLP([norm * (direction + angle * aside)[None], [[1.0]]], activation=activation)
+        return PopulationLoss(student, teacher, Gaussian()), student.flat()
+
+    for norm, angle in ((1e-3, 1.0), (1.0, 1e-3), (3.0, 1.0), (30.0, 1.0)):
+        loss, theta = loss_of(norm, angle)
+        assert loss.kernel_error(theta) < 1e-14
+    steep, theta = loss_of(30.0, 1e-3)  # 1e5 coefficients would be needed: told, not hidden
+    assert 1e-6 < steep.kernel_error(theta) < 1.0
+    closed, theta = loss_of(1.0, 0.5, "erf")
+    assert 0 < closed.kernel_error(theta) < 1e-14
+    kinked = Activation(lambda z: max(z, 0.0), lambda z: 1.0 if z > 0.0 else 0.0, lambda z: 0.0, name="hinge")
+    loss, theta = loss_of(1.0, 0.5, kinked)
+    assert loss.kernel_error(theta) > 0.1
+
+
+def test_expectations_that_diverge_are_refused():
+    square = Activation(
+        lambda z: np.exp(z * z), lambda z: 2 * z * np.exp(z * z), lambda z: (2 + 4 * z * z) * np.exp(z * z),
+        name="exp_square",
+    )  # fmt: skip
+    small = MLP([[[0.3, 0.0]], [[1.0]]], activation=square)
+    large = MLP([[[0.6, 0.0]], [[1.0]]], activation=square)
+    norm = PopulationLoss(small, small, Gaussian()).loss(np.array([0.3, 0.0, 0.0]))
+    np.testing.assert_allclose(norm, 1 / np.sqrt(1 - 4 * 0.09), rtol=1e-13)  # E exp(2z²)
+    for student, teacher, argument in ((large, small, "student"), (small, large, "teacher")):
+        with pytest.raises(ArgumentError, match=f"^{argument}"):
+            PopulationLoss(student, teacher, Gaussian())
