@@ -59,7 +59,7 @@ def _pieces(activation: Activation | None) -> tuple[np.ndarray, float]:
         return np.zeros(1), 0.0
     with np.errstate(all="ignore"):
         edges, error = pieces(activation.derivatives)
-        if activation.name not in KINKED:
+        if activation.name not in _JUMPS:
             error = max(error, inconsistency(activation.derivatives, edges))
     return edges, error
 

@@ -111,7 +111,7 @@ class PopulationLoss(KernelLoss):
         keep = (units, others, law, total, rows, records, tables, outputs, kept)
         super().__init__(student.size, derivatives, product, descriptor, keep)
         self._teacher = theta
-        self._expanded = bool(units.data)
+        self._expanded = units.expanded
         self._networks = teacher, student, inputs
         self._names = units.names | others.names
         error = self.kernel_error(student.flat())
