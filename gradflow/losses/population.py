@@ -29,17 +29,18 @@ _SAMPLES = "; samples (inputs=X) work for any network"
 
 
 class PopulationLoss(KernelLoss):
-    """L(θ) = E_x |f_θ(x) − f*(x)|², x ~ N(0, C), both networks Σ_i a_i σ(w_i·x); no ½.
+    """L(θ) = E_x |f_θ(x) − f*(x)|², x ~ N(μ, C), both networks Σ_i a_i σ(w_i·x + b_i) + c; no ½.
 
     L = Σ_ii' a_i·a_i' K(w_i, w_i') − 2 Σ_ij a_i·c_j K(w_i, v_j) + Σ_jj' c_j·c_j' K(v_j, v_j') with
-    K(w, w') = E σ(w·x) τ(w'·x), σ and τ the activations of the two neurons: any of
-    `pair_mixture.MIXTURES`, in each network and for each neuron its own. θ is W (n, d) row by row, then
-    a (outputs, n) row by row. A zero ReLU weight vector has kernel 0 and zero derivatives (σ'(0) = 0);
-    no Hessian is claimed there, its rows and columns are those of that convention: zero.
+    K(w, w') = E σ(w·x + b) τ(w'·x + b'), σ and τ the activations of the two neurons, in each network and
+    for each neuron its own: closed forms for those of `units.KINDS`, expansions for other smooth ones.
+    θ is as `MLP.flat` has it: W (n, d) row by row, b (n) if any, a (outputs, n) row by row, the output
+    biases if any. A zero weight vector at a kink (bias zero) has the left slope there (0 for ReLU); no
+    Hessian is claimed there, its rows and columns are those of that convention.
 
     student   an `MLP`: its architecture only, θ is given call by call
     teacher   an `MLP`
-    inputs    a `Gaussian` of mean zero, any covariance
+    inputs    a `Gaussian`
 
     `loss_floor` is the rounding error of L at a student that reproduces the teacher.
     Raises `ArgumentError` for networks and inputs that have no closed form here.
