@@ -45,6 +45,9 @@ def report(result: Result) -> str:
             )
         )
         lines.append(_row("", refined.stop_reason.value))
+        small = refined.small_eigenvalues
+        if small is not None and any(small):
+            lines.append(_row("", str(small)))
     if result.channel is not None:
         lines.append(_row("channel", str(result.channel)))
     return "\n".join(lines + _neuron_lines(result))

@@ -24,7 +24,7 @@ from .inputs import Gaussian, Inputs, Mixture, Samples
 from .losses.base import Counts
 from .losses.problem import Problem
 from .networks import MLP
-from .refiners import Extended, Refinement
+from .refiners import Extended, Refinement, SmallEigenvalues
 from .result import Result, Spectrum
 from .solvers import Flow
 from .spherical import LAWS, Spherical
@@ -212,6 +212,8 @@ def _write(file, result: Result) -> None:
             iterations=result.refinement.iterations,
         )
         _write_stage(group, result.refinement)
+        if result.refinement.small_eigenvalues is not None:
+            group.attrs["small_eigenvalues"] = np.array(result.refinement.small_eigenvalues)
         extended = result.refinement.extended
         if extended is not None:
             write_array(group, "theta_low", extended.theta_low)
@@ -294,6 +296,9 @@ def _read(file, activations: Mapping[str, Activation]) -> Result:
             grad_norm=float(group.attrs["grad_norm"]),
             iterations=int(group.attrs["iterations"]),
             extended=_read_extended(group),
+            small_eigenvalues=SmallEigenvalues(*(int(n) for n in group.attrs["small_eigenvalues"]))
+            if "small_eigenvalues" in group.attrs
+            else None,
             **_read_stage(group),
         )
     problem = read_problem(file, activations)

@@ -10,6 +10,7 @@ from .large import LBFGS
 from .levenberg_marquardt import LevenbergMarquardt
 from .newton import TrustRegionNewton
 from .packages import BFGS, SciPy
+from .singular import SmallEigenvalues
 
 __all__ = [
     "BFGS",
@@ -20,6 +21,7 @@ __all__ = [
     "Refinement",
     "Refiner",
     "SciPy",
+    "SmallEigenvalues",
     "TrustRegionNewton",
     "default_refiner",
     "polish",

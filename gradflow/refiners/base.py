@@ -13,6 +13,7 @@ from .._validate import integer, number, store_plain
 from ..losses.base import Counts, Objective
 from ..progress import Monitor
 from ..stopping import StopReason
+from .singular import SmallEigenvalues
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,6 +33,8 @@ class Refinement:
 
     theta (P,), loss, grad_norm (∞-norm of ∇L); `iterations` counts accepted steps. With
     precision="double-double" `extended` has the low parts, and loss and grad_norm hold at θ + θ_low.
+    `small_eigenvalues` says how many directions of a critical point are exactly singular; None where
+    Newton's method was not the last.
     """
 
     theta: np.ndarray
@@ -43,6 +46,7 @@ class Refinement:
     seconds: float
     settings: dict
     extended: Extended | None = None
+    small_eigenvalues: SmallEigenvalues | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

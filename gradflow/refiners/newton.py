@@ -15,6 +15,7 @@ from ..losses.base import Counts, Objective
 from ..progress import Monitor
 from ..stopping import StopReason
 from .base import Refinement, Refiner
+from .singular import classify
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -236,10 +237,14 @@ class _Run:
         gained = loss - self.loss > 8 * EPS * abs(loss) + self.objective.loss_floor
         if not gained and norm < self.norm:  # nothing was lowered: what was handed in is better
             self.theta, self.loss, self.norm = self.start
+        small = None
+        if self.reason in (StopReason.FLOOR, StopReason.GRADIENT) and np.isfinite(self.hessian).all():
+            small = classify(self.objective, self.theta, self.norm, *self.eigen)
         return Refinement(
             theta=self.theta,
             loss=self.loss,
             grad_norm=self.norm,
+            small_eigenvalues=small,
             stop_reason=self.reason,
             iterations=self.iterations,
             counts=Counts(*(b - a for a, b in zip(self.before, after))),
