@@ -74,7 +74,9 @@ def cases(quick: bool) -> list[Case]:
 def own_solvers() -> dict[str, type]:
     """Every method of the compiled loop by name, and one of diffrax's own for comparison."""
     found = [getattr(gf.solvers, name) for name in gf.solvers.__all__]
-    compiled = [cls for cls in found if isinstance(cls, type) and issubclass(cls, CompiledSolver)]
+    compiled = [
+        cls for cls in found if isinstance(cls, type) and issubclass(cls, CompiledSolver) and cls.name
+    ]
     return {cls.name: cls for cls in [*compiled, gf.solvers.diffrax.Kvaerno5]}
 
 

@@ -256,5 +256,5 @@ def check_hessian_memory(size: int, matrices: int = 4) -> None:
         "student",
         8 * matrices * size**2,
         f"{size:,} parameters, whose dense Hessian work",
-        "; without Hessians: solver=gf.solvers.Tsit5(), refiner=gf.refiners.LBFGS()",
+        "; without Hessians: solver=gf.solvers.RKC2(), refiner=gf.refiners.LBFGS()",
     )

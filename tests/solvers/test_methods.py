@@ -14,6 +14,7 @@ from gradflow.losses.base import JaxLoss
 from gradflow.progress import Monitor
 from gradflow.solvers import (
     BDF,
+    RKC2,
     Dopri8,
     Kvaerno3,
     Kvaerno4,
@@ -172,7 +173,7 @@ def test_bad_settings_are_refused(bad):
 
 def test_the_default_goes_by_size():
     assert isinstance(default_solver(33), BDF)
-    assert isinstance(default_solver(10_000), Tsit5)
+    assert isinstance(default_solver(10_000), RKC2)
     assert dataclasses.asdict(BDF()) == dataclasses.asdict(default_solver(33))
 
 
