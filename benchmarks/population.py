@@ -17,7 +17,7 @@ import os
 
 import numpy as np
 
-from . import _timing
+from . import _population_expansions, _timing
 
 SIZES = ((3, 8, 9), (10, 20, 21), (50, 100, 101), (200, 400, 401), (1000, 1000, 1001))
 ACTIVATIONS = ("erf", "relu")
@@ -147,6 +147,8 @@ def main(argv: list[str]) -> None:
 
         results["accuracy"] = _population_accuracy.table()
         print(_population_accuracy.describe(results["accuracy"]))
+        results["accuracy without closed forms"] = _population_expansions.accuracy()
+        print(_population_expansions.describe(results["accuracy without closed forms"]))
     from threadpoolctl import threadpool_limits
 
     for activation in ACTIVATIONS:
@@ -155,4 +157,9 @@ def main(argv: list[str]) -> None:
                 found = measure(activation, *shape, options.rounds)
             results[f"{activation} {shape}"] = found
             print(report(activation, shape, found), flush=True)
+    for shape in SIZES[: options.largest]:
+        with threadpool_limits(1):
+            found = _population_expansions.measure(shape, options.rounds)
+        results[f"no closed form {shape}"] = found
+        print(_population_expansions.report(shape, found), flush=True)
     print(f"written: {_timing.write('population', results, facts)}")
