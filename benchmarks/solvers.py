@@ -65,9 +65,9 @@ def cases(quick: bool) -> list[Case]:
             Case("softplus, 33 parameters, 200 samples", softplus(2, 4, 8, 200), 5.0, 0.5),
         ]
     return [
-        Case("erf population, 72 parameters", erf, 300.0, 2.0, explicit),
-        Case("softplus, 33 parameters, 10,000 samples", softplus(2, 4, 8, 10_000), 1000.0, 4.0),
-        Case("softplus, 601 parameters, 2,000 samples", softplus(4, 8, 100, 2_000), 100.0, 6.0),
+        Case("erf population, 72 parameters", erf, 300.0, 1.5, explicit),
+        Case("softplus, 33 parameters, 10,000 samples", softplus(2, 4, 8, 10_000), 1000.0, 3.0),
+        Case("softplus, 601 parameters, 2,000 samples", softplus(4, 8, 100, 2_000), 100.0, 4.0),
     ]
 
 
