@@ -44,15 +44,27 @@ def angular(angle):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class End:
-    """Where one start ended: W (m, d), L, |∇L|_∞, whether no curvature is negative, and how far the
-    student farthest from the teacher's ray {λv : λ ≥ 0} (for even σ its line) is from it, in units of |v|.
+    """Where one start ended.
+
+    weights W (m, d), loss L, grad_norm |∇L|_∞, minimum: no negative curvature; teacher (d,), even: whether
+    σ is, so that its line counts and not its ray {λv : λ ≥ 0}.
     """
 
     weights: np.ndarray
     loss: float
     grad_norm: float
     minimum: bool
-    distance: float
+    teacher: np.ndarray
+    even: bool
+
+    @property
+    def distance(self) -> float:
+        """How far the farthest student is from the teacher's ray or line, in units of |v|."""
+        return distance(self.weights, self.teacher, self.even)
+
+    def distance_of(self, which: np.ndarray) -> float:
+        """The same for the students in a mask (m,); zero for none."""
+        return distance(self.weights[which], self.teacher, self.even) if which.any() else 0.0
 
 
 def problem(activation: str, weights: np.ndarray, teacher: np.ndarray) -> Problem:
@@ -102,7 +114,7 @@ def descend(activation: str, students: int, dim: int, seed: int) -> End:
     values = np.linalg.eigvalsh(result.problem.hessian(result.theta)[np.ix_(seen, seen)])
     minimum = bool(values.size == 0 or values[0] >= -NEGATIVE * values[-1])
     even = ACTIVATIONS[activation].symmetry == "even"
-    return End(W, result.loss, result.grad_norm, minimum, distance(W, teacher, even))
+    return End(W, result.loss, result.grad_norm, minimum, teacher, even)
 
 
 def stationarity(students: int, dim: int, seed: int, factor: float = 1.0) -> Check:
@@ -211,6 +223,36 @@ def aligns(activation: str, starts: int, dim: int = 3, students: int = 3) -> Che
     )
 
 
+def strays(activation: str, starts: int, dim: int = 3, students: int = 3) -> Check:
+    """An activation that is not odd up to a constant and does not align either, by many starts."""
+    ends = [descend(activation, students, dim, seed) for seed in range(starts)]
+    minima = [end for end in ends if end.minimum and end.grad_norm <= 1e-10]
+    # Students beyond |w| = 5 run to infinity, where the cosine averages to nothing: the others count.
+    found = 0.0
+    for end in minima:
+        found = max(found, end.distance_of(np.linalg.norm(end.weights, axis=1) < 5.0))
+    return Check(
+        name=f"alignment.not_for.{activation}",
+        statement=f"{students} {activation} students of {dim} inputs, {starts} starts: flows end, with a "
+        f"gradient below "
+        "1e-10 and no negative curvature, where students of finite length are off the teacher's line by "
+        "more than "
+        "0.1 (one student runs to infinity there, where L is flat).",
+        source="found by this project",
+        computed={
+            "ends": len(minima),
+            "losses": sorted({round(end.loss, 9) for end in minima}),
+            "farthest": found,
+        },
+        residual=max(0.0, 0.1 - found),
+        tolerance=0.0,
+    )
+
+
+STRAYS = ("cos",)
+"""Activations that are not odd up to a constant and whose students need not align."""
+
+
 def supported() -> dict[str, bool]:
     """Activations whose population loss is in closed form here, and whether they are odd up to a constant."""
     found = {}
@@ -241,10 +283,13 @@ def _relu(size: str, progress: Progress) -> Iterator[Check]:
 def _not_for(size: str, progress: Progress) -> Iterator[Check]:
     for name in (name for name, odd in supported().items() if odd):
         yield cancelling_pair(name, 4, seed=0)
+    for name in STRAYS:
+        if name in supported():
+            yield strays(name, 4 if size == "quick" else 100)
 
 
 @register("alignment.for")
 def _for(size: str, progress: Progress) -> Iterator[Check]:
-    for name in (name for name, odd in supported().items() if not odd and name != "relu"):
+    for name in (name for name, odd in supported().items() if not odd and name not in ("relu", *STRAYS)):
         progress(name)
         yield aligns(name, 4 if size == "quick" else 200)

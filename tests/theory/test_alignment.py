@@ -40,6 +40,11 @@ def test_even_students_align_up_to_sign_and_odd_ones_do_not():
     assert not alignment.aligns("erf", 2).holds
 
 
+def test_cosines_stray_and_squares_do_not():
+    assert alignment.strays("cos", 2).holds
+    assert not alignment.strays("square", 2).holds
+
+
 def test_distance_from_the_ray():
     v = np.array([0.0, 2.0])
     assert alignment.distance(np.array([[0.0, 3.0], [0.0, 0.0]]), v) == 0.0
