@@ -22,6 +22,7 @@ from .networks import MLP
 from .progress import Monitor
 from .refiners import Refinement, Refiner, TrustRegionNewton, default_refiner, polish
 from .result import Result
+from .saturation import Saturation
 from .solvers import CompiledSolver, Flow, FlowSolver, default_solver, from_settings
 from .stopping import StopReason, is_converged
 
@@ -164,7 +165,7 @@ def _carry_out(
     problem, objective, point = coordinates.problem, coordinates.objective, coordinates.start
     flow: Flow | None = None
     refinement: Refinement | None = None
-    channel: Channel | None = None
+    channel: Channel | Saturation | None = None
     kept = {} if checkpoint is None else {"checkpoint": checkpoint}
     with single_threaded_blas(), jax.default_device(jax.devices("cpu")[0]):
         if solver is not None:

@@ -20,6 +20,7 @@ from .losses.problem import Problem
 from .networks import MLP
 from .progress import Monitor
 from .refiners import Refinement, TrustRegionNewton
+from .saturation import Saturation, saturated
 from .stopping import StopReason
 
 R = TypeVar("R", Refinement, None)
@@ -130,11 +131,13 @@ class _Affine(Objective):
 
     def loss_and_gradient(self, theta):
         loss, gradient = self.inner.loss_and_gradient(self.matrix @ theta + self.offset)
-        return loss, self.matrix.T @ gradient
+        with np.errstate(invalid="ignore", over="ignore"):  # non-finite trial points are refused later
+            return loss, self.matrix.T @ gradient
 
     def all_derivatives(self, theta):
         loss, gradient, hessian = self.inner.all_derivatives(self.matrix @ theta + self.offset)
-        return loss, self.matrix.T @ gradient, self.matrix.T @ hessian @ self.matrix
+        with np.errstate(invalid="ignore", over="ignore"):
+            return loss, self.matrix.T @ gradient, self.matrix.T @ hessian @ self.matrix
 
     def hvp(self, theta, v):
         return self.matrix.T @ self.inner.hvp(self.matrix @ theta + self.offset, self.matrix @ v)
@@ -184,11 +187,14 @@ def candidates(problem: Problem, theta: np.ndarray) -> list[tuple[tuple[int, int
 
 def recognised(
     problem: Problem, theta: np.ndarray, refinement: R, monitor: Monitor
-) -> tuple[Channel | None, Refinement | R]:
-    """`recognise` as a stage of a run: the channel and the refinement that ends in it; or None and the
-    refinement that there was."""
+) -> tuple[Channel | Saturation | None, Refinement | R]:
+    """What goes to infinity as a stage of a run: the channel or neuron, and the refinement that ends there;
+    or None and the refinement that there was. A neuron is looked for after a refinement only: a flow that
+    has come near its limit is not yet at the minimum of the rest."""
     began, before = time.monotonic(), problem.objective.counts()
-    found = recognise(problem, theta, monitor)
+    found: tuple[Channel | Saturation, np.ndarray] | None = recognise(problem, theta, monitor)
+    if found is None and refinement is not None:
+        found = saturated(problem, theta, monitor)
     if found is None:
         return None, refinement
     channel, point = found

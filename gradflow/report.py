@@ -49,7 +49,7 @@ def report(result: Result) -> str:
         if small is not None and any(small):
             lines.append(_row("", str(small)))
     if result.channel is not None:
-        lines.append(_row("channel", str(result.channel)))
+        lines.append(_row("infinity", str(result.channel)))
     return "\n".join(lines + _neuron_lines(result))
 
 
@@ -61,7 +61,7 @@ def _headline(result: Result) -> str:
     if result.interrupted:
         state = "interrupted; the last point reached"
     elif result.channel is not None:
-        state = "goes to infinity along a channel"
+        state = "goes to infinity"
     elif result.converged:
         state = "converged to a critical point" + _saddle(result)
     elif result.refinement is None:

@@ -19,6 +19,7 @@ from .losses.problem import Problem, check_hessian_memory
 from .losses.reduced import blocks, find_span
 from .networks import MLP
 from .refiners import Refinement
+from .saturation import Saturation
 from .solvers import Flow
 from .stopping import StopReason, is_converged
 
@@ -88,7 +89,8 @@ class Result:
     theta_low    with precision="double-double" the end point is θ + θ_low, else None; the loss is then
                  loss + loss_low with an error of at most loss_bound
     reduced_dim  the dimension of the span in which it was solved, None if in the full input space
-    channel      the channel to infinity in which the run ends, None elsewhere; its `loss` is the limit
+    channel      the channel to infinity in which the run ends, or the neuron that goes there; None
+                 elsewhere. Its `loss` is the limit
     seed         what `train` was given, or None
     problem      what was minimised; `rates` (P,) are the rates of the flow, zero for frozen parameters
 
@@ -103,7 +105,7 @@ class Result:
     flow: Flow | None
     refinement: Refinement | None
     seconds: float
-    channel: Channel | None = None
+    channel: Channel | Saturation | None = None
     reduced_dim: int | None = None
     seed: int | None = None
 

@@ -20,7 +20,7 @@ class StopReason(enum.Enum):
     OTHER_INDEX = "a critical point, but not with the number of negative eigenvalues asked for"
     NO_PROGRESS = "no further progress, although the gradient is above the rounding floor"
     UNBOUNDED = "the parameters grow without bound: no minimum lies on this path"
-    CHANNEL = "the weights go to infinity along a channel; the loss approaches a limit there"
+    CHANNEL = "weights go to infinity, and the loss approaches a limit there"
     NON_FINITE = "the loss or its gradient became non-finite; the last good state is returned"
     STEP_UNDERFLOW = "the step size fell below what Float64 resolves at this t"
     STIFF = (

@@ -26,6 +26,7 @@ from .losses.problem import Problem
 from .networks import MLP
 from .refiners import Extended, Refinement, SmallEigenvalues
 from .result import Result, Spectrum
+from .saturation import Saturation
 from .solvers import Flow
 from .spherical import LAWS, Spherical
 from .stopping import StopReason
@@ -198,6 +199,7 @@ def _write(file, result: Result) -> None:
         _write_stage(group, result.flow)
     if result.channel is not None:
         group = file.create_group("channel")
+        group.attrs["kind"] = "pair" if isinstance(result.channel, Channel) else "neuron"
         for name, value in dataclasses.asdict(result.channel).items():
             if isinstance(value, np.ndarray):
                 write_array(group, name, value)
@@ -348,8 +350,10 @@ def _read_inputs(group) -> Inputs:
     return Gaussian(**parts) if kind == "gaussian" else Samples(**parts)
 
 
-def _read_channel(group) -> Channel:
-    numbers = {name: value.item() for name, value in group.attrs.items() if name != "pair"}
+def _read_channel(group) -> Channel | Saturation:
+    numbers = {name: value.item() for name, value in group.attrs.items() if name not in ("pair", "kind")}
+    if group.attrs["kind"] == "neuron":
+        return Saturation(**numbers)
     arrays = {name: group[name][()] for name in group}
     i, j = (int(n) for n in group.attrs["pair"])
     return Channel(pair=(i, j), **numbers, **arrays)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.optimize
 import scipy.special
 
 import gradflow as gf
@@ -57,7 +58,7 @@ def test_a_run_into_a_channel_says_so(tmp_path):
     X, targets, start = tanh_channel()
     result = gf.train(targets, start, X, progress=False, solver=gf.solvers.KenCarp58(max_steps=200))
     assert result.stop_reason is StopReason.CHANNEL
-    assert "goes to infinity along a channel" in str(result) and "neurons 0 and 1 merge" in str(result)
+    assert "goes to infinity" in str(result) and "neurons 0 and 1 merge" in str(result)
     result.save(tmp_path / "run.h5")
     loaded = gf.load(tmp_path / "run.h5").channel
     assert loaded.pair == result.channel.pair and loaded.loss == result.channel.loss
@@ -113,3 +114,30 @@ def test_no_channel_where_there_is_none():
     assert candidates(gf.Problem(targets, relu, X), relu.flat()) == []
     deep = gf.MLP.random((2, 3, 3, 1), "tanh", seed=1)
     assert candidates(gf.Problem(targets, deep, X), deep.flat()) == []
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_neuron_that_would_be_linear(seed, tmp_path):
+    X = np.random.default_rng(seed).standard_normal((10_000, 2))
+    teacher = gf.teachers.random((2, 4, 1), "softplus", seed=seed + 50)
+    student = gf.MLP.random((2, 2, 1), "softplus", seed=seed)
+    result = gf.train(teacher, student, X, progress=False, refiner="TrustRegionNewton")
+    found = result.channel
+    assert result.stop_reason is StopReason.CHANNEL and result.converged
+    assert found.neuron == 1 and found.side == 1 and found.slope == 1.0 and found.excess > 0
+    assert "neuron is linear" in str(result)
+    # The limit network: one softplus neuron and an affine function, by least squares in SciPy.
+    (w,), b, a = result.student.weights[0][:1], result.student.biases[0][0], result.student.weights[1][0, 0]
+
+    def residuals(p):
+        return p[0] * np.logaddexp(0.0, X @ p[1:3] + p[3]) + X @ p[4:6] + p[6] - teacher(X)[:, 0]
+
+    affine = np.linalg.lstsq(
+        np.column_stack([X, np.ones(len(X))]), teacher(X)[:, 0] - a * np.logaddexp(0.0, X @ w + b), rcond=None
+    )[0]
+    best = scipy.optimize.least_squares(residuals, [a, *w, b, *affine], xtol=1e-15, ftol=1e-15, gtol=1e-15)
+    assert 2 * best.cost / len(X) == pytest.approx(found.loss, abs=1e-13)
+    result.save(tmp_path / "run.h5")
+    assert gf.load(tmp_path / "run.h5").channel == found or (
+        gf.load(tmp_path / "run.h5").channel.loss == found.loss
+    )
