@@ -49,7 +49,7 @@ def test_demo_goes_without_matplotlib(tmp_path, capsys, monkeypatch):
         (["--student", "4-1-1", "--targets", "Y.npy"], "--targets"),
         (["--student", "4-1-1", "--orthonormal", "3", "--inputs", "missing.npy"], "missing.npy"),
         (["--student", "4-1-1", "--orthonormal", "3", "--samples", "0"], "--samples"),
-        (["--student", "4-1-1", "--orthonormal", "3", "--bias"], "bias"),
+        (["--student", "4-2-1-1", "--orthonormal", "3"], "hidden layers"),
         (["--student", "4-1-1", "--orthonormal", "3", "--out", "/nonexistent/run.h5"], "--out"),
         (["--student", "4-1-1", "--orthonormal", "3", "--plot", "run.foo"], "run.foo"),
         (["--student", "4-1-1", "--orthonormal", "3", "--samples", "1000000000000"], "--samples"),

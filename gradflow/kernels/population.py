@@ -227,19 +227,20 @@ def _back_to_parameters(descriptor, slopes_at, gradient_address):
 
 
 @inner_jit
-def linearisation_size(descriptor):
+def linearisation_size(descriptor, kept_rows):
     """Doubles of memory for what a product needs of its point (`_linearise`)."""
     n, k, d, o = descriptor[STUDENTS], descriptor[TEACHERS], descriptor[DIM], descriptor[OUTPUTS]
     total = n + descriptor[OUTPUT_BIAS]
     every = total + k
-    size = n * (d + descriptor[HIDDEN_BIAS]) + o * total
-    return size + every * (o + d + FIELDS + total * (3 + ROWS)) + total * descriptor[TABLE_SIZE]
+    size = n * (d + descriptor[HIDDEN_BIAS]) + o * total + total * descriptor[TABLE_SIZE]
+    return size + every * (o + d + FIELDS + total + kept_rows * (2 + ROWS))
 
 
 @inner_jit
-def _parts(descriptor, memory):
+def _parts(descriptor, memory, kept_rows):
     """Addresses in such memory: θ, output weights (o, N+k), rows (N+k, d), records (N+k, FIELDS), Gram
-    matrix (N, N+k), tables of units, then the geometry (2, N+k) and the table (ROWS, N+k) of each unit."""
+    matrix (N, N+k), tables of units, then for each kept row of pairs its geometry (2, N+k), and its table
+    (ROWS, N+k)."""
     n, k, d, o = descriptor[STUDENTS], descriptor[TEACHERS], descriptor[DIM], descriptor[OUTPUTS]
     total = n + descriptor[OUTPUT_BIAS]
     every = total + k
@@ -249,7 +250,7 @@ def _parts(descriptor, memory):
     gram = units + 8 * every * FIELDS
     tables = gram + 8 * every * total
     geometry = tables + 8 * total * descriptor[TABLE_SIZE]
-    return outputs, rows, units, gram, tables, geometry, geometry + 16 * every * total
+    return outputs, rows, units, gram, tables, geometry, geometry + 16 * every * kept_rows
 
 
 @inner_jit
@@ -262,27 +263,28 @@ def _same(size, a, b):
 
 
 @inner_jit
-def _linearise(descriptor_address, theta, memory):
-    """Fill the memory: all that a product needs of θ, the second-order tables of all pairs above all."""
+def _linearise(descriptor_address, theta, memory, kept_rows):
+    """Fill the memory: all that a product needs of θ, with the second-order tables of all pairs if kept."""
     descriptor = carray(as_pointer(descriptor_address), DESCRIPTOR_SIZE, np.int64)
     n, d, o = descriptor[STUDENTS], descriptor[DIM], descriptor[OUTPUTS]
     total = n + descriptor[OUTPUT_BIAS]
     every = total + descriptor[TEACHERS]
-    outputs, rows, units, gram, tables, geometry, table = _parts(descriptor, memory)
+    outputs, rows, units, gram, tables, geometry, table = _parts(descriptor, memory, kept_rows)
     copy(n * (d + descriptor[HIDDEN_BIAS]) + o * total, theta, memory)
     _stack_outputs(descriptor, theta, outputs)
     prepare(descriptor_address, np.int64(2), theta, rows, units, gram, tables)
-    for i in range(total):
-        own_geometry, own_table = geometry + 16 * every * i, table + 8 * ROWS * every * i
-        _pair_row(descriptor, np.int64(2), i, rows, units, gram, own_geometry, own_table)
+    if kept_rows == total:
+        for i in range(total):
+            own_geometry, own_table = geometry + 16 * every * i, table + 8 * ROWS * every * i
+            _pair_row(descriptor, np.int64(2), i, rows, units, gram, own_geometry, own_table)
 
 
 def product(descriptor_address, theta, v, loss_address, gradient_address, product_address):
     """∇²L v; L and ∇L as well where their addresses are not null (at the cost of one gradient).
 
     What is needed of θ is kept in the memory at LINEARISATION (a lock, whether it is filled, the rest)
-    and used again as long as products are asked for at the same bits of θ. A call that finds the memory in
-    use by another thread works in memory of its own; the numbers are the same.
+    and used again as long as products are asked for at the same bits of θ. Without that memory, or while
+    another thread uses it, one row of pairs at a time is formed in work space; the numbers are the same.
     """
     descriptor = carray(as_pointer(descriptor_address), DESCRIPTOR_SIZE, np.int64)
     if loss_address != 0 or gradient_address != 0:
@@ -292,29 +294,31 @@ def product(descriptor_address, theta, v, loss_address, gradient_address, produc
     if kept != 0:
         locked = try_lock(kept)
     if not locked:
-        memory = allocate(linearisation_size(descriptor))
-        _linearise(descriptor_address, theta, memory)
-        _apply(descriptor, memory, v, product_address)
+        memory = allocate(linearisation_size(descriptor, np.int64(1)))
+        _linearise(descriptor_address, theta, memory, np.int64(0))
+        _apply(descriptor, memory, False, v, product_address)
         release(memory)
         return
     memory = kept + 16
     n, o = descriptor[STUDENTS], descriptor[OUTPUTS]
-    size = n * (descriptor[DIM] + descriptor[HIDDEN_BIAS]) + o * (n + descriptor[OUTPUT_BIAS])
+    total = n + descriptor[OUTPUT_BIAS]
+    size = n * (descriptor[DIM] + descriptor[HIDDEN_BIAS]) + o * total
     if word(kept, 1) == 0 or not _same(size, theta, memory):
-        _linearise(descriptor_address, theta, memory)
+        _linearise(descriptor_address, theta, memory, total)
         set_word(kept, 1, 1)
-    _apply(descriptor, memory, v, product_address)
+    _apply(descriptor, memory, True, v, product_address)
     unlock(kept)
 
 
 @inner_jit
-def _apply(descriptor, point, v, product_address):
-    """∇²L v from the memory filled by `_linearise`."""
+def _apply(descriptor, point, kept, v, product_address):
+    """∇²L v from the memory filled by `_linearise`, with the tables of all pairs or room for one row."""
     n, k, d, dgemm = descriptor[STUDENTS], descriptor[TEACHERS], descriptor[DIM], descriptor[DGEMM]
     o = descriptor[OUTPUTS]
     total = n + descriptor[OUTPUT_BIAS]
     every = total + k
-    outputs_at, rows_at, units_at, gram_at, _, geometry_at, table_at = _parts(descriptor, point)
+    kept_rows = total if kept else np.int64(1)
+    outputs_at, rows_at, units_at, gram_at, _, geometry_at, table_at = _parts(descriptor, point, kept_rows)
     memory = allocate(every * (2 * total + 1) + total * (d + total + 2 * o + 2) + d)
     inner_at = memory
     coefficients_at = inner_at + 8 * every * total
@@ -339,11 +343,15 @@ def _apply(descriptor, point, v, product_address):
     clear(result_at, o * total)
     clear(slopes_at, total)
     for i in range(total):
+        row = i if kept else 0
+        own_geometry, own_table = geometry_at + 16 * every * row, table_at + 8 * ROWS * every * row
+        if not kept:
+            _pair_row(descriptor, np.int64(2), i, rows_at, units_at, gram_at, own_geometry, own_table)
         _overlap_row(i, outputs, overlaps)
         product_row(
             total, k, descriptor[BIASED] != 0, i, rows, units, outputs, overlaps, directions, shifts,
-            output_directions, inner, geometry_at + 16 * every * i, table_at + 8 * ROWS * every * i, gram,
-            coefficients, own, normal, slopes, result,
+            output_directions, inner, own_geometry, own_table, gram, coefficients, own, normal, slopes,
+            result,
         )  # fmt: skip
     matmul(dgemm, n, d, every, coefficients_at, False, rows_at, False, 0.0, product_address)
     matmul(dgemm, n, d, total, own_at, False, directions_at, False, 1.0, product_address)

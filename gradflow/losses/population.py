@@ -28,6 +28,10 @@ _KINKED = {"relu", "leaky_relu", "elu", "selu"}
 _SAMPLES = "; samples (inputs=X) work for any network"
 
 
+KEPT_BYTES = 2**30
+"""Products keep the pairs of their point in up to so many bytes (n = k = 1,000 needs a third of it)."""
+
+
 class PopulationLoss(KernelLoss):
     """L(θ) = E_x |f_θ(x) − f*(x)|², x ~ N(μ, C), both networks Σ_i a_i σ(w_i·x + b_i) + c; no ½.
 
@@ -106,9 +110,11 @@ class PopulationLoss(KernelLoss):
         descriptor[pair_geometry.TEACHER_UNITS] = records.ctypes.data
         descriptor[pair_geometry.TEACHER_OUTPUTS] = outputs.ctypes.data
         # Memory that the first product fills; until then it is address space only.
-        kept = np.empty(2 + population.linearisation_size.py_func(descriptor))
+        room = 2 + int(population.linearisation_size.py_func(descriptor, units.count))
+        kept = np.empty(room if 8 * room <= KEPT_BYTES else 2)
         kept[:2] = 0.0
-        descriptor[pair_geometry.LINEARISATION] = kept.ctypes.data
+        if kept.size == room:
+            descriptor[pair_geometry.LINEARISATION] = kept.ctypes.data
         keep = (units, others, law, total, rows, records, tables, outputs, kept)
         super().__init__(student.size, derivatives, product, descriptor, keep)
         self._teacher = theta

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import gradflow as gf
+from gradflow.kernels import pair_geometry
+from gradflow.losses import population
 
 
 def problem(activation="erf", bias=False, inputs=None):
@@ -56,6 +58,17 @@ def test_threads_at_different_points(rng):
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_without_the_memory(rng, monkeypatch):
+    """Problems too large for it work row by row."""
+    kept = problem("relu", True, LAW)
+    monkeypatch.setattr(population, "KEPT_BYTES", 0)
+    bare = problem("relu", True, LAW)
+    assert bare.objective.descriptor[pair_geometry.LINEARISATION] == 0
+    for _ in range(2):
+        v = rng.standard_normal(kept.size)
+        assert (bare.hvp(kept.theta0, v) == kept.hvp(kept.theta0, v)).all()
 
 
 def test_points_that_are_not_finite_are_not_kept():
