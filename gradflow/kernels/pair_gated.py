@@ -92,53 +92,54 @@ def _cdf(z, kind):
 
 @inner_jit
 def _means(unit, kind):
-    """E σ^(j)(u) for j = 0 … 5 of the gate alone."""
+    """S_0 = E σ(u) of the gate alone and S_j = R^{j−1} E σ^(j)(u), j = 1 … 5: in range for any norm."""
     h, _, _, inverse = _gate(unit, kind)
     density = _ONE_OVER_ROOT_2PI * math.exp(-0.5 * h * h)
-    first = density * inverse
-    second = -h * first * inverse
-    third = (h * h - 1.0) * first * inverse * inverse
-    fourth = (3.0 - h * h) * h * first * inverse * inverse * inverse
+    second, third, fourth = -h * density, (h * h - 1.0) * density, (3.0 - h * h) * h * density
     if kind != HINGE:
-        fifth = (h * h * (h * h - 6.0) + 3.0) * first * inverse * inverse * inverse * inverse
-        return _cdf(h, kind), first, second, third, fourth, fifth
-    return unit[NORM] * density + unit[BIAS] * normal_cdf(h), normal_cdf(h), first, second, third, fourth
+        fifth = (h * h * (h * h - 6.0) + 3.0) * density
+        over = inverse
+        return _cdf(h, kind), density * over, second * over, third * over, fourth * over, fifth * over
+    return unit[NORM] * density + unit[BIAS] * normal_cdf(h), normal_cdf(h), density, second, third, fourth
 
 
 @inner_jit
 def _add_straight(output, j, second_order, unit, other, c0, c1, kind, weight, cosine, sine):
     """Add the pair of weight·G(u) and c0 + c1 v: M_i0 = s_i (c0 + c1 b') + c1 q s_{i+1}, M_i1 = c1 s_i."""
     s0, s1, s2, s3, s4, s5 = _means(unit, kind)
+    _, g, _, inverse = _gate(unit, kind)
     r, rj, level = unit[NORM], other[NORM], c0 + c1 * other[BIAS]
     along = c1 * rj * cosine  # of v, in units of X
     output[VALUE, j] += weight * (s0 * level + along * r * s1)
     output[ALPHA, j] += weight * c1 * s1
-    output[BETA, j] += weight * (s2 * level + along * r * s3)
-    output[GAMMA, j] += weight * (s1 * level + along * r * s2)
+    output[BETA, j] += weight * (s2 * level + along * g * s3) * inverse
+    output[GAMMA, j] += weight * (s1 * level + along * g * s2)
     if second_order:
         across = c1 * rj * sine
-        output[A00, j] += weight * r * (r * (s4 * level + along * r * s5) + 2.0 * along * s3)
-        output[A01, j] += weight * r * across * s3
-        output[B00, j] += weight * c1 * s3 * r * r * cosine
-        output[B01, j] += weight * c1 * s3 * r * r * sine
-        output[C0, j] += weight * (r * (s3 * level + along * r * s4) + along * s2)
-        output[C1, j] += weight * across * s2
-        output[D0, j] += weight * c1 * s2 * r
+        bend = g * (g * s4 * level + along * (g * g * s5 + 2.0 * s3))
+        output[A00, j] += weight * bend * inverse
+        output[A01, j] += weight * g * across * s3 * inverse
+        output[B00, j] += weight * c1 * g * g * s3 * cosine
+        output[B01, j] += weight * c1 * g * g * s3 * sine
+        output[C0, j] += weight * (g * s3 * level + along * (g * g * s4 + s2)) * inverse
+        output[C1, j] += weight * across * s2 * inverse
+        output[D0, j] += weight * c1 * g * s2
 
 
 @inner_jit
 def _add_straight_first(output, j, second_order, unit, other, c0, c1, kind, weight, cosine, sine):
     """Add the pair of c0 + c1 u and weight·G(v)."""
     s0, s1, s2, s3, _, _ = _means(other, kind)
+    _, g, _, _ = _gate(other, kind)
     r, rj = unit[NORM], other[NORM]
     output[VALUE, j] += weight * (s0 * (c0 + c1 * unit[BIAS]) + c1 * r * rj * cosine * s1)
     output[ALPHA, j] += weight * c1 * s1
     output[GAMMA, j] += weight * c1 * s0
     if second_order:
-        output[B00, j] += weight * c1 * s3 * rj * rj * cosine
-        output[B10, j] += weight * c1 * s3 * rj * rj * sine
-        output[D0, j] += weight * c1 * s2 * rj * cosine
-        output[D1, j] += weight * c1 * s2 * rj * sine
+        output[B00, j] += weight * c1 * g * g * s3 * cosine
+        output[B10, j] += weight * c1 * g * g * s3 * sine
+        output[D0, j] += weight * c1 * g * s2 * cosine
+        output[D1, j] += weight * c1 * g * s2 * sine
 
 
 @inner_jit

@@ -211,3 +211,22 @@ def test_both_kernels_agree(rng):
                 for name, entries in one.items():
                     scale = np.abs(entries).max() + np.abs(two[name]).max()
                     np.testing.assert_allclose(entries, two[name], atol=2e-13 * scale + 1e-16 * r * t, rtol=0)
+
+
+def test_any_size(rng):
+    """Norms and biases from 1e-140 to 1e140, zeros, any angle: every row of the gates is a number."""
+    call = abi.callable_from_python(abi.compile_function(gated, PAIR).address)
+    names = ("relu", "erf", "normal_cdf", "leaky_relu", "identity", "one")
+    for _ in range(3000):
+        sizes = rng.choice([0.0, 1.0, 1.0], 4) * 10.0 ** (rng.choice([1, 10, 140]) * rng.uniform(-1, 1, 4))
+        r, t, b, shift = sizes * [1, 1, *rng.choice([-1, 1], 2)]
+        theta = rng.choice([0.0, 10.0 ** rng.uniform(-18, 0), np.pi * rng.uniform()])
+        cosine = 0.0 if r * t == 0 else rng.choice([-1, 1]) * np.cos(theta)
+        geometry = np.array([[cosine], [1.0 if r * t == 0 else np.sin(theta) ** 2]])
+        units = np.zeros((2, FIELDS))
+        for unit, norm, bias in zip(units, (r, t), (b, shift)):
+            unit[[NORM, BIAS, KIND]] = norm, bias, KINDS[rng.choice(names)]
+            unit[SINE], unit[COSINE] = norm / np.hypot(1, norm), 1 / np.hypot(1, norm)
+        output = np.full((ROWS, 1), np.nan)
+        call(1, 2, geometry.ctypes.data, units[0].ctypes.data, units[1].ctypes.data, output.ctypes.data)
+        assert np.isfinite(output).all()
