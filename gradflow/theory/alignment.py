@@ -1,7 +1,7 @@
 """One teacher neuron, m students, output weights one: where all students align with the teacher.
 
-f = Σ_j σ(w_j·x), f* = σ(v·x), x ~ N(0, I). Z. Zhu, L. Ying, X. Zuo, Analysis of Alignment Phenomenon in
-Simple Teacher-student Networks with Finite Width (2021) prove that for ReLU all students align at any local
+f = Σ_j σ(w_j·x), f* = σ(v·x), x ~ N(0, I). Zhu, Ying & Zuo, Analysis of Alignment Phenomenon in Simple
+Teacher-Student Networks with Finite Width (2021), prove that for ReLU all students align at any local
 minimum. Their "angular distance function" is not used here; what is checked is this project's form of it,
 
     F(θ) = sin θ + (π−θ) cos θ,  F(0) = π, F(π/2) = 1, F(π) = 0, F' = −(π−θ) sin θ ≤ 0:
