@@ -95,6 +95,9 @@ def main(argv: list[str]) -> None:
     print(_timing.describe(facts))
     partial = _timing.RESULTS / "phase.part"
     state = {} if chosen.again or not partial.exists() else json.loads(partial.read_text())
+    began = time.perf_counter()
+    phase.end(2, 4, 0)
+    print(f"  compiled, or found compiled, in {time.perf_counter() - began:.1f} s")
     rows, diagram = [], {}
     for k in range(chosen.smallest, chosen.largest + 1):
         for n in range(1, k + 1):

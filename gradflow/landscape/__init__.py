@@ -3,7 +3,7 @@
 from .ansatz import Ansatz
 from .critical_points import CriticalPoint, CriticalPoints, critical_points, isotropy
 from .isotypic import Block, Blocks, blocks
-from .neurons import neurons
+from .neurons import kinds, neurons
 from .slices import Path, Slice, connectivity, plane, slice_plane
 from .spectrum import GroupedSpectrum, spectrum
 from .symmetric import ReducedLoss, SymmetricPoint, critical_point
@@ -27,6 +27,7 @@ __all__ = [
     "critical_points",
     "isotropy",
     "isotropy_order",
+    "kinds",
     "neurons",
     "plane",
     "same_point",

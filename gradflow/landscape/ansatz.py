@@ -124,10 +124,11 @@ class Ansatz:
 
     def position(self, group: int, block: int, own: bool = False) -> int:
         """Index in x; −1 where there is no such number (own weights apart, a block of one; a fixed)."""
-        for i, p in enumerate(self.parameters):
-            if (p.group, p.block, p.own) == (group, block, own):
-                return i
-        return -1
+        return self._positions.get((group, block, own), -1)
+
+    @cached_property
+    def _positions(self) -> dict[tuple[int, int, bool], int]:
+        return {(p.group, p.block, p.own): i for i, p in enumerate(self.parameters)}
 
     def point(self, values: Sequence) -> np.ndarray:
         """x from one row per group: its weights on the blocks (a pair (own, others) where tied), then a.

@@ -56,6 +56,12 @@ def neurons(result, tolerance: float = EXACT, loose: float = LOOSE) -> Any:
     return table(_Labels(student, teacher if usable else None, tolerance, loose).rows())
 
 
+def kinds(result, tolerance: float = EXACT, loose: float = LOOSE) -> list[str]:
+    """The kind of every hidden neuron, as in the table of `neurons`."""
+    found = neurons(result, tolerance, loose)
+    return [row["kind"] for row in found] if isinstance(found, list) else list(found["kind"])
+
+
 class _Labels:
     """The comparison of one student with one teacher."""
 

@@ -43,6 +43,7 @@ class ReducedLoss(Objective):
         self.constant = self._teacher_term()
         self.gradient_scale = max(self.constant, self.constant**0.5)
         self._evaluations = 0
+        self._constants: dict = {}
 
     def to_point(self, y: np.ndarray) -> np.ndarray:
         return y / self._roots
@@ -96,7 +97,9 @@ class ReducedLoss(Objective):
 
     def precise(self, x, mp) -> tuple:
         """L and ∂L/∂x in the arithmetic of an mpmath context, x a list of its numbers."""
-        value, gradient = self._precise_constant(mp), [mp.mpf(0)] * self.size
+        if mp.dps not in self._constants:
+            self._constants[mp.dps] = self._precise_constant(mp)
+        value, gradient = self._constants[mp.dps], [mp.mpf(0)] * self.size
         terms = self.ansatz.terms
         for i, count in enumerate(terms.counts):
             forms = []

@@ -109,7 +109,7 @@ def perturbed_copy(
 
 
 def follow(
-    widths: Sequence[float], k: float | int, activation: str = "erf", step: float = 0.02
+    widths: Sequence[float | int], k: float | int, activation: str = "erf", step: float = 0.02
 ) -> list[SymmetricPoint]:
     """P-n-C points for widths 1 < n < k in descending order, continued from n = k − 1.
 

@@ -6,7 +6,7 @@ All from symmetric points, whose full Hessian comes in blocks: any k, and n may 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
@@ -23,6 +23,10 @@ from .copy_average import (
     perturbed_copy,
 )
 from .registry import Progress, register
+
+QUICK_WIDTHS = (6, 12)
+FULL_WIDTHS = (4, 5, 6, 8, 10, 12, 16, 20, 30, 50, 100, 300, 10**3, 3000, 10**4, 3 * 10**4, 10**5)
+"""Teacher widths k of the transition table."""
 
 
 def best_margin(n: float | int, k: float | int) -> float:
@@ -71,7 +75,7 @@ def crossing(k: float | int, function: Callable[[SymmetricPoint], float], digits
 
     NaN where it keeps its sign down to n = 2.
     """
-    sign, step = None, 0.02
+    sign, step = None, 0.04
     n, point = float(k) - 1.0, perturbed_copy(float(k) - 1.0, k)
     before = None
     while n > 2.0:
@@ -122,7 +126,7 @@ def critical_bucket(k: int) -> float:
         low, high = high, 1.5 * high
         if high >= k - 1:
             return math.nan
-    for _ in range(60):
+    for _ in range(40):
         middle = 0.5 * (low + high)
         low, high = (middle, high) if best_margin(k - middle + 1, k) < 0 else (low, middle)
     return 0.5 * (low + high)
@@ -200,10 +204,12 @@ def check_perturbed(size: str, progress: Progress, shift: float = 0.0) -> Check:
 
 
 @register("copy_average.transition")
-def check_transition(size: str, progress: Progress, gap: Callable = loss_gap) -> Check:
+def check_transition(
+    size: str, progress: Progress, gap: Callable = loss_gap, widths: Sequence[int] | None = None
+) -> Check:
     """n/k at which P-n-C becomes a minimum, the losses cross, and C-A optimal ceases to be one."""
-    widths = (6, 12, 50) if size == "quick" else (4, 5, 6, 8, 10, 12, 16, 20, 30, 50, 100)
-    widths = widths if size == "quick" else (*widths, 300, 10**3, 3000, 10**4, 3 * 10**4, 10**5)
+    if widths is None:
+        widths = QUICK_WIDTHS if size == "quick" else FULL_WIDTHS
     rows, wrong = {}, 0
     for k in widths:
         progress(f"transitions, k = {k}")

@@ -14,7 +14,7 @@ import numpy as np
 
 from .._train import train
 from ..inputs import Gaussian
-from ..landscape import neurons
+from ..landscape import kinds, neurons
 from ..losses.problem import Problem
 from ..networks import MLP
 from ..refiners import TrustRegionNewton
@@ -116,13 +116,15 @@ def check_norms(size: str, progress: Progress, optimum: Callable = equal_norms) 
 
 
 @register("copy_average.different_norms")
-def check_ends(size: str, progress: Progress, norms: Sequence[float] | None = None) -> Check:
+def check_ends(
+    size: str, progress: Progress, norms: Sequence[float] | None = None, widths: Sequence[int] | None = None
+) -> Check:
     """Where flows end with teachers of different norms: n − 1 perturbed copies and one perturbed average."""
     given = [0.5, 0.7, 0.9, 1.1, 1.3, 1.5] if norms is None else list(norms)
     k, starts = len(given), (6 if size == "quick" else 50)
     rows, wrong, losses = {}, 0, []
     teacher = orthonormal(k, k + 1, norms=np.array(given))
-    for n in (2, 3) if size == "quick" else (2, 3, 4):
+    for n in widths or ((2, 3) if size == "quick" else (2, 3, 4)):
         groups: dict[str, list] = {}
         for seed in range(starts):
             progress(f"flows with different norms, n {n}, seed {seed}")
@@ -131,7 +133,7 @@ def check_ends(size: str, progress: Progress, norms: Sequence[float] | None = No
             table = neurons(result)
             found = table.to_dict("records") if hasattr(table, "to_dict") else table
             copied = sorted(r["teachers"][0] for r in found if r["kind"].endswith("copy"))
-            averaged = sum(r["kind"].endswith("average") for r in found)
+            averaged = sum(kind.endswith("average") for kind in kinds(result))
             wrong += not (len(copied) == n - 1 == len(set(copied)) and averaged == 1 and result.converged)
             key = "copies of " + ", ".join(f"{given[j]:g}" for j in copied)
             groups.setdefault(key, []).append(result.loss)
