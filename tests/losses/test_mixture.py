@@ -99,6 +99,15 @@ def test_a_dead_neuron_is_one_without_input_in_any_component():
         result([0.0], mixture).hessian()
 
 
+def test_errors_of_expansions_are_passed_on():
+    """The estimate for a mixture is the worst of its components'."""
+    teacher, student = networks("tanh")
+    laws = [gf.Gaussian(), gf.Gaussian(cov=9.0 * np.eye(2))]
+    errors = [gf.Problem(teacher, student, law).objective.kernel_error(student.flat()) for law in laws]
+    mixture = gf.Problem(teacher, student, gf.Mixture(laws))
+    assert mixture.objective.kernel_error(student.flat()) == max(errors) > 0
+
+
 def test_training_on_a_mixture(tmp_path):
     teacher, student = networks("erf")
     result = gf.train(teacher, student, gf.Mixture([gf.Gaussian(cov=C) for C in COVARIANCES]), progress=False)
