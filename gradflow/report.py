@@ -136,6 +136,8 @@ def _neuron_lines(result: Result) -> list[str]:
         line = f"  {row['neuron']:>6} {row['norm']:>10.6f} {row['output_weight']:>14.8f}"
         if row["norm"] == 0:
             line += "   dead (zero weights)"
+        elif row["dead"]:
+            line += "   dead (no sample activates it)"
         elif row["teacher"] is not None:
             line += f"   {row['teacher']:>15}  {row['cosine']:+.6f}"
         lines.append(line)

@@ -270,10 +270,12 @@ class Result:
         output_weight   a_i for one output, the norm of the outgoing weights for several
         teacher, cosine the teacher neuron of largest |cos(w_i, v_j)| and that cosine with its sign;
                         None where the teacher has no neurons of the same input dimension
+        dead            a ReLU neuron that no sample activates: silent, and no gradient will wake it
         """
         if self.problem.student is None or len(self.student.weights) < 2:
             return []
         W, A = self.student.weights[:2]
+        asleep = self._asleep()
         norms = _row_norms(W)
         outgoing = A[0] if A.shape[0] == 1 else _row_norms(A.T)
         cosines = self._cosines(W)
@@ -287,9 +289,20 @@ class Result:
                     "output_weight": float(outgoing[i]),
                     "teacher": best,
                     "cosine": None if best is None or cosines is None else float(cosines[i, best]),
+                    "dead": bool(asleep[i]),
                 }
             )
         return rows
+
+    def _asleep(self) -> np.ndarray:
+        """Which neurons of the first hidden layer are ReLUs with z ≤ 0 on all samples."""
+        layer, bias = self.student.activations[0], self.student.biases[0]
+        table = layer if isinstance(layer, tuple) else (layer,) * self.student.sizes[1]
+        relu = np.array([a.name == "relu" for a in table])
+        if not isinstance(self.problem.inputs, Samples) or not relu.any():
+            return np.zeros(len(table), dtype=bool)
+        z = self.problem.inputs.X @ self.student.weights[0].T + (0.0 if bias is None else bias)
+        return relu & (z <= 0).all(axis=0)
 
     def _cosines(self, W: np.ndarray) -> np.ndarray | None:
         teacher = self.problem.teacher

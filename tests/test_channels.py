@@ -141,3 +141,13 @@ def test_a_neuron_that_would_be_linear(seed, tmp_path):
     assert gf.load(tmp_path / "run.h5").channel == found or (
         gf.load(tmp_path / "run.h5").channel.loss == found.loss
     )
+
+
+def test_a_neuron_that_no_sample_activates_is_called_dead(rng):
+    X = rng.standard_normal((200, 2))
+    teacher = gf.MLP.random((2, 2, 1), "relu", seed=1)
+    student = gf.MLP([[[1.0, 0.5], [0.3, -0.2]], [[1.0, 1.0]]], [[0.0, -20.0], [0.0]], "relu")
+    result = gf.train(teacher, student, X, progress=False, solver=None)
+    assert [row["dead"] for row in result.neurons()] == [False, True]
+    assert "dead (no sample activates it)" in str(result)
+    assert np.isfinite(result.loss)
