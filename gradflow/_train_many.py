@@ -66,6 +66,8 @@ def train_many(
         raise ArgumentError("progress", repr(progress), "True, False or None")
     if executor is not None and not isinstance(executor, Executor):
         raise ArgumentError("executor", repr(executor), "a concurrent.futures.Executor")
+    if options.get("checkpoint") is not None:
+        raise ArgumentError("checkpoint", repr(options["checkpoint"]), "None: one file serves one run")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = cores if workers is None else integer("workers", workers, 1)
     jobs = _jobs(teacher, students, inputs, starts, seed)

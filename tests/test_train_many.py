@@ -92,6 +92,7 @@ def test_bad_input():
         ({"students": students(1), "executor": 3}, "executor"),
         ({"students": students(2), "solver": "Euler"}, "solver"),
         ({"students": students(1), "progress": "yes"}, "progress"),
+        ({"students": students(1), "checkpoint": "run.h5"}, "checkpoint"),
     ):
         with pytest.raises(ArgumentError, match=f"^{named}:"):
             gf.train_many(TEACHER, **arguments)
