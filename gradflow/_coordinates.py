@@ -15,6 +15,9 @@ from .refiners import Refinement
 from .solvers import Flow, from_settings
 from .solvers.trajectory import mapped_stepper
 
+STEP_NUMBERS = 5_000_000
+"""Numbers of a reduced flow's steps in full coordinates, at most: θ at so many steps times P."""
+
 
 def choose_span(teacher, student, inputs, rates: np.ndarray) -> tuple[np.ndarray | None, int]:
     """The basis (r, d) of the span to solve in, or None; and the number of parameters that move there.
@@ -84,6 +87,8 @@ class Coordinates:
 
     def flow(self, flow: Flow) -> Flow:
         """The same flow as one of all parameters; where the axes change, norms are taken again."""
+        if self.reduced is not None:
+            flow = _thinned(flow, self.problem.size)
         full = flow.mapped(self.point, self.velocity, self.back)
         if self.reduced is not None:
             full.theta[0] = full.step_theta[0] = self.problem.theta0
@@ -123,3 +128,24 @@ class Coordinates:
         full = np.broadcast_to(still, (*rows.shape[:-1], still.size)).copy()
         full[..., self._restricted.free] = rows
         return full
+
+
+def _thinned(flow: Flow, size: int) -> Flow:
+    """The flow without some of its steps where they would fill the memory as vectors of this size.
+
+    An interval that has lost steps gets an infinite stiffness: there `Flow.at` integrates from the step
+    before t instead of interpolating, and the path is the same.
+    """
+    count = flow.step_times.size
+    stride = -(-count * size // STEP_NUMBERS)
+    if stride == 1:
+        return flow
+    kept = np.unique(np.append(np.arange(0, count, stride), count - 1))
+    return dataclasses.replace(
+        flow,
+        step_times=flow.step_times[kept],
+        step_theta=flow.step_theta[kept],
+        step_velocity=flow.step_velocity[kept],
+        step_acceleration=flow.step_acceleration[kept],
+        stiffness=np.where(np.diff(kept) > 1, np.inf, flow.stiffness[kept[:-1]]),
+    )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from gradflow import ArgumentError
+from gradflow import ArgumentError, _coordinates
 from gradflow.losses.reduced import Reduced, blocks, find_span, span
 
 TIGHT = {"rtol": 1e-11, "atol": 1e-12}
@@ -60,6 +60,17 @@ def test_biases_are_not_rotated(activation):
         np.testing.assert_allclose(fast.flow.at(t), full.flow.at(t), atol=1e-8)
     values = np.linalg.eigvalsh(full.problem.hessian(fast.theta))
     np.testing.assert_allclose(fast.spectrum().eigenvalues, values, atol=1e-13 * values[-1])
+
+
+def test_steps_that_would_fill_the_memory(monkeypatch):
+    """Some are left out; the path between those that stay is as accurate."""
+    teacher, student = networks()
+    monkeypatch.setattr(_coordinates, "STEP_NUMBERS", 8 * student.size)
+    few, full = both(teacher, student, refiner=None)
+    assert few.flow.step_times.size <= 10 < few.flow.accepted
+    assert few.flow.stiffness.size == few.flow.step_times.size - 1
+    for t in (0.01, 0.3, 4.0, 17.0, 30.0):
+        np.testing.assert_allclose(few.flow.at(t), full.flow.at(t), atol=1e-8)
 
 
 def test_rates_and_frozen_neurons():
