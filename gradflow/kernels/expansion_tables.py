@@ -38,14 +38,19 @@ of edges of the pieces and the edges."""
 
 (
     COUNT, ERROR, DATA, MEAN_SQUARE, SLOPE_SQUARE, BEND_SQUARE, BEND_VALUE, SLOPE_VALUE, RADIAL_A, RADIAL_B,
-    RADIAL_C, RADIAL_D, HEADER,
-) = range(13)  # fmt: skip
+    RADIAL_C, RADIAL_D, COMPLETE, HEADER,
+) = range(14)  # fmt: skip
 """The head of a unit's table: number of coefficients; estimated relative error of its integrals; address of
 the activation's data; E σ², E σ'², E σ''², E σ''σ, E σ'σ and (order 2) E σ''σ(X²−1), E σ'²(X²−1), E σ''σX,
-E σ'²X, from quadrature. Then the arrays C, D, E and (order 2) XD, XE, XXE, COUNT doubles each."""
+E σ'²X, from quadrature; whether the coefficients go on until they are below rounding. Then the arrays C, D, E
+and (order 2) XD, XE, XXE, COUNT doubles each."""
 
 HEADER = 16
 TABLE_DOUBLES = HEADER + 6 * (ORDERS + LANES)
+
+LONG = 0.965  # above this |u| the series needs more than 1024 terms
+NARROWEST = 3.2  # the smallest η of `pair_close`
+_FEW = 8  # so many close pairs of a unit cost less by quadrature than by a longer table
 
 _REACH, _FARTHEST = 12.0, 37.0  # φ(12)^½ = 2e-16; φ(38) leaves the normal numbers
 _LONGEST = 4.0
@@ -70,8 +75,8 @@ _HALF_WEIGHTS = (
 )  # fmt: skip
 """The Gauss–Legendre rule of 32 nodes on [−1, 1], its positive half, computed to 40 digits."""
 
-_NODES = np.array([-x for x in _HALF_NODES[::-1]] + list(_HALF_NODES))
-_WEIGHTS = np.array(_HALF_WEIGHTS[::-1] + _HALF_WEIGHTS)
+GAUSS = np.array([-x for x in _HALF_NODES[::-1]] + list(_HALF_NODES))
+GAUSS_WEIGHTS = np.array(_HALF_WEIGHTS[::-1] + _HALF_WEIGHTS)
 _ROOTS = np.sqrt(np.arange(ORDERS + 2.0 * CHUNK + 2.0))
 
 
@@ -113,8 +118,8 @@ def _nodes(data, r, b, reach, longest):
         left, right = load(edges, p), load(edges, p + 1)
         middle, half = 0.5 * (left + right), 0.5 * (right - left)
         for q in range(NODES):
-            rows[_X, p * NODES + q] = middle + half * _NODES[q]
-            rows[_WEIGHT, p * NODES + q] = half * _WEIGHTS[q]
+            rows[_X, p * NODES + q] = middle + half * GAUSS[q]
+            rows[_WEIGHT, p * NODES + q] = half * GAUSS_WEIGHTS[q]
     for m in range(panels * NODES, length):
         rows[_X, m] = 0.0
         rows[_WEIGHT, m] = 0.0
@@ -234,6 +239,7 @@ def _bends(rows, data, r, b, limit, envelope, square, bends):
 @inner_jit
 def expand_unit(data, r, b, limit, envelope, order, table):
     """Fill the table of one unit with up to `limit` coefficients; how many doubles it takes."""
+    asked = limit
     if envelope > 0.0 and r > 0.0:
         # where the unit's own coefficients e^(−a√n), times the others' envelope, are below rounding
         root = 46.0 / (load(data, STRIP) / r + envelope)
@@ -258,6 +264,7 @@ def expand_unit(data, r, b, limit, envelope, order, table):
     store(table, COUNT, count)
     store(table, ERROR, load(data, UNRESOLVED) if fits else math.inf)
     store(table, DATA, data)
+    store(table, COMPLETE, 1.0 if count < asked else 0.0)
     arrays = 6 if order > 1 else 3
     coefficients = matrix(table + 8 * HEADER, arrays, count)
     bends = vector(bends_at, count)
@@ -293,23 +300,39 @@ def expand(descriptor_address, order, count, units_address, tables, gram_address
     descriptor = carray(as_pointer(descriptor_address), DESCRIPTOR_SIZE, np.int64)
     every = count + descriptor[TEACHERS]
     units, inner = matrix(units_address, every, FIELDS), matrix(gram_address, count, every)
-    envelope = math.inf
+    envelope, strips_at = math.inf, allocate(every)
+    strips = vector(strips_at, every)
     for j in range(every):
         data = int(units[j, TABLE])
         if j >= count:
             data = int(load(data, DATA))
-        if units[j, NORM] > 0.0:
-            envelope = min(envelope, load(data, STRIP) / units[j, NORM])
+        strips[j] = load(data, STRIP) / units[j, NORM] if units[j, NORM] > 0.0 else math.inf
+        envelope = min(envelope, strips[j])
     for i in range(count):
-        closest = 1.0 if every == count else 0.0
+        closest, apart, close = 1.0 if every == count else 0.0, 0.0, 0
         for j in range(every):
             if j != i:
                 cosine = abs(inner[i, j] * units[i, INVERSE] * units[j, INVERSE])
                 closest = max(closest, cosine)
+                if is_close(cosine, strips[i] + strips[j]):
+                    close += 1
+                else:
+                    apart = max(apart, cosine)
+        root = 46.0 / max(strips[i] + envelope, 1e-3)
+        if every > count and close <= _FEW and root * root > 1024.0:
+            closest = apart
         data = int(units[i, TABLE])
         used = expand_unit(data, units[i, NORM], units[i, BIAS], orders_for(closest), envelope, order, tables)
         units[i, TABLE] = tables
         tables += 8 * used
+    release(strips_at)
+
+
+@inner_jit
+def is_close(cosine, strips):
+    """Whether a pair is one for `pair_close`: a long series, and η large; strips = a/r + a'/r'."""
+    sine2 = (1.0 - cosine) * (1.0 + cosine)
+    return cosine > LONG and strips * strips > NARROWEST * NARROWEST * sine2 and strips < math.inf
 
 
 @inner_jit

@@ -23,6 +23,7 @@ from .abi import as_pointer, call_six, inner_jit
 from .expansion_tables import (
     BEND_VALUE,
     CLOSED,
+    COMPLETE,
     COUNT,
     DATA,
     HEADER,
@@ -34,10 +35,13 @@ from .expansion_tables import (
     RADIAL_D,
     SLOPE_SQUARE,
     SLOPE_VALUE,
+    STRIP,
+    is_close,
     orders_for,
 )
 from .hermite import mehler_first, mehler_second
 from .memory import allocate, load, release, store
+from .pair_close import close_pair
 from .units import (
     A00,
     A01,
@@ -48,6 +52,7 @@ from .units import (
     B10,
     B11,
     BETA,
+    BIAS,
     C0,
     C1,
     D0,
@@ -114,7 +119,16 @@ def expansion(count, order, geometry_address, unit_address, units_address, outpu
         others = int(load(other, COUNT))
         used = min(min(size, others), orders_for(abs(u)))
         mine, theirs = table + 8 * HEADER, other + 8 * HEADER
-        if order < 2:
+        ends = load(table, COMPLETE) * load(other, COMPLETE) != 0.0 or used >= orders_for(abs(u))
+        first, second = int(load(table, DATA)), int(load(other, DATA))
+        strips = load(first, STRIP) / r + load(second, STRIP) / units[j, NORM]
+        if not ends and is_close(abs(u), 1.001 * strips):
+            sine = math.sqrt(sine2)
+            eta = strips / max(sine, 1e-300)
+            close_pair(
+                first, r, unit[BIAS], second, units[j, NORM], units[j, BIAS], u, sine, eta, order, sums
+            )
+        elif order < 2:
             mehler_first(mine, size, theirs, others, used, u, work)
         else:
             mehler_second(mine, size, theirs, others, used, u, work)

@@ -14,14 +14,18 @@ from ..kernels import abi
 from ..kernels.activation_blocks import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE
 from ..kernels.expansion_tables import (
     CLOSED,
+    COMPLETE,
     COUNT,
     DATA,
     ERROR,
     FIRST_EDGE,
     HEADER,
     JUMP,
+    LONG,
     MEAN_SQUARE,
+    NARROWEST,
     ORDERS,
+    STRIP,
 )
 from ..kernels.hermite import CHUNK
 from ..kernels.pieces import inconsistency, pieces
@@ -90,8 +94,9 @@ def _doubles(address: float, count: int) -> np.ndarray:
     return np.ctypeslib.as_array((ctypes.c_double * count).from_address(int(address)))
 
 
-def _tails(record: np.ndarray) -> tuple[np.ndarray, float, int, bool]:
-    """Norms of what coefficients beyond each multiple of CHUNK hold, (3, levels); error; count; closed.
+def _tails(record: np.ndarray) -> tuple:
+    """Norms of what coefficients beyond each multiple of CHUNK hold, (3, levels), and: the head's
+    error and count; whether it is closed; whether it is complete; the strip a/r.
 
     The rows are those of σ, r σ', r² σ'', over √E σ². What lies beyond the last coefficient follows from the
     last two chunks, taken as geometric, and from Bessel: Σ c_n² may fall short of E σ² by rounding only.
@@ -115,7 +120,8 @@ def _tails(record: np.ndarray) -> tuple[np.ndarray, float, int, bool]:
         tails[f, : levels.size] = levels
         tails[f, levels.size :] = levels[-1]
         tails[f] *= r**f / scale
-    return tails, float(head[ERROR]), count, data[CLOSED] != 0.0
+    strip = data[STRIP] / r if r > 0.0 else math.inf
+    return tails, float(head[ERROR]), count, data[CLOSED] != 0.0, head[COMPLETE] != 0.0, strip
 
 
 def diverges(records: np.ndarray) -> bool:
@@ -143,6 +149,18 @@ def expansion_error(records: np.ndarray, cosines: np.ndarray) -> float:
     theirs = tails[np.arange(len(found))[None, :], :, level]
     products = [mine[..., f] * theirs[..., g] for f, g in ((0, 0), (1, 1), (2, 0), (0, 2))]
     missed = u**used * np.max(products, axis=0)
+    # pairs that `pair_close` integrates
+    complete, strips = np.array([f[4] for f in found]), np.array([f[5] for f in found])
+    both = strips[:, None] + strips[None, :]
+    sine = np.sqrt((1.0 - u) * (1.0 + u))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        eta = both / np.maximum(sine, 1e-300)
+    close = (u > LONG) & (eta > NARROWEST) & np.isfinite(both)
+    close &= ~(complete[:, None] & complete[None, :]) & (used < wanted)
+    nodes = np.where(eta > 12.0, 6, np.where(eta > 5.3, 12, 32))
+    norms = records[:, NORM]
+    rounding = 8e-16 * norms[:, None] * norms[None, :]  # σ'' is r² times as large as it is wide
+    missed = np.where(close, rounding + np.exp(-2.0 * np.minimum(eta, 1e3) * np.sqrt(nodes)), missed)
     np.fill_diagonal(missed, 0.0)
     missed[closed[:, None] & closed[None, :]] = 0.0
     return float(ROUNDING + missed.max(initial=0.0) + errors[~closed].max(initial=0.0))

@@ -190,7 +190,9 @@ def test_the_error_is_estimated():
     for norm, angle in ((1e-3, 1.0), (1.0, 1e-3), (3.0, 1.0), (30.0, 1.0)):
         loss, theta = loss_of(norm, angle)
         assert loss.kernel_error(theta) < 1e-14
-    steep, theta = loss_of(30.0, 1e-3)  # 1e5 coefficients would be needed: told, not hidden
+    close, theta = loss_of(30.0, 1e-3)  # by quadrature, not by 1e5 coefficients
+    assert close.kernel_error(theta) < 1e-11
+    steep, theta = loss_of(30.0, 0.05)  # 30,000 coefficients would be needed: told, not hidden
     assert 1e-6 < steep.kernel_error(theta) < 1.0
     closed, theta = loss_of(1.0, 0.5, "erf")
     assert 0 < closed.kernel_error(theta) < 1e-14
@@ -211,3 +213,19 @@ def test_expectations_that_diverge_are_refused():
     for student, teacher, argument in ((large, small, "student"), (small, large, "teacher")):
         with pytest.raises(ArgumentError, match=f"^{argument}"):
             PopulationLoss(student, teacher, Gaussian())
+
+
+@pytest.mark.parametrize("name", ["tanh", "g"])
+def test_close_pairs_by_quadrature_agree_with_the_series(name):
+    rng = np.random.default_rng(7)
+    w = 3 * np.eye(3)[0]
+    v = w + np.array([0.1, 0.01, -0.02]) * rng.uniform(0.5, 1.0)
+
+    def constant(*rows):  # E f² of a teacher of these rows: its pairs go by the series
+        teacher = MLP([np.array(rows), np.ones((1, len(rows)))], activation=name)
+        return PopulationLoss(MLP([w[None], [[0.0]]], activation=name), teacher, Gaussian()).loss(np.zeros(4))
+
+    teacher = MLP([v[None], [[1.0]]], activation=name)
+    difference = PopulationLoss(teacher, teacher, Gaussian()).loss(np.append(w, 1.0))
+    total = 2 * (constant(w) + constant(v))
+    assert abs(difference + constant(w, v) - total) < 1e-13 * total
