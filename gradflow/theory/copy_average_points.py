@@ -41,7 +41,7 @@ def minimise_along_the_sum(teachers: int, activation: str) -> OneNeuron:
 
             norm = mp.findroot(lambda r: mp.diff(explained, r), 1.1 / mp.sqrt(2 * l - 1) if l > 1 else 1.05)
         else:
-            angle = mp.acos(cosine)
+            angle = mp.atan2(mp.sqrt(1 - cosine**2), cosine)
 
             def kernels(r):
                 cross = r * (mp.sin(angle) + (mp.pi - angle) * mp.cos(angle)) / (2 * mp.pi)
