@@ -16,7 +16,7 @@ from ..stopping import StopReason
 SAMPLES = 100
 """Number of log-spaced times kept between the first accepted step and the end."""
 
-QUINTIC_LIMIT = 1.0
+QUINTIC_LIMIT = 3.0
 """Δt·λ_max up to which a point within a step is interpolated; beyond it the solver computes it by a step
 of its own, because an interpolant has no damping of stiff components."""
 
