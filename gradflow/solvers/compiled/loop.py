@@ -116,11 +116,13 @@ def _progress(run):
 def _too_stiff(run, step):
     """An explicit method for which stability, not accuracy, sets the step, and the end is out of reach.
 
-    After every STIFF_STEPS accepted steps in a row at the limit: t has not grown by a half meanwhile, and
-    the steps left do not reach the end at this pace.
+    After every STIFF_STEPS accepted steps at the limit (one that is not takes two of them back): t has
+    not grown by a half meanwhile, and the steps left do not reach the end at this pace.
     """
-    if word(run, at.STABILISED) != 0 or step * at.number(run, at.CURVATURE) < STIFF_LIMIT:
-        at.set_integer(run, at.STIFF, 0)
+    if word(run, at.STABILISED) != 0:
+        return False
+    if step * at.number(run, at.CURVATURE) < STIFF_LIMIT:
+        at.set_integer(run, at.STIFF, max(at.integer(run, at.STIFF) - 2, 0))
         return False
     t = at.number(run, at.TIME)
     if at.integer(run, at.STIFF) == 0:
