@@ -82,6 +82,8 @@ def check_checkpoint(path, problem: Problem) -> None:
         raise ArgumentError("checkpoint", repr(path), "the path of a file")
     if not Path(path).absolute().parent.is_dir():
         raise ArgumentError("checkpoint", str(path), "a path in a folder that exists")
+    if Path(path).is_dir():
+        raise ArgumentError("checkpoint", f"the folder {path}", "the path of a file")
     if problem.student is None:
         raise ArgumentError("checkpoint", repr(problem), "a problem of networks: from_jax is code")
     for network in (problem.student, problem.teacher):

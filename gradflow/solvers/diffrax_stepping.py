@@ -22,7 +22,7 @@ import optimistix as optx
 from ..losses.base import Counts, Objective
 from ..progress import Monitor
 from ..stopping import StopReason
-from .trajectory import Flow, Stepper, build_flow
+from .trajectory import Flow, Interval, Stepper, build_flow
 
 CHUNK = 32
 """Accepted steps that one call of the compiled loop can hand back."""
@@ -378,10 +378,10 @@ def stepper(solver, objective: Objective, rates: np.ndarray) -> Stepper:
     """Points of the path by steps of the method from accepted steps."""
     runs: list[_Integration] = []
 
-    def path(t_from: float, theta: np.ndarray, velocity: np.ndarray, times: np.ndarray) -> np.ndarray:
+    def path(interval: Interval, times: np.ndarray) -> np.ndarray:
         if not runs:
-            runs.append(_Integration(solver, objective, theta, rates, Monitor(False)))
-        return np.array([runs[0].step_to(float(t), t_from, theta) for t in times])
+            runs.append(_Integration(solver, objective, interval.theta, rates, Monitor(False)))
+        return np.array([runs[0].step_to(float(t), interval.time, interval.theta) for t in times])
 
     return path
 

@@ -20,7 +20,7 @@ from ..losses.base import Counts, Objective
 from ..progress import Monitor
 from ..stopping import StopReason
 from .base import FlowSolver
-from .trajectory import Flow, Stepper, build_flow
+from .trajectory import Flow, Interval, Stepper, build_flow
 
 SPACING = 1.01
 """Of the iterates those are kept whose numbers grow by this factor at least: 1,600 of ten million."""
@@ -137,8 +137,8 @@ class DiscreteDynamics(FlowSolver):
         return StopReason.MAX_SECONDS if seconds >= self.max_seconds else None
 
 
-def _straight(t: float, theta: np.ndarray, velocity: np.ndarray, times: np.ndarray) -> np.ndarray:
-    return theta + (times - t)[:, None] * velocity
+def _straight(interval: Interval, times: np.ndarray) -> np.ndarray:
+    return interval.theta + (times - interval.time)[:, None] * interval.velocity
 
 
 class GradientDescent(DiscreteDynamics):

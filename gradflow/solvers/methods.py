@@ -15,13 +15,14 @@ from ..losses.base import Objective
 from ..progress import Monitor
 from . import tableaus
 from .base import FlowSolver
+from .between import settler, stepper
 from .compiled.bdf import bdf_step
 from .compiled.chebyshev import rkc_step
 from .compiled.esdirk import esdirk_step
 from .compiled.explicit import explicit_step
 from .compiled.rosenbrock import rosenbrock_step
 from .path import Checkpoint
-from .stepping import Method, integrate, stepper
+from .stepping import Method, integrate
 from .trajectory import Flow, Stepper
 
 
@@ -146,9 +147,11 @@ class BDF(CompiledSolver):
         own_evaluation=True, vectors=9, numbers=3, integers=4, work=6,
     )  # fmt: skip
 
-    def stepper(self, objective: Objective, rates: np.ndarray) -> None:
-        """None: the derivatives at its steps are those of the formula's polynomial, without the noise that
-        large curvatures add to −r ⊙ ∇L, so that interpolation is accurate in stiff intervals as well."""
+    def stepper(self, objective: Objective, rates: np.ndarray) -> Stepper:
+        """Newton steps from the interpolant, whose θ' and θ'' are those of the formula's polynomial; where
+        steps have been dropped, KenCarp58 at these tolerances."""
+        whole = stepper(KenCarp58(rtol=self.rtol, atol=self.atol), objective, rates)
+        return settler(objective, rates, whole)
 
 
 class RKC2(CompiledSolver):

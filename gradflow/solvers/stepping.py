@@ -21,7 +21,7 @@ from ..stopping import StopReason
 from .compiled import algebra, loop
 from .compiled import layout as at
 from .path import AcceptedSteps, Checkpoint, FlowState
-from .trajectory import Flow, Stepper, build_flow
+from .trajectory import Flow, build_flow
 
 CHUNK = 256
 """Accepted steps that one call of the compiled loop can hand back, at most."""
@@ -200,6 +200,7 @@ def first_step(objective: Objective, rates, theta, velocity, rtol, atol, order: 
     """
     scale = atol + rtol * np.abs(theta)
 
+    @np.errstate(over="ignore", divide="ignore")
     def size(values) -> float:
         return float(np.sqrt(np.mean((values / scale) ** 2)))
 
@@ -341,13 +342,16 @@ class Integration:
         theta, velocity, acceleration = (
             rows[:, at.R_VECTORS + k * size : at.R_VECTORS + (k + 1) * size].copy() for k in range(3)
         )
+        stiffness = np.diff(times) * rows[1:, at.R_CURVATURE]
+        if self.steps.stride > 1:  # steps have been dropped: points between are integrated anew
+            stiffness[:] = np.inf
         return build_flow(
             self.objective,
             times,
             theta,
             velocity,
             acceleration,
-            np.diff(times) * rows[1:, at.R_CURVATURE],
+            stiffness,
             stepper=self.solver.stepper(self.objective, self.rates),
             stop_reason=reason,
             accepted=self.run.accepted if self.run else 0,
@@ -371,37 +375,3 @@ def integrate(
         stopped = reason in (StopReason.INTERRUPTED, StopReason.MAX_SECONDS)
         checkpoint.write(integration.state(None if stopped else reason))
     return integration.flow(reason)
-
-
-def stepper(solver, objective: Objective, rates: np.ndarray) -> Stepper:
-    """Points of the path, each by one step of the solver from the accepted step before it.
-
-    The points of one interval share the Hessian at its beginning. A step that fails its error test
-    (accepted steps may have been dropped to save memory) is replaced by an integration to that time.
-    """
-    method = solver.method
-    runs: list[Run] = []
-
-    def path(t_from: float, theta: np.ndarray, velocity: np.ndarray, times: np.ndarray) -> np.ndarray:
-        if not runs:
-            settings = pack_settings(solver, method, -1.0, -np.inf, np.inf)
-            runs.append(Run(method, objective, rates, settings, room=1))
-        run = runs[0]
-        points = np.empty((times.size, theta.size))
-        loss, gradient = objective.loss_and_gradient(np.ascontiguousarray(theta))
-        run.start(t_from, theta, velocity, loss, gradient, 1.0)
-        late = []
-        for i, t in enumerate(times):
-            if run.attempt(t - t_from):
-                points[i] = run.fresh[at.NEW_THETA]
-            else:
-                late.append(i)
-        for i in late:
-            run.start(t_from, theta, velocity, loss, gradient, times[i] - t_from)
-            run.settings[at.END], run.settings[at.STEPS_LEFT] = times[i], np.inf
-            while run.status == at.RUNNING:
-                run.advance(1)
-            points[i] = run.vectors[at.THETA]
-        return points
-
-    return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,11 +18,24 @@ SAMPLES = 100
 """Number of log-spaced times kept between the first accepted step and the end."""
 
 QUINTIC_LIMIT = 3.0
-"""Δt·λ_max up to which a point within a step is interpolated; beyond it the solver computes it by a step
-of its own, because an interpolant has no damping of stiff components."""
+"""Δt·λ_max up to which a point within a step is interpolated; beyond it the solver computes it, because an
+interpolant has no damping of stiff components."""
 
-Stepper = Callable[[float, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-"""θ (m, P) at times (m,), each by the solver from the accepted step (t, θ (P,), θ' (P,))."""
+
+class Interval(NamedTuple):
+    """An interval between accepted steps: where it begins (t, θ (P,), θ' (P,)), its length (infinite if steps
+    within it have been dropped), and θ and θ' by interpolation at the times asked for, (m, P) each."""
+
+    time: float
+    theta: np.ndarray
+    velocity: np.ndarray
+    length: float
+    guess: np.ndarray
+    slope: np.ndarray
+
+
+Stepper = Callable[[Interval, np.ndarray], np.ndarray]
+"""θ (m, P) at times (m,) within an interval."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -75,8 +89,9 @@ class Flow:
         """θ at time t: shape (P,) for a number, (m, P) for an array (m,).
 
         Where a step was short against 1/λ_max, by quintic Hermite interpolation from θ, θ' and
-        θ'' = −r ⊙ ∇²L θ'; elsewhere by a step of the solver itself from the accepted step before t. Both
-        are as accurate as the steps. Times outside [0, end] raise `ArgumentError`.
+        θ'' = −r ⊙ ∇²L θ'; elsewhere by a step of the solver itself from the accepted step before t, or (BDF)
+        by a Newton step from the interpolant. All are as accurate as the steps. Times outside [0, end]
+        raise `ArgumentError`.
         """
         points = np.atleast_1d(real_array("t", t, (0, 1)))
         end = self.step_times[-1]
@@ -88,7 +103,9 @@ class Flow:
 
     def _path(self, points: np.ndarray) -> np.ndarray:
         times = self.step_times
-        values = interpolate(points, times, self.step_theta, self.step_velocity, self.step_acceleration)
+        values, slopes = interpolate(
+            points, times, self.step_theta, self.step_velocity, self.step_acceleration
+        )
         if times.size == 1 or self.stepper is None:
             return values
         place = np.clip(np.searchsorted(times, points, side="right") - 1, 0, times.size - 2)
@@ -96,8 +113,12 @@ class Flow:
         with single_threaded_blas():
             for i in np.unique(place[inside & ~(self.stiffness[place] <= QUINTIC_LIMIT)]):
                 wanted = inside & (place == i)
-                start = float(times[i]), self.step_theta[i], self.step_velocity[i]
-                values[wanted] = self.stepper(*start, points[wanted])
+                length = float(times[i + 1] - times[i]) if self.stiffness[i] < np.inf else np.inf
+                interval = Interval(
+                    float(times[i]), self.step_theta[i], self.step_velocity[i], length,
+                    values[wanted], slopes[wanted],
+                )  # fmt: skip
+                values[wanted] = self.stepper(interval, points[wanted])
         return values
 
     def mapped(self, point: Callable, velocity: Callable, back: Callable) -> Flow:
@@ -122,16 +143,22 @@ class Flow:
 def mapped_stepper(inner: Stepper, point: Callable, back: Callable) -> Stepper:
     """A stepper in other coordinates (`Flow.mapped`)."""
 
-    def path(t: float, theta: np.ndarray, velocity: np.ndarray, times: np.ndarray) -> np.ndarray:
-        return point(inner(t, back(theta), back(velocity), times))
+    def path(interval: Interval, times: np.ndarray) -> np.ndarray:
+        lowered = interval._replace(
+            theta=back(interval.theta),
+            velocity=back(interval.velocity),
+            guess=np.array([back(theta) for theta in interval.guess]),
+            slope=np.array([back(velocity) for velocity in interval.slope]),
+        )
+        return point(inner(lowered, times))
 
     return path
 
 
-def interpolate(points, times, values, first, second) -> np.ndarray:
-    """Quintic Hermite interpolation at `points` (m,) of data (s, P) at increasing `times` (s,)."""
+def interpolate(points, times, values, first, second) -> tuple[np.ndarray, np.ndarray]:
+    """Quintic Hermite interpolation at `points` (m,) of data (s, P) at increasing `times` (s,); its slope."""
     if times.size == 1:
-        return np.repeat(values, points.size, axis=0)
+        return np.repeat(values, points.size, axis=0), np.repeat(first, points.size, axis=0)
     i = np.clip(np.searchsorted(times, points, side="right") - 1, 0, times.size - 2)
     h = (times[i + 1] - times[i])[:, None]
     s = (points - times[i])[:, None] / h
@@ -143,9 +170,10 @@ def interpolate(points, times, values, first, second) -> np.ndarray:
         c4 = -15 * jump + 8 * v0 + 7 * v1 + 1.5 * a0 - a1
         c5 = 6 * jump - 3 * (v0 + v1) - 0.5 * (a0 - a1)
         result = values[i] + s * (v0 + s * (0.5 * a0 + s * (c3 + s * (c4 + s * c5))))
+        slope = (v0 + s * (a0 + s * (3 * c3 + s * (4 * c4 + s * 5 * c5)))) / h
     exact = (s == 1.0).ravel()
     result[exact] = values[i + 1][exact]
-    return result
+    return result, slope
 
 
 def sample_times(step_times: np.ndarray, count: int = SAMPLES) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 import gradflow as gf
 from gradflow.losses.base import JaxLoss
 from gradflow.progress import Monitor
-from gradflow.solvers import BDF, stepping, tableaus
+from gradflow.solvers import BDF, path, stepping, tableaus
 from gradflow.solvers.compiled import bdf
 from gradflow.solvers.compiled import layout as at
 from gradflow.stopping import StopReason
@@ -82,6 +82,25 @@ def test_stiff_linear_flow_against_its_exact_solution():
     assert 400 <= flow.accepted <= 600 and flow.rejected <= 20
     assert flow.counts.gradients < 1.5 * flow.accepted + 150  # about a hundred for the samples
     assert flow.counts.hessians <= 5
+
+
+def test_gradient_norms_of_samples_in_stiff_intervals():
+    """Along the softest direction alone |∇L| is exact to a per cent: no λ_max times the error of θ."""
+    start = np.ones(4)
+    flow = follow(BDF(rtol=1e-5, atol=1e-5, t1=3e3), JaxLoss(quadratic, 4), start)
+    exact = np.abs(CURVATURES * start * np.exp(-CURVATURES * flow.times[:, None])).max(1)
+    assert np.abs(flow.grad_norms / exact - 1)[:-1].max() < 2e-2
+    assert np.array_equal(flow.at(flow.times), flow.theta)
+
+
+def test_intervals_that_lost_steps_are_integrated_anew(monkeypatch):
+    monkeypatch.setattr(path, "STORED_NUMBERS", 200)
+    monkeypatch.setattr(path, "FEWEST_STEPS", 10)
+    start = np.ones(4)
+    flow = follow(BDF(t1=1e3), JaxLoss(quadratic, 4), start)
+    assert flow.step_times.size < flow.accepted / 4
+    exact = start * np.exp(-CURVATURES * flow.times[:, None])
+    assert np.abs(flow.theta - exact).max() < 40e-7
 
 
 def test_errors_follow_the_tolerance_and_steps_grow_with_the_order():
