@@ -127,14 +127,16 @@ class SciPy(Refiner):
             derivatives["hess"] = lambda x: objective.hessian(np.ascontiguousarray(x))
         if watch.reason is None:
             try:
-                scipy.optimize.minimize(
-                    function,
-                    watch.theta,
-                    method=self.method,
-                    callback=callback,
-                    options=self._options(),
-                    **derivatives,
-                )
+                # At the last digit SciPy divides zero by zero (trust-krylov); what it returns is not used.
+                with np.errstate(all="ignore"):
+                    scipy.optimize.minimize(
+                        function,
+                        watch.theta,
+                        method=self.method,
+                        callback=callback,
+                        options=self._options(),
+                        **derivatives,
+                    )
             except _Stop:
                 pass
             except (ValueError, np.linalg.LinAlgError):
