@@ -67,6 +67,13 @@ class OnlineFlow:
             return OnlineState(Q[0], R[0], v[0], losses[0])
         return OnlineState(Q, R, v, losses)
 
+    def __repr__(self) -> str:
+        n, k = self.R.shape[1:]
+        return (
+            f"<OnlineFlow: {n} student and {k} teacher neurons, t = {self.times[-1]:g}, "
+            f"loss {self.losses[-1]:.6g}, {self.stop_reason.value}>"
+        )
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OnlineSGD:

@@ -553,3 +553,13 @@ def test_interruption_while_compiling_returns_a_result(tmp_path):
     )
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.split() == ["True", "True"] and "Exception ignored" not in finished.stderr
+
+
+def test_stages_print_on_one_line():
+    teacher = gf.teachers.orthonormal(width=3, input_dim=4)
+    student = gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    result = gf.train(teacher, student, progress=False)
+    online = gf.flow.OnlineSGD(learning_rate=1.0).integrate(teacher, student, t1=1.0)
+    for stage in (result, result.flow, result.refinement, online):
+        assert len(repr(stage)) < 200 and "\n" not in repr(stage)
+        assert f"loss {stage.losses[-1] if stage is online else stage.loss:.6g}" in repr(stage)

@@ -48,6 +48,12 @@ class Refinement:
     extended: Extended | None = None
     small_eigenvalues: SmallEigenvalues | None = None
 
+    def __repr__(self) -> str:
+        return (
+            f"<Refinement: {self.settings['refiner']}, {self.iterations} steps, "
+            f"loss {self.loss:.6g}, |grad| {self.grad_norm:.2g}, {self.stop_reason.value}>"
+        )
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Refiner(abc.ABC):

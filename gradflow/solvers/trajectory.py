@@ -85,6 +85,12 @@ class Flow:
         """The time at which the flow was stopped."""
         return float(self.step_times[-1])
 
+    def __repr__(self) -> str:
+        return (
+            f"<Flow: {self.settings['solver']}, t = {self.end_time:g}, {self.accepted} steps, "
+            f"loss {self.loss:.6g}, |grad| {self.grad_norm:.2g}, {self.stop_reason.value}>"
+        )
+
     def at(self, t) -> np.ndarray:
         """θ at time t: shape (P,) for a number, (m, P) for an array (m,).
 
