@@ -25,8 +25,12 @@ from .stopping import StopReason
 
 R = TypeVar("R", Refinement, None)
 
-LONGEST, POINTS = 3e-2, 9
-"""The distances ε|v| at which the channel is visited: so many, a decade from this one down."""
+LONGEST, POINTS = (3e-2, 3e-3), 9
+"""The distances ε|v| at which the channel is visited: so many, over a decade from the first down; where v is
+small, that is not yet near the limit, and a decade from the second down is tried."""
+
+STEPS = 200
+"""Newton steps at one ε: on samples with an over-wide student up to a hundred are needed."""
 
 SMALL = 1e-3
 """Largest residual of the fit L₀ + ε²h + ε⁴h₂ over that decade, in units of the change of L."""
@@ -228,14 +232,22 @@ def _follow(problem: Problem, theta, pair, sign: int, monitor: Monitor):
     assert problem.student is not None
     coordinates = _Coordinates(problem.student, pair, sign)
     phi, _ = coordinates.of(theta)
+    for longest in LONGEST:
+        found = _decade(problem.objective, coordinates, phi, longest, pair, monitor)
+        if found is not None or monitor.interrupted:
+            return found
+    return None
+
+
+def _decade(objective: Objective, coordinates: _Coordinates, phi, longest: float, pair, monitor: Monitor):
+    """The channel from a decade of ε, and its point with the smallest; None if the form does not fit."""
     v = phi[coordinates.dim + 1 : 2 * coordinates.dim + 1]
-    largest = LONGEST / float(np.linalg.norm(v))
-    objective = problem.objective
+    largest = longest / float(np.linalg.norm(v))
     epsilons = largest * 10.0 ** -np.linspace(0.0, 1.0, POINTS)
     points, losses, norms = [], [], []
     for epsilon in epsilons:
         inner = _Affine(objective, *coordinates.affine(epsilon))
-        end = TrustRegionNewton(max_iterations=60).refine(inner, phi, monitor)
+        end = TrustRegionNewton(max_iterations=STEPS).refine(inner, phi, monitor)
         if end.stop_reason is StopReason.INTERRUPTED:
             return None
         if not end.grad_norm <= CRITICAL * objective.gradient_scale:
@@ -257,7 +269,7 @@ def _follow(problem: Problem, theta, pair, sign: int, monitor: Monitor):
     matrix, offset = coordinates.affine(epsilons[-1])
     channel = Channel(
         pair=pair,
-        sign=sign,
+        sign=coordinates.sign,
         w=limit[:d],
         v=v,
         c=float(limit[d]),

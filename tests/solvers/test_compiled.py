@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import gradflow as gf
 from gradflow._threads import single_threaded_blas
 from gradflow.losses.base import Counts, JaxLoss, Objective, Restricted
 from gradflow.progress import Monitor
@@ -134,6 +135,14 @@ def test_an_explicit_method_on_a_stiff_problem_stops_and_names_a_stiff_one():
     flow = integrate(Tsit5(max_steps=10**7, gtol=1e-12), stiff, [1.0, 1.0])
     assert flow.stop_reason is StopReason.STIFF and "KenCarp58" in flow.stop_reason.value
     assert 2000 <= flow.accepted < 20_000 and not flow.stop_reason.succeeded
+
+
+def test_an_explicit_method_at_its_stability_limit_goes_on_to_the_end_time():
+    X = np.random.default_rng(0).standard_normal((200, 2))
+    student = gf.MLP.random((2, 8, 1), "softplus", seed=0)
+    problem = gf.Problem(gf.teachers.random((2, 4, 1), "softplus", seed=50), student, X)
+    flow = integrate(Tsit5(rtol=1e-3, atol=1e-3, t1=500.0), problem.objective, problem.theta0)
+    assert flow.stop_reason is StopReason.END_TIME and flow.end_time == 500.0
 
 
 def test_noise_at_the_floor_is_no_progress():

@@ -113,6 +113,15 @@ def _progress(run):
 
 
 @inner_jit
+def _stability_limited(run, step):
+    """Whether an explicit method is at its stability limit now or was in the last steps: L and ∇L are then
+    noisy by as much as the tolerance allows, far above the rounding, while t still moves on."""
+    if word(run, at.STABILISED) != 0:
+        return False
+    return at.integer(run, at.STIFF) > 0 or step * at.number(run, at.CURVATURE) >= STIFF_LIMIT
+
+
+@inner_jit
 def _too_stiff(run, step):
     """An explicit method for which stability, not accuracy, sets the step, and the end is out of reach.
 
@@ -168,7 +177,7 @@ def _stop(run, step):
         return at.FLOOR_MET
     if at.number(run, at.TIME) >= at.setting(run, at.END):
         return at.END_MET
-    if not _progress(run):
+    if not _progress(run) and not _stability_limited(run, step):
         return at.NO_PROGRESS
     if _too_stiff(run, step):
         return at.TOO_STIFF
