@@ -42,7 +42,8 @@ of edges of the pieces and the edges."""
 ) = range(14)  # fmt: skip
 """The head of a unit's table: number of coefficients; estimated relative error of its integrals; address of
 the activation's data; E σ², E σ'², E σ''², E σ''σ, E σ'σ and (order 2) E σ''σ(X²−1), E σ'²(X²−1), E σ''σX,
-E σ'²X, from quadrature; whether the coefficients go on until they are below rounding. Then the arrays C, D, E
+E σ'²X, from quadrature; whether the coefficients go on until those of any partner, times them, are
+below rounding. Then the arrays C, D, E
 and (order 2) XD, XE, XXE, COUNT doubles each."""
 
 HEADER = 16
@@ -308,6 +309,8 @@ def expand(descriptor_address, order, count, units_address, tables, gram_address
             data = int(load(data, DATA))
         strips[j] = load(data, STRIP) / units[j, NORM] if units[j, NORM] > 0.0 else math.inf
         envelope = min(envelope, strips[j])
+    if every == count:  # teachers alone: nothing is known of the students to come
+        envelope = 0.0
     for i in range(count):
         closest, apart, close = 1.0 if every == count else 0.0, 0.0, 0
         for j in range(every):

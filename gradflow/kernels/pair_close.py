@@ -2,9 +2,9 @@
 
 With Y = uX + sN, N independent of X, and s small, E f(X) g(Y) is a mean over N of integrals over X. The mean
 is a Gauss–Hermite rule of a few nodes: as a function of N the integral has its nearest singularity where
-poles of both units pinch the line, at a distance η = (a/r + a'/r')/s, so n nodes err by e^(−2η√n) (the rate
-of Hermite expansions of a function analytic in a strip). The integrals are sums over Gauss–Legendre panels
-with the edges of both units. Derived here.
+poles of both units pinch the line, at a distance η = (a/r + a'/r')/s; what n nodes then err by is
+`quadrature_error`. The integrals are sums over Gauss–Legendre panels
+with the edges of both units, and a node at a kink for the δ in its second derivative. Derived here.
 """
 
 from __future__ import annotations
@@ -12,19 +12,21 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy.special import gammaln
 
 from .abi import call_six, inner_jit
 from .blas import matrix, vector
-from .expansion_tables import BLOCK_ADDRESS, EDGES, FIRST_EDGE, GAUSS, GAUSS_WEIGHTS, NODES
+from .expansion_tables import BLOCK_ADDRESS, EDGES, FIRST_EDGE, GAUSS, GAUSS_WEIGHTS, JUMP, NODES
 from .memory import allocate, load, release
 from .vector_math import gaussian_pdf
 
-_RULES = (6, 12, 32)
+_RULES = (6, 12, 32, 64)
+_FROM = (40.0, 12.5, 4.5)  # the smallest η of each rule but the last
 _REACH, _LONGEST = 9.5, 2.5
 
 
 def _hermite_rules():
-    nodes, weights = np.zeros((len(_RULES), 32)), np.zeros((len(_RULES), 32))
+    nodes, weights = np.zeros((len(_RULES), _RULES[-1])), np.zeros((len(_RULES), _RULES[-1]))
     for k, count in enumerate(_RULES):
         x, w = np.polynomial.hermite_e.hermegauss(count)
         nodes[k, :count], weights[k, :count] = x, w / w.sum()
@@ -33,6 +35,18 @@ def _hermite_rules():
 
 _HERMITE, _HERMITE_WEIGHTS = _hermite_rules()
 _COUNTS = np.array(_RULES)
+
+
+def quadrature_error(eta: np.ndarray) -> np.ndarray:
+    """What the rule for η errs by, relative to the function: poles at ±iη.
+
+    The remainder n! f^(2n)/(2n)! of Gauss's rule is n!/η^(2n); where η is not large beside √n, the contour
+    integral of the remainder over the strip, e^(η²/2 − 2η√n), is smaller. A factor for double poles.
+    """
+    nodes = np.array(_RULES, dtype=np.float64)[np.searchsorted(-np.array(_FROM), -eta)]
+    eta = np.clip(eta, 1.0, 1e6)
+    remainder = gammaln(nodes + 1.0) - 2.0 * nodes * np.log(eta)
+    return 30.0 * np.exp(np.minimum(0.5 * eta * eta - 2.0 * eta * np.sqrt(nodes), remainder))
 
 
 @inner_jit
@@ -54,11 +68,15 @@ def _inner_edges(data, slope, shift, found, count):
 @inner_jit
 def close_pair(first, r, b, second, rj, bj, u, sine, eta, order, sums):
     """Fill `sums` as `hermite.FIRST_SUMS` or SECOND_SUMS have it; first, second: data of the activations."""
-    rule = 0 if eta > 12.0 else (1 if eta > 5.3 else 2)
+    rule = 0
+    while rule < len(_FROM) and eta <= _FROM[rule]:
+        rule += 1
     total = 4 if order < 2 else 13
     for t in range(total):
         sums[t] = 0.0
     size = int(load(first, EDGES) + load(second, EDGES)) + 2
+    jump, second_jump = load(first, JUMP) / r, load(second, JUMP) / abs(rj * u)
+    kinks = NODES if jump != 0.0 or second_jump != 0.0 else 0
     edges_at = allocate(size)
     edges, slope = vector(edges_at, size), rj * u
     for q in range(_COUNTS[rule]):
@@ -71,7 +89,7 @@ def close_pair(first, r, b, second, rj, bj, u, sine, eta, order, sums):
         for k in range(count + 1):
             panels += max(1, math.ceil((edges[k] - left) / _LONGEST))
             left = edges[k]
-        length = panels * NODES
+        length = panels * NODES + kinks
         memory = allocate(9 * length)
         rows, place, left = matrix(memory, 9, length), 0, -_REACH
         for k in range(count + 1):
@@ -84,6 +102,11 @@ def close_pair(first, r, b, second, rj, bj, u, sine, eta, order, sums):
                     rows[1, place + m] = half * GAUSS_WEIGHTS[m]
                 place += NODES
             left = edges[k]
+        for m in range(place, length):
+            rows[0, m] = rows[1, m] = 0.0
+        if kinks > 0:
+            rows[0, place], rows[1, place] = -b / r, jump
+            rows[0, place + 1], rows[1, place + 1] = -shift / slope, second_jump
         for m in range(length):
             rows[1, m] *= share * gaussian_pdf(rows[0, m])
             rows[2, m] = b + r * rows[0, m]
@@ -95,6 +118,9 @@ def close_pair(first, r, b, second, rj, bj, u, sine, eta, order, sums):
         at += 24 * length
         block = int(load(second, BLOCK_ADDRESS))
         call_six(block, length, 2, memory + 16 * length, at, at + 8 * length, at + 16 * length)
+        if kinks > 0:  # σ'' is the jump times δ there, and the other unit's σ'' likewise
+            rows[3, place] = rows[4, place] = rows[6, place + 1] = rows[7, place + 1] = 0.0
+            rows[5, place] = rows[8, place + 1] = 1.0
         for m in range(length):
             x, w = rows[0, m], rows[1, m]
             f0, f1, f2 = w * rows[3, m], w * rows[4, m], w * rows[5, m]

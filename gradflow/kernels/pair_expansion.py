@@ -119,7 +119,8 @@ def expansion(count, order, geometry_address, unit_address, units_address, outpu
         others = int(load(other, COUNT))
         used = min(min(size, others), orders_for(abs(u)))
         mine, theirs = table + 8 * HEADER, other + 8 * HEADER
-        ends = load(table, COMPLETE) * load(other, COMPLETE) != 0.0 or used >= orders_for(abs(u))
+        ends = (size <= others and load(table, COMPLETE) != 0.0) or used >= orders_for(abs(u))
+        ends = ends or (others <= size and load(other, COMPLETE) != 0.0)
         first, second = int(load(table, DATA)), int(load(other, DATA))
         strips = load(first, STRIP) / r + load(second, STRIP) / units[j, NORM]
         if not ends and is_close(abs(u), 1.001 * strips):

@@ -28,6 +28,7 @@ from ..kernels.expansion_tables import (
     STRIP,
 )
 from ..kernels.hermite import CHUNK
+from ..kernels.pair_close import quadrature_error
 from ..kernels.pieces import inconsistency, pieces
 from ..kernels.units import NORM, TABLE
 
@@ -153,14 +154,14 @@ def expansion_error(records: np.ndarray, cosines: np.ndarray) -> float:
     complete, strips = np.array([f[4] for f in found]), np.array([f[5] for f in found])
     both = strips[:, None] + strips[None, :]
     sine = np.sqrt((1.0 - u) * (1.0 + u))
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         eta = both / np.maximum(sine, 1e-300)
     close = (u > LONG) & (eta > NARROWEST) & np.isfinite(both)
-    close &= ~(complete[:, None] & complete[None, :]) & (used < wanted)
-    nodes = np.where(eta > 12.0, 6, np.where(eta > 5.3, 12, 32))
+    shorter = (counts[:, None] <= counts[None, :]) & complete[:, None]
+    close &= ~(shorter | shorter.T) & (used < wanted)
     norms = records[:, NORM]
     rounding = 8e-16 * norms[:, None] * norms[None, :]  # σ'' is r² times as large as it is wide
-    missed = np.where(close, rounding + np.exp(-2.0 * np.minimum(eta, 1e3) * np.sqrt(nodes)), missed)
+    missed = np.where(close, rounding + quadrature_error(eta), missed)
     np.fill_diagonal(missed, 0.0)
     missed[closed[:, None] & closed[None, :]] = 0.0
     return float(ROUNDING + missed.max(initial=0.0) + errors[~closed].max(initial=0.0))

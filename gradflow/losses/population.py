@@ -163,6 +163,8 @@ class PopulationLoss(KernelLoss):
         if not self._expanded:
             return expansion.ROUNDING
         theta = np.ascontiguousarray(theta, dtype=np.float64)
+        if not np.isfinite(theta).all():
+            return math.inf
         descriptor = self.descriptor
         units = int(descriptor[pair_geometry.STUDENTS] + descriptor[pair_geometry.OUTPUT_BIAS])
         every, dim = units + int(descriptor[pair_geometry.TEACHERS]), int(descriptor[pair_geometry.DIM])

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from gradflow import MLP, Activation, ArgumentError, Gaussian
+from gradflow.kernels import pair_close
 from gradflow.kernels.pieces import inconsistency, pieces
 from gradflow.losses import population
 from gradflow.losses.population import PopulationLoss
@@ -155,6 +156,44 @@ def test_mixtures_with_kinks():
         true = float(q * slope / 2)
     gradient = PopulationLoss(one, unit, Gaussian()).gradient(np.append(w, 0.0))
     np.testing.assert_allclose(-gradient[-1] / 2, true, rtol=2e-15)
+
+
+@pytest.mark.parametrize("size", [0.5, 3.0])
+@pytest.mark.parametrize("name", ["tanh", "silu"])
+def test_a_kink_parallel_to_a_smooth_unit(name, size):
+    """u = rX + b and v = tX: K, ∂_w K and ∂²_w K of relu with σ are integrals over x > −b/r, and a point."""
+    r, b = 0.4, 0.27
+    student = MLP([np.array([[r]]), np.array([[1.0]])], [np.array([b]), None], activation="relu")
+    teachers = [MLP([np.array([[size]]), np.array([[c]])], activation=name) for c in (1.0, -1.0)]
+    losses = [PopulationLoss(student, teacher, Gaussian()) for teacher in teachers]
+    theta = student.flat()
+    assert losses[0].kernel_error(theta) < 1e-14
+    assert losses[0].kernel_error(np.full(3, np.nan)) == np.inf
+    gradient = (losses[1].gradient(theta) - losses[0].gradient(theta)) / 4
+    hessian = (losses[1].hessian(theta) - losses[0].hessian(theta)) / 4
+    with mpmath.workdps(20):
+        x0 = -mpmath.mpf(b) / r
+        sums = [
+            mpmath.quad(
+                lambda x, f=f: f(x) * mpmath.npdf(x) * _derivatives(name, size * x)[0], [x0, 0, 1, 3, 6, 10]
+            )
+            for f in (lambda x: x, lambda x: 1, lambda x: r * x + b)
+        ]
+        point = mpmath.npdf(x0) * _derivatives(name, size * x0)[0] / r
+        true, bend = [float(s) for s in sums], [float(point * x0 * x0), float(point * x0), float(point)]
+    np.testing.assert_allclose(gradient, true, rtol=5e-15, atol=3e-15)
+    np.testing.assert_allclose(hessian[[0, 0, 1], [0, 1, 1]], bend, rtol=0, atol=2e-14)
+
+
+def test_the_error_of_the_rules_across_close_pairs():
+    for eta in (3.3, 4.6, 6.0, 13.0, 45.0):
+        step = 0.05
+        x = np.arange(-300, 301) * step
+        exact = np.sum(np.exp(-0.5 * x * x) / np.cosh(0.5 * np.pi * x / eta) ** 2) * step / np.sqrt(2 * np.pi)
+        rule = np.searchsorted(-np.array(pair_close._FROM), -eta)
+        nodes, weights = pair_close._HERMITE[rule], pair_close._HERMITE_WEIGHTS[rule]
+        error = abs(weights @ (1 / np.cosh(0.5 * np.pi * nodes / eta) ** 2) - exact)
+        assert error < 1e-15 + pair_close.quadrature_error(np.array(eta)) < 2e-15
 
 
 def test_products_agree_with_hessians():
