@@ -74,5 +74,6 @@ def _is_flat(objective: Objective, point: np.ndarray, floor: float, inverse, vec
             return False
         if float(np.abs(gradient).max()) <= floor:
             return True
-        point = point - vectors @ (inverse * (vectors.T @ gradient))
+        with np.errstate(over="ignore", invalid="ignore"):  # a gradient far off: not finite, not flat
+            point = point - vectors @ (inverse * (vectors.T @ gradient))
     return False

@@ -8,6 +8,7 @@ import gradflow as gf
 from gradflow.losses.base import JaxLoss
 from gradflow.progress import Monitor
 from gradflow.refiners import SmallEigenvalues, TrustRegionNewton
+from gradflow.refiners.singular import classify
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,13 @@ def test_each_kind_is_counted(function, start, expected):
     loss = JaxLoss(function, len(start))
     found = TrustRegionNewton().refine(loss, np.array(start), Monitor(False))
     assert found.small_eigenvalues == SmallEigenvalues(*expected)
+
+
+def test_a_gradient_that_explodes_off_the_line_is_not_flat():
+    """Warnings are errors in tests: the way back overflows, silently."""
+    loss = JaxLoss(lambda x: 1e303 * x[0] * x[1], 3)
+    found = classify(loss, np.zeros(3), 0.0, np.array([0.0, 1e-14, 1.0]), np.eye(3))
+    assert found == SmallEigenvalues(0, 1, 1)
 
 
 def test_relu_neurons_have_one_exact_zero_each(tmp_path):

@@ -6,7 +6,7 @@ import math
 
 from ...kernels.abi import inner_jit
 from ...kernels.blas import copy, vector
-from ...kernels.memory import load, store, word
+from ...kernels.memory import load, set_word, store, word
 from . import layout as at
 from .algebra import clear_and_add, curvature, factorise, hessian, loss_and_gradient, scaled_norm, solve
 
@@ -97,6 +97,8 @@ def _prepare(run, c):
     kept = at.row(run, at.WORK, IN_MEMORY)
     if load(kept, 0) == 0.0 and at.integer(run, AGE) >= 0 and at.number(run, FACTOR_AT) > 0.0:
         _form_hessian(run, at.row(run, at.VECTORS, HESSIAN_POINT))
+        counters = word(run, at.COUNTERS)
+        set_word(counters, 1, word(counters, 1) - 1)  # counted before the checkpoint was written
         factorise(run, at.number(run, FACTOR_AT))
     store(kept, 0, 1.0)
     fresh = at.integer(run, AGE) < 0
