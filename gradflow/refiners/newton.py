@@ -290,8 +290,8 @@ def trust_region_step(values: np.ndarray, coefficients: np.ndarray, radius: floa
             lower = multiplier
         else:
             upper = multiplier
-        slope = float(np.sum(coefficients**2 / shifted**3))
         with np.errstate(all="ignore"):
+            slope = float(np.sum(coefficients**2 / shifted**3))
             multiplier += (length**2 / slope) * (length / radius - 1.0)
         if not lower < multiplier < upper:
             multiplier = 0.5 * (lower + upper)

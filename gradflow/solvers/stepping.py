@@ -334,10 +334,19 @@ class Integration:
             if checkpoint is not None and checkpoint.due():
                 checkpoint.write(self.state(None))
 
+    def _is_finite(self, theta: np.ndarray) -> bool:
+        loss, gradient = self.objective.loss_and_gradient(theta.copy())
+        return bool(np.isfinite(loss) and np.isfinite(gradient).all())
+
     def flow(self, reason: StopReason) -> Flow:
         """The `Flow` of what has been done."""
         size = self.rates.size
         counts, rows = self.counts(), self.steps.rows()
+        if (
+            reason is StopReason.NON_FINITE
+        ):  # a multistep method has not evaluated L at its last points itself
+            while len(rows) > 1 and not self._is_finite(rows[-1, at.R_VECTORS : at.R_VECTORS + size]):
+                rows = rows[:-1]
         times = rows[:, at.R_TIME].copy()
         theta, velocity, acceleration = (
             rows[:, at.R_VECTORS + k * size : at.R_VECTORS + (k + 1) * size].copy() for k in range(3)

@@ -2,6 +2,7 @@
 
 import math
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -160,3 +161,10 @@ def test_a_loss_that_becomes_non_finite_returns_the_last_good_state():
     flow = follow(BDF(max_steps=5000), JaxLoss(lambda x: jnp.sum(jnp.log(1 - x)), 1), [0.5])
     assert flow.stop_reason in (StopReason.NON_FINITE, StopReason.STEP_UNDERFLOW)
     assert np.isfinite(flow.step_theta).all() and flow.step_theta[-1, 0] < 1.0
+
+
+def test_the_point_returned_has_a_finite_loss():
+    """Newton's last iterate is inside the domain of L, and its correction may not be."""
+    flow = follow(BDF(), JaxLoss(lambda x: jnp.sqrt(x[0] - 0.5) + x[1] ** 2, 2), [1.0, 1.0])
+    assert flow.stop_reason is StopReason.NON_FINITE
+    assert np.isfinite(flow.losses).all() and np.isfinite(flow.grad_norms).all() and flow.theta[-1, 0] > 0.5
