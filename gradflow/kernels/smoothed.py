@@ -55,7 +55,7 @@ def degree(kind, table):
 def _truncated(m, s, h):
     """l = E e^v 1(v < 0) and E (e^v − 1) 1(v < 0) for v = m + sY, relatively accurate in m and s."""
     if s == 0.0:
-        return (math.exp(m), math.expm1(m)) if m < 0.0 else (0.0, 0.0)
+        return (math.exp(m), math.expm1(m)) if m <= 0.0 else (0.0, 0.0)
     z = h + s
     if z > 0.0:  # e^{m + s²/2} Φ(−z) = e^{−h²/2} · e^{z²/2} Φ(−z)
         factor, error = scaled_tail(z, 0.0)

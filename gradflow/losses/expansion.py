@@ -164,4 +164,5 @@ def expansion_error(records: np.ndarray, cosines: np.ndarray) -> float:
     missed = np.where(close, rounding + quadrature_error(eta), missed)
     np.fill_diagonal(missed, 0.0)
     missed[closed[:, None] & closed[None, :]] = 0.0
-    return float(ROUNDING + missed.max(initial=0.0) + errors[~closed].max(initial=0.0))
+    error = float(ROUNDING + missed.max(initial=0.0) + errors[~closed].max(initial=0.0))
+    return error if math.isfinite(error) else math.inf

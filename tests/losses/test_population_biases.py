@@ -162,3 +162,14 @@ def test_overflow():
     with pytest.raises(gf.ArgumentError, match=r"teacher.*beyond Float64"):
         gf.Problem(large, small)
     assert not np.isfinite(gf.Problem(small, large).objective.loss(large.flat()))
+
+
+def test_a_zero_vector_of_elu_has_the_slope_at_zero():
+    """E elu'(0) τ(v·x) x, elu'(0) = 1: the gradient of the identity there, polynomials among the partners."""
+    mean = np.array([-0.4, 0.7])
+    gradients = []
+    for activation in ("elu", "identity"):
+        student = gf.MLP([np.zeros((1, 2)), np.ones((1, 1))], [np.zeros(1), None], activation=activation)
+        teacher = gf.MLP([np.array([[0.5, -1.0]]), np.ones((1, 1))], [None, np.ones(1)], activation="square")
+        gradients.append(PopulationLoss(student, teacher, gf.Gaussian(mean=mean)).gradient(student.flat()))
+    np.testing.assert_allclose(gradients[0], gradients[1], rtol=1e-14)
