@@ -169,7 +169,7 @@ class Result:
 
         Raises `HessianUndefinedError` where a ReLU neuron of a population problem has zero weights.
         """
-        self._check_hessian()
+        self.check_hessian()
         objective = self.problem.objective
         check_hessian_memory(objective.size)
         with single_threaded_blas():
@@ -189,10 +189,10 @@ class Result:
     @property
     def spectrum_order(self) -> int:
         """The order of the matrix whose eigenvalues `spectrum` finds."""
-        if self._span is None:
+        if self.span is None:
             return int((self.rates != 0).sum())
         assert self.problem.student is not None
-        return self.theta.size - self.problem.student.sizes[1] * (self._span.shape[1] - self._span.shape[0])
+        return self.theta.size - self.problem.student.sizes[1] * (self.span.shape[1] - self.span.shape[0])
 
     @property
     def spectrum_at_hand(self) -> Spectrum | None:
@@ -206,29 +206,33 @@ class Result:
 
     @cached_property
     def _spectrum(self) -> Spectrum:
-        if self._span is None:
+        if self.span is None:
             return Spectrum(_eigenvalues(self.hessian()))
-        self._check_hessian()
+        self.check_hessian()
         check_hessian_memory(self.spectrum_order)
         problem = self.problem
         assert isinstance(problem.teacher, MLP)
         with single_threaded_blas():
             inside, outside, multiplicity = blocks(
-                self.student, problem.teacher, problem.inputs, self._span, self.rates != 0
+                self.student, problem.teacher, problem.inputs, self.span, self.rates != 0
             )
         values = [_eigenvalues(inside), np.repeat(_eigenvalues(outside), multiplicity)]
         return Spectrum(np.sort(np.concatenate(values)), inside.shape[0])
 
     @cached_property
-    def _span(self) -> np.ndarray | None:
-        """The span of all weights at the end point, where the Hessian is known from its block there."""
+    def span(self) -> np.ndarray | None:
+        """The span (r, d) of all weights at the end point where the Hessian is known from its block there.
+
+        None where it is not: another law of the inputs, samples, or fewer than two dimensions to spare.
+        """
         if not self.problem.reduce:
             return None
         moves = (self.rates != 0).astype(np.float64)
         basis = find_span(self.student, self.problem.teacher, self.problem.inputs, moves)
         return None if basis is None or basis.shape[1] - basis.shape[0] < 2 else basis
 
-    def _check_hessian(self) -> None:
+    def check_hessian(self) -> None:
+        """Raises `HessianUndefinedError` where ∇²L does not exist at the end point."""
         dead = self._dead_neurons()
         if dead:
             raise HessianUndefinedError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from .._validate import number
 from ..networks import MLP
 from ..result import Result
-from .symmetries import activations, incoming, network, neuron_vectors, sign_flips
+from .symmetries import activations, incoming, mirror, network, neuron_vectors
 from .table import table
 
 EXACT = 1e-6
@@ -26,10 +27,13 @@ def neurons(result, tolerance: float = EXACT, loose: float = LOOSE) -> Any:
     """One row per hidden neuron of a `Result` (or of a student `MLP` and its teacher, as a pair).
 
     kind            the first of these that its residual allows:
-                    "dead"            |w| or |a| is 0                    min(|w|, |a|) / largest |w|, |a|
+                    "dead"            aσ(w·x + b) is 0: |w| or |a| is    the smaller of |w| and |a|
+                    "dead"            a ReLU that no sample activates    0
+                    "constant"        |w| is 0, but not aσ(b)            |w|
                     "duplicate"       (w, b) is that of a neuron above   distance / |w|
                     "copy"            (w, b, a) is that of a teacher     distance / its size
-                    "average"         w = t Σ_{j∈S} v_j, |S| ≥ 2         distance / |w|
+                    "average"         w = t Σ_{j∈S} v_j, |S| ≥ 2, and    distance / |w|
+                                      neither it nor S has biases
                     "channel pair"    a_i ≈ −a_j, both large, w_i ≈ w_j  |w_i − w_j| / |w|
                     "perturbed copy", "perturbed average"                sine of the angle to v_j or Σ_S v_j
                     "other"           nothing of these                   the smallest sine found
@@ -39,9 +43,12 @@ def neurons(result, tolerance: float = EXACT, loose: float = LOOSE) -> Any:
     norm            |w|
     output_weight   a, or the norm of several
 
-    tolerance   of exact labels
-    loose       of perturbed labels; S holds the teachers whose coefficient in w (least squares over all
-                teacher vectors) is at least half the largest in absolute value, with their signs
+    tolerance   of exact labels; |w| and |a| are in units of the teacher's largest, without a teacher of the
+                student's, and for a homogeneous σ both are |w|^k |a|
+    loose       of perturbed labels, which compare the direction of w alone; S holds the teachers whose
+                coefficient in w (least squares over all teacher vectors) is at least half the largest and
+                that the neuron adds to the output with the teacher's sign. Where teacher vectors are
+                linearly dependent, S is the one or two of the twenty nearest with the smallest sine.
 
     Signs (odd, even σ) and scalings (homogeneous σ) are divided out. A DataFrame if pandas is installed.
     """
@@ -53,7 +60,8 @@ def neurons(result, tolerance: float = EXACT, loose: float = LOOSE) -> Any:
         student, teacher = result, result.problem.teacher if isinstance(result, Result) else None
     student = network(student)
     usable = isinstance(teacher, MLP) and len(teacher.weights) == 2 and teacher.sizes[0] == student.sizes[0]
-    return table(_Labels(student, teacher if usable else None, tolerance, loose).rows())
+    asleep = [row["dead"] for row in result.neurons()] if isinstance(result, Result) else None
+    return table(_Labels(student, teacher if usable else None, tolerance, loose, asleep).rows())
 
 
 def kinds(result, tolerance: float = EXACT, loose: float = LOOSE) -> list[str]:
@@ -65,17 +73,17 @@ def kinds(result, tolerance: float = EXACT, loose: float = LOOSE) -> list[str]:
 class _Labels:
     """The comparison of one student with one teacher."""
 
-    def __init__(self, student: MLP, teacher: MLP | None, tolerance: float, loose: float):
+    def __init__(self, student: MLP, teacher: MLP | None, tolerance: float, loose: float, asleep=None):
         self.student, self.teacher = student, teacher
         self.tolerance, self.loose = tolerance, loose
-        self.vectors = neuron_vectors(student)
-        self.flips = sign_flips(student)
+        self.vectors, self.mirror = neuron_vectors(student), mirror(student)
         self.kinds = activations(student)
-        self.rays = all(sigma.degree is not None for sigma in self.kinds)
         self.w = incoming(student)
         self.a = np.array(student.weights[1].T)
         self.norms = np.linalg.norm(self.w, axis=1)
         self.outputs = np.linalg.norm(self.a, axis=1)
+        self.asleep = asleep or [False] * student.sizes[1]
+        self.sizes = _sizes(student, student if teacher is None else teacher)
 
     def rows(self) -> list[dict]:
         found = []
@@ -98,10 +106,10 @@ class _Labels:
 
     def label(self, i: int) -> tuple[str, float, float, tuple[int, ...], int | None]:
         exact, loose = self.tolerance, self.loose
-        values = [self.norms / max(self.norms.max(), 1e-300), self.outputs / max(self.outputs.max(), 1e-300)]
-        size = float(np.min(values, axis=0)[i])
-        if size <= exact:
-            return "dead", size, exact, (), None
+        if self.asleep[i]:
+            return "dead", 0.0, exact, (), None
+        if self.sizes[i].min() <= exact:
+            return self.silent(i), float(self.sizes[i].min()), exact, (), None
         distances = [self.apart(i, j) for j in range(len(self.norms))]
         for j in range(i):
             if distances[j] <= exact:
@@ -110,7 +118,12 @@ class _Labels:
         if copied is not None and copied[0] <= exact:
             return "copy", copied[0], exact, (copied[1],), None
         mixture = self.mixture(i)
-        if mixture is not None and len(mixture[1]) > 1 and mixture[0] <= exact:
+        if (
+            mixture is not None
+            and len(mixture[1]) > 1
+            and mixture[0] <= exact
+            and self.unbiased(i, mixture[1])
+        ):
             return "average", mixture[0], exact, mixture[1], None
         for j in sorted(range(len(distances)), key=distances.__getitem__):
             if j != i and distances[j] <= CHANNEL and self.opposed(i, j):
@@ -120,19 +133,37 @@ class _Labels:
             return kind, mixture[0], loose, mixture[1], None
         return "other", 1.0 if mixture is None else mixture[0], loose, (), None
 
+    def silent(self, i: int) -> str:
+        """A neuron with |w| or |a| zero is dead unless it adds a constant."""
+        bias = self.student.biases[0]
+        value = float(self.kinds[i](np.array([0.0 if bias is None else bias[i]]))[0])
+        return "constant" if self.sizes[i, -1] > self.tolerance and abs(value) > self.tolerance else "dead"
+
+    def unbiased(self, i: int, teachers: tuple[int, ...]) -> bool:
+        assert self.teacher is not None
+        own, theirs = self.student.biases[0], self.teacher.biases[0]
+        if own is not None and abs(own[i]) > self.tolerance:
+            return False
+        return theirs is None or not theirs[list(teachers)].any()
+
+    def mirrored(self, i: int) -> bool:
+        return bool(self.mirror[i, 0] < 0)
+
     def apart(self, i: int, j: int) -> float:
         """|w_i ∓ w_j| / |w_i|, of unit vectors where σ is homogeneous."""
         x, y = self.w[i], self.w[j]
         if self.kinds[i] != self.kinds[j]:
             return np.inf
-        if self.rays:
+        if self.kinds[i].degree is not None:
             x, y = x / max(self.norms[i], 1e-300), y / max(self.norms[j], 1e-300)
-        signs = (1.0, -1.0) if len(self.flips) > 1 else (1.0,)
+        signs = (1.0, -1.0) if self.mirrored(i) else (1.0,)
         return min(float(np.linalg.norm(x - s * y)) for s in signs) / max(float(np.linalg.norm(x)), 1e-300)
 
     def opposed(self, i: int, j: int) -> bool:
         """Output weights that cancel, both larger than any teacher's."""
-        sign = np.sign(self.w[i] @ self.w[j]) if len(self.flips) > 1 else 1.0
+        sign = 1.0
+        if self.mirrored(i) and self.w[i] @ self.w[j] < 0:
+            sign = self.mirror[i, -1]
         total = np.linalg.norm(self.a[i] + sign * self.a[j])
         biggest = 1.0 if self.teacher is None else float(np.abs(self.teacher.weights[1]).max())
         both = self.outputs[i] + self.outputs[j]
@@ -142,29 +173,72 @@ class _Labels:
         """The relative distance to the nearest teacher neuron in (w, b, a), and which it is."""
         if self.teacher is None or self.teacher.sizes[-1] != self.student.sizes[-1]:
             return None
-        teachers = neuron_vectors(self.teacher)
-        if teachers.shape[1] != self.vectors.shape[1]:
-            return None
+        teachers, own, factors = neuron_vectors(self.teacher), self.vectors[i], self.mirror[i]
+        # A network without biases has biases of zero.
+        width = self.student.sizes[0]
+        if self.teacher.biases[0] is None and self.student.biases[0] is not None:
+            teachers = np.insert(teachers, width, 0.0, axis=1)
+        elif self.teacher.biases[0] is not None and self.student.biases[0] is None:
+            own, factors = np.insert(own, width, 0.0), np.insert(factors, width, 1.0)
         same = np.array([sigma == self.kinds[i] for sigma in activations(self.teacher)])
-        apart = np.min(
-            [np.linalg.norm(self.vectors[i] * flip - teachers, axis=1) for flip in self.flips], axis=0
-        )
+        apart = np.min([np.linalg.norm(own * f - teachers, axis=1) for f in (1.0, factors)], axis=0)
         apart = np.where(same, apart / np.linalg.norm(teachers, axis=1), np.inf)
         best = int(np.argmin(apart))
         return float(apart[best]), best
 
     def mixture(self, i: int) -> tuple[float, tuple[int, ...]] | None:
-        """The sine of the angle between w_i and Σ_{j∈S} ± v_j, and S."""
+        """The sine of the angle between w_i and Σ_{j∈S} ± v_j, and S; None without a teacher."""
         if self.teacher is None:
             return None
         V, w = self.teacher.weights[0], self.student.weights[0][i]
-        coefficients = np.linalg.lstsq(V.T, w, rcond=None)[0]
-        largest = float(np.abs(coefficients).max())
-        if largest == 0.0:
-            return None
-        chosen = np.abs(coefficients) >= 0.5 * largest
-        meant = (np.sign(coefficients) * chosen) @ V
-        meant = meant / np.linalg.norm(meant)
-        aligned = float(w @ meant)
-        sine = float(np.linalg.norm(w - aligned * meant) / np.linalg.norm(w))
-        return (sine if aligned > 0 else 1.0), tuple(int(j) for j in np.flatnonzero(chosen))
+        signs = self.signs(i, V @ w < 0)
+        coefficients, _, rank, _ = np.linalg.lstsq(V.T, w, rcond=None)
+        coefficients = np.where(coefficients * signs > 0, coefficients, 0.0)
+        sets = [tuple(np.flatnonzero(np.abs(coefficients) >= 0.5 * np.abs(coefficients).max()).tolist())]
+        if rank < len(V):
+            near = np.sort(
+                np.argsort(-np.abs(V @ w) / np.linalg.norm(V, axis=1), kind="stable")[:20]
+            ).tolist()
+            sets = [s for size in (1, 2) for s in itertools.combinations(near, size)]
+        if rank == len(V) and not coefficients.any():
+            return 1.0, ()
+        return min((_sine(w, signs[list(s)] @ V[list(s)]), s) for s in sets)
+
+    def signs(self, i: int, backwards: np.ndarray) -> np.ndarray:
+        """The sign s for which aσ(s v_j·x) adds to the output as teacher j does; 0 where none does."""
+        assert self.teacher is not None
+        adds = np.ones(backwards.size, dtype=bool)
+        if self.teacher.sizes[-1] == self.student.sizes[-1]:
+            adds = self.teacher.weights[1].T @ self.a[i] >= 0
+        if not self.mirrored(i):
+            return np.where(adds, 1.0, 0.0)
+        if self.mirror[i, -1] < 0:  # odd
+            return np.where(adds, 1.0, -1.0)
+        return np.where(adds, np.where(backwards, -1.0, 1.0), 0.0)
+
+
+def _sine(w: np.ndarray, meant: np.ndarray) -> float:
+    """The sine of the angle between two vectors, 1 beyond a right angle."""
+    length = float(np.linalg.norm(meant))
+    if length == 0.0 or w @ meant <= 0:
+        return 1.0
+    meant = meant / length
+    return float(np.linalg.norm(w - (w @ meant) * meant) / np.linalg.norm(w))
+
+
+def _sizes(student: MLP, scale: MLP) -> np.ndarray:
+    """|w| and |a| of every neuron in units of the largest of `scale`, (n, 2).
+
+    For a homogeneous σ they are |w|^k |a| and |(w, b)|^k |a|, which scalings leave alone.
+    """
+    norms, whole = np.linalg.norm(student.weights[0], axis=1), np.linalg.norm(incoming(student), axis=1)
+    outputs = np.linalg.norm(student.weights[1], axis=0)
+    units = np.linalg.norm(scale.weights[0], axis=1), np.linalg.norm(scale.weights[1], axis=0)
+    sizes = np.empty((norms.size, 2))
+    for i, sigma in enumerate(activations(student)):
+        if sigma.degree is None:
+            sizes[i] = norms[i] / max(units[0].max(), 1e-300), outputs[i] / max(units[1].max(), 1e-300)
+        else:
+            unit = max(float((units[0] ** sigma.degree * units[1]).max()), 1e-300)
+            sizes[i] = np.array([norms[i], whole[i]]) ** sigma.degree * outputs[i] / unit
+    return sizes

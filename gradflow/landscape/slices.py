@@ -14,7 +14,7 @@ from ..losses.problem import Problem
 from ..progress import Monitor
 from ..refiners import LBFGS, TrustRegionNewton
 from ..result import Result
-from .symmetries import activations, from_vectors, network, neuron_vectors, same_point
+from .symmetries import from_vectors, mirror, network, neuron_vectors, same_point
 
 DENSE = 300
 """Up to so many parameters the complement is minimised by Newton's method, above by L-BFGS."""
@@ -149,12 +149,8 @@ def connectivity(problem: Problem, a, b, *, matched: bool = True, count: int = 5
     if matched:
         first, second = network(ends[0]), network(ends[1])
         match = same_point(first, second)
-        x, y = neuron_vectors(first), neuron_vectors(second)[match.permutation]
-        odd = {sigma.symmetry for sigma in activations(first)} == {"odd"}
-        inputs = x.shape[1] - first.sizes[-1]
-        y[:, :inputs] *= match.signs[:, None]
-        if odd:
-            y[:, inputs:] *= match.signs[:, None]
+        x, y = neuron_vectors(first), neuron_vectors(second)
+        y = np.where(match.signs[:, None] < 0, (y * mirror(second))[match.permutation], y[match.permutation])
         ends = [from_vectors(first, x), from_vectors(second, y)]
     start, stop = ends[0].flat(), ends[1].flat()
     if start.size != problem.size or stop.size != problem.size:

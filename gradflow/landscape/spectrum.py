@@ -10,8 +10,7 @@ import scipy.linalg
 
 from .._threads import single_threaded_blas
 from .._validate import number
-from ..inputs import Gaussian
-from ..losses.problem import Problem
+from ..losses.reduced import Reduced, isotropic
 from ..networks import MLP
 from ..result import Result
 from .symmetries import activations, incoming
@@ -71,46 +70,51 @@ def spectrum(result: Result, tolerance: float | None = None) -> GroupedSpectrum:
     tolerance   relative to the largest |λ|; default 8 P ε, at least 1e-13
 
     The tangents that symmetry makes null vectors: (w_i, b_i, −k a_i) for neurons homogeneous of degree k;
-    rotations of the input dimensions without a teacher (standard Gaussian inputs); the output weights of
+    rotations of the input dimensions without a teacher (inputs without direction); the output weights of
     dead neurons (w_i = 0, σ(0) = 0); a shift between the output weights of two equal neurons.
-    With more input dimensions than student and teacher span, and inputs N(0, I), it is computed in their
-    span and one more dimension, whose n × n block stands for all others: exact, and d times cheaper.
+    With more input dimensions than student and teacher span, and a law of the inputs without direction, it
+    is computed in their span and one more dimension, whose n × n block stands for all others: exact.
+
+    Raises `HessianUndefinedError` where a ReLU neuron of a population problem has zero weights.
     """
-    problem, theta, moving = result.problem, result.theta, result.rates != 0
-    copies = 1
-    dim = None if problem.student is None else problem.student.sizes[0]
-    if moving.all() and _reducible(problem):
-        problem, theta, copies = _reduce(problem, theta)
-        moving = np.ones(theta.size, dtype=bool)
-        assert problem.student is not None
-        dim = problem.student.sizes[0]
-        with single_threaded_blas():
-            hessian = problem.hessian(theta)
-    else:
-        hessian = result.hessian()
+    problem, moving = result.problem, result.rates != 0
     relative = max(8 * result.theta.size * float(np.finfo(np.float64).eps), 1e-13)
     relative = relative if tolerance is None else number("tolerance", tolerance, minimum=0.0)
+    student, teacher = None if problem.student is None else result.student, problem.teacher
+    dim, copies = None if student is None else student.sizes[0], 1
+    basis = result.span
+    if basis is None:
+        hessian = result.hessian()
+    else:
+        result.check_hessian()
+        assert student is not None and isinstance(teacher, MLP) and dim is not None
+        reduced = Reduced(student, teacher, problem.inputs, basis, padding=1)
+        dim, copies = reduced.dim, dim - basis.shape[0]
+        moving = reduced.lower_rates(result.rates) != 0
+        student, teacher = reduced.network(student), reduced.network(teacher)
+        hessian = reduced.objective.hessian(student.flat())[np.ix_(moving, moving)]
+    tangents = np.zeros((0, moving.size))
+    if student is not None and len(student.weights) == 2 and not problem.options.get("weight_decay"):
+        tangents = _tangents(student, teacher, problem.inputs, copies)
     with single_threaded_blas():
-        return _grouped(problem, theta, moving, hessian, copies, relative, dim)
+        return _grouped(student, tangents, moving, hessian, copies, relative, dim)
 
 
-def _grouped(problem, theta, moving, hessian, copies: int, relative: float, dim) -> GroupedSpectrum:
-    extra = np.zeros(theta.size, dtype=bool)  # parameters of the dimension that stands for others
+def _grouped(student, tangents, moving, hessian, copies: int, relative: float, dim) -> GroupedSpectrum:
+    extra = np.zeros(moving.size, dtype=bool)  # parameters of the dimension that stands for others
     if copies > 1:
-        student = problem.student
         extra[: student.weights[0].size].reshape(student.weights[0].shape)[:, -1] = True
-    extra = extra[moving]
-    tangents = _tangents(problem, theta, copies)[:, moving]
     inner = scipy.linalg.eigvalsh(hessian)
     scale = float(np.abs(inner).max(initial=0.0))
     absolute = relative * scale
 
     parts, zeros, worst = [], 0, 0.0
     for mask, count in ((~extra, 1), (extra, copies)):
-        block = hessian[np.ix_(mask, mask)]
+        block = hessian[np.ix_(mask[moving], mask[moving])]
         if not block.size:
             continue
-        null = _orthonormal(tangents[np.abs(tangents[:, ~mask]).sum(axis=1) == 0][:, mask])
+        here = _unfrozen(tangents[np.abs(tangents[:, ~mask]).sum(axis=1) == 0], moving)[:, mask[moving]]
+        null = _orthonormal(here)
         rest = scipy.linalg.null_space(null) if len(null) else np.eye(block.shape[0])
         if len(null):
             worst = max(worst, float(np.linalg.norm(block @ null.T, axis=0).max()) / max(scale, 1e-300))
@@ -144,39 +148,18 @@ def _kind(value: float, tolerance: float) -> str:
     return "negative" if value < 0 else "positive"
 
 
-def _reducible(problem: Problem) -> bool:
-    """Zero-mean isotropic Gaussian inputs, one hidden layer, d > n + k + 1."""
-    if not isinstance(problem.inputs, Gaussian) or not isinstance(problem.teacher, MLP):
-        return False
-    student, inputs = problem.student, problem.inputs
-    assert student is not None
-    isotropic = inputs.cov is None and (inputs.mean is None or not inputs.mean.any())
-    shallow = len(student.weights) == 2 and len(problem.teacher.weights) == 2
-    return isotropic and shallow and student.sizes[0] > student.sizes[1] + problem.teacher.sizes[1] + 1
+def _unfrozen(tangents: np.ndarray, moving: np.ndarray) -> np.ndarray:
+    """The combinations of tangents that leave frozen parameters alone, over those that move."""
+    if not len(tangents) or moving.all():
+        return tangents[:, moving]
+    combinations = scipy.linalg.null_space(tangents[:, ~moving].T, rcond=1e-12)
+    found = combinations.T @ tangents[:, moving]
+    return found[np.linalg.norm(found, axis=1) > 1e-9 * np.abs(tangents).max()]
 
 
-def _reduce(problem: Problem, theta: np.ndarray) -> tuple[Problem, np.ndarray, int]:
-    """The problem in an orthonormal basis of all weight vectors and one dimension more; how many that
-    one stands for."""
-    assert problem.student is not None and isinstance(problem.teacher, MLP)
-    student = problem.student.with_flat(theta)
-    rows = np.concatenate([problem.teacher.weights[0], student.weights[0]])
-    with single_threaded_blas():
-        basis = np.linalg.qr(rows.T)[0]  # (d, n + k)
-
-    def turn(net: MLP) -> MLP:
-        weights = np.column_stack([net.weights[0] @ basis, np.zeros(net.sizes[1])])
-        return MLP([weights, net.weights[1]], net.biases, list(net.activations))
-
-    small = turn(student)
-    return Problem(turn(problem.teacher), small), small.flat(), rows.shape[1] - basis.shape[1]
-
-
-def _tangents(problem: Problem, theta: np.ndarray, copies: int) -> np.ndarray:
-    """Tangent vectors (m, P) of the orbit of θ under the continuous symmetries of the loss."""
-    if problem.student is None or len(problem.student.weights) != 2 or problem.options.get("weight_decay"):
-        return np.zeros((0, theta.size))
-    student = problem.student.with_flat(theta)
+def _tangents(student: MLP, teacher, inputs, copies: int) -> np.ndarray:
+    """Tangent vectors (m, P) of the orbit of the student under the continuous symmetries of the loss."""
+    theta = student.flat()
     kinds, w = activations(student), incoming(student)
     found = []
 
@@ -207,21 +190,18 @@ def _tangents(problem: Problem, theta: np.ndarray, copies: int) -> np.ndarray:
                 shift = one / norms[i] ** degree - np.eye(student.sizes[1])[j] / norms[j] ** degree
                 for row in np.eye(student.sizes[-1]):
                     add(outputs=np.outer(row, shift))
-    for rotated in _rotations(problem, student, copies):
+    for rotated in _rotations(student, teacher, inputs, copies):
         add(weights=rotated)
     vectors = np.array(found) if found else np.zeros((0, theta.size))
     return vectors[np.linalg.norm(vectors, axis=1) > 1e-9 * (1.0 + np.linalg.norm(theta))]
 
 
-def _rotations(problem: Problem, student: MLP, copies: int):
+def _rotations(student: MLP, teacher, inputs, copies: int):
     """dW for the rotations that leave the teacher and the law of the inputs fixed.
 
     The last dimension of a reduced problem is a basis vector: rotations into it stand for `copies`.
     """
-    inputs, teacher = problem.inputs, problem.teacher
-    if not isinstance(inputs, Gaussian) or not isinstance(teacher, MLP):
-        return
-    if inputs.cov is not None or (inputs.mean is not None and inputs.mean.any()):
+    if not isotropic(inputs) or not isinstance(teacher, MLP):
         return
     spanned = teacher.weights[0][:, :-1] if copies > 1 else teacher.weights[0]
     free = scipy.linalg.null_space(spanned, rcond=1e-12)  # (d, d − k)

@@ -76,23 +76,43 @@ def balanced(student: MLP) -> MLP:
 
 
 def from_vectors(like: MLP, rows: np.ndarray) -> MLP:
-    """The network whose `neuron_vectors` are `rows`, else as `like`."""
-    width, bias = like.sizes[0], like.biases[0]
+    """The network whose `neuron_vectors` are `rows`, else as `like`, with the same `constant`."""
+    width, bias, last = like.sizes[0], like.biases[0], like.biases[1]
     inputs = width + (bias is not None)
-    biases = [None if bias is None else rows[:, width], like.biases[1]]
-    return MLP([rows[:, :width], rows[:, inputs:].T], biases, list(like.activations))
+    weights, hidden = [rows[:, :width], rows[:, inputs:].T], None if bias is None else rows[:, width]
+    found = MLP(weights, [hidden, last], list(like.activations))
+    if last is None:
+        return found
+    return MLP(weights, [hidden, last + constant(like) - constant(found)], list(like.activations))
 
 
-def sign_flips(student: MLP) -> list[np.ndarray]:
-    """The factors (columns of `neuron_vectors`) by which a neuron may be multiplied, +1 first."""
+def mirror(student: MLP) -> np.ndarray:
+    """The factors (n, m) that turn `neuron_vectors` into those of the mirrored neurons.
+
+    (−w, −b, −a) for odd σ, (−w, −b, a) for even σ; ones for all others. σ that is odd but for a constant
+    counts as odd if there is an output bias, which then takes the constant up (`constant`).
+    """
     inputs, outputs = incoming(student).shape[1], student.sizes[-1]
-    plus = np.ones(inputs + outputs)
-    kinds = {sigma.symmetry for sigma in activations(student)}
-    if kinds == {"odd"}:
-        return [plus, -plus]
-    if kinds == {"even"}:
-        return [plus, np.concatenate([-np.ones(inputs), np.ones(outputs)])]
-    return [plus]
+    factors = np.ones((student.sizes[1], inputs + outputs))
+    for i, sigma in enumerate(activations(student)):
+        if sigma.symmetry in ("odd", "even") or _shifted(student, sigma):
+            factors[i, :inputs] = -1.0
+            factors[i, inputs:] = 1.0 if sigma.symmetry == "even" else -1.0
+    return factors
+
+
+def constant(student: MLP) -> np.ndarray:
+    """The output bias, (outputs,), with Σ a σ(0) of the neurons that are odd but for the constant σ(0)."""
+    last = student.biases[-1]
+    total = np.zeros(student.sizes[-1]) if last is None else np.array(last)
+    for sigma, a in zip(activations(student), student.weights[1].T):
+        if _shifted(student, sigma):
+            total = total + a * float(sigma(np.zeros(1))[0])
+    return total
+
+
+def _shifted(student: MLP, sigma) -> bool:
+    return sigma.symmetry == "odd+constant" and student.biases[-1] is not None
 
 
 def same_point(a, b, tolerance: float = SAME_POINT) -> Match:
@@ -100,25 +120,25 @@ def same_point(a, b, tolerance: float = SAME_POINT) -> Match:
 
     a, b   a `Result` or an `MLP` each, of equal architecture with one hidden layer
 
-    Signs are those of odd activations (−w, −b, −a) and of even ones (−w, −b, a); scalings those of
-    homogeneous ones, normalised to |(w, b)|^k = |a|. The permutation is the best one (assignment).
-    An output bias is compared as it is.
+    Signs are those of odd activations (−w, −b, −a), with an output bias also of those that are odd but for
+    a constant, and of even ones (−w, −b, a); scalings those of homogeneous ones, normalised to
+    |(w, b)|^k = |a|. The permutation is the best one (assignment). Where σ is even but for a linear term
+    (relu, softplus, gelu) mirrored neurons whose linear terms cancel are *not* matched.
     """
     first, second = network(a), network(b)
     if first.sizes != second.sizes or first.activations != second.activations:
         raise ArgumentError("b", f"sizes {second.sizes}", f"the architecture of a, {first.sizes}")
+    if [b is None for b in first.biases] != [b is None for b in second.biases]:
+        raise ArgumentError("b", "other biases", "biases in the layers in which a has some")
     x, y = neuron_vectors(first), neuron_vectors(second)
-    flips = sign_flips(first)
-    costs = np.stack([_squares(x, y * flip) for flip in flips])
+    costs = np.stack([_squares(x, y), _squares(x, y * mirror(second))])
     if len(set(activations(first))) > 1:  # neurons of different activations are never the same
         kinds = activations(first)
         different = np.array([[p is not q for q in kinds] for p in kinds])
         costs[:, different] = 1e6 * (1.0 + costs.max())
     rows, columns = linear_sum_assignment(costs.min(axis=0))
     square = float(costs.min(axis=0)[rows, columns].sum())
-    for p, q in zip(first.biases[1:], second.biases[1:]):
-        if p is not None and q is not None:
-            square += float(np.sum((p - q) ** 2))
+    square += float(np.sum((constant(first) - constant(second)) ** 2))
     distance = square**0.5
     signs = np.where(costs.argmin(axis=0)[rows, columns] == 0, 1, -1)
     size = 1.0 + float(np.linalg.norm(x))

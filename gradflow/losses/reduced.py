@@ -75,10 +75,11 @@ class Reduced:
         law = inputs
         if isinstance(inputs, Gaussian):
             law = Gaussian() if inputs.cov is None else Gaussian(cov=inputs.cov[0, 0] * np.eye(self.dim))
-        small = self._network(student), self._network(teacher)
+        small = self.network(student), self.network(teacher)
         self.objective: KernelLoss = population_loss(small[0], small[1], law, self.full_dim)
 
-    def _network(self, network: MLP) -> MLP:
+    def network(self, network: MLP) -> MLP:
+        """Student or teacher in the coordinates of the basis."""
         first = self._weights(network.weights[0])
         return MLP([first, *network.weights[1:]], network.biases, list(network.activations))
 

@@ -62,8 +62,16 @@ def assembled(buckets: Sequence[Sequence[float]]) -> tuple[float, float]:
 
 
 @register("copy_average.norms")
-def check_norms(size: str, progress: Progress, optimum: Callable = equal_norms) -> list[Check]:
-    """CA points with teachers of different norms: critical when no bucket mixes norms, else not."""
+def check_norms(
+    size: str,
+    progress: Progress,
+    optimum: Callable = equal_norms,
+    spreads: tuple[float, float] = (0.3, 0.6),
+) -> list[Check]:
+    """CA points with teachers of different norms: critical when no bucket mixes norms, else not.
+
+    spreads   smallest and largest s of norms 1 ± s in the bucket that mixes them
+    """
     rng = np.random.default_rng(7)
     count = 6 if size == "quick" else 60
     formula, pure, mixed, additive = 0.0, 0.0, math.inf, 0.0
@@ -76,7 +84,7 @@ def check_norms(size: str, progress: Progress, optimum: Callable = equal_norms) 
         others = rng.uniform(0.4, 2.0, 2)
         gradient, difference = assembled([[r] * l, [others[0]] * 2, [others[1]]])
         pure, additive = max(pure, gradient), max(additive, abs(difference))
-        spread = float(rng.uniform(0.3, 0.6))
+        spread = float(rng.uniform(*spreads))
         mixed = min(mixed, assembled([[1 - spread, 1 + spread], [r]])[0])
     return [
         Check(
@@ -104,8 +112,9 @@ def check_norms(size: str, progress: Progress, optimum: Callable = equal_norms) 
         Check(
             name="copy_average.norms.mixed",
             statement=(
-                "Two teachers with norms 1 ± s, 0.3 ≤ s ≤ 0.6, in one bucket make the copy-average point "
-                "beside a copy not critical: |∇L|_∞ > 10⁻³ (0.001 minus the smallest one found)."
+                f"Two teachers with norms 1 ± s, {spreads[0]} ≤ s ≤ {spreads[1]}, in one bucket make the "
+                "copy-average point beside a copy not critical: |∇L|_∞ > 10⁻³ (0.001 minus the smallest "
+                "one found)."
             ),
             source=f"{SOURCE}, open question; measured",
             computed={"cases": count, "smallest gradient": mixed},
