@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._validate import number
+from ..errors import ArgumentError
 from ..networks import MLP
 from ..result import Result
 from .symmetries import activations, incoming, mirror, network, neuron_vectors
@@ -55,6 +56,10 @@ def neurons(result, tolerance: float = EXACT, loose: float = LOOSE) -> Any:
     tolerance = number("tolerance", tolerance, minimum=0.0)
     loose = number("loose", loose, minimum=0.0)
     if isinstance(result, tuple):
+        if len(result) != 2 or not (result[1] is None or isinstance(result[1], MLP)):
+            raise ArgumentError(
+                "result", "another tuple", "a Result, or a student MLP and its teacher (or None)"
+            )
         student, teacher = result
     else:
         student, teacher = result, result.problem.teacher if isinstance(result, Result) else None

@@ -44,6 +44,8 @@ def plane(points) -> tuple[np.ndarray, np.ndarray]:
 
     The first direction points from the first point to the second. Raises if they lie on a line.
     """
+    if len(points) != 3:
+        raise ArgumentError("points", f"{len(points)} points", "three points that are not on a line")
     a, b, c = (real_array(f"points[{i}]", p, 1) for i, p in enumerate(points))
     first = b - a
     if not np.linalg.norm(first) > 0:
@@ -56,7 +58,7 @@ def plane(points) -> tuple[np.ndarray, np.ndarray]:
 
 
 def slice_plane(
-    problem: Problem, origin, directions, x, y, *, minimised: bool = False, max_iterations: int = 200
+    problem, origin, directions, x, y, *, minimised: bool = False, max_iterations: int = 200
 ) -> Slice:
     """L on a grid of the plane origin + x d₁ + y d₂ (d made orthonormal).
 
@@ -64,6 +66,7 @@ def slice_plane(
                 found from its neighbour's (a snake over the grid) or from the plane itself, where L
                 is lower there: a local minimum, never above the plane
     """
+    _check(problem)
     origin = real_array("origin", origin, 1)
     given = real_array("directions", directions, 2)
     if origin.size != problem.size or given.shape != (2, problem.size):
@@ -138,12 +141,13 @@ class Path:
     distance: float
 
 
-def connectivity(problem: Problem, a, b, *, matched: bool = True, count: int = 51) -> Path:
+def connectivity(problem, a, b, *, matched: bool = True, count: int = 51) -> Path:
     """The loss on the straight line between two students (Results or MLPs) of a problem.
 
     matched   b is first moved by the permutation and signs of hidden neurons (one hidden layer) that
               bring it nearest to a; scalings of homogeneous neurons are then normalised in both
     """
+    _check(problem)
     count = integer("count", count, 2)
     ends = [p.student if isinstance(p, Result) else p for p in (a, b)]
     if matched:
@@ -160,3 +164,8 @@ def connectivity(problem: Problem, a, b, *, matched: bool = True, count: int = 5
     line = (1 - fractions) * losses[0] + fractions * losses[-1]
     barrier = max(0.0, float((losses - line).max()))
     return Path(fractions, losses, barrier, float(np.linalg.norm(stop - start)))
+
+
+def _check(problem) -> None:
+    if not isinstance(problem, Problem):
+        raise ArgumentError("problem", type(problem).__name__, "a Problem")

@@ -10,6 +10,7 @@ import scipy.linalg
 
 from .._threads import single_threaded_blas
 from .._validate import number
+from ..errors import ArgumentError
 from ..losses.reduced import Reduced, isotropic
 from ..networks import MLP
 from ..result import Result
@@ -64,7 +65,7 @@ class GroupedSpectrum:
         return "\n".join(lines)
 
 
-def spectrum(result: Result, tolerance: float | None = None) -> GroupedSpectrum:
+def spectrum(result, tolerance: float | None = None) -> GroupedSpectrum:
     """The spectrum at the end point of a result.
 
     tolerance   relative to the largest |λ|; default 8 P ε, at least 1e-13
@@ -77,6 +78,8 @@ def spectrum(result: Result, tolerance: float | None = None) -> GroupedSpectrum:
 
     Raises `HessianUndefinedError` where a ReLU neuron of a population problem has zero weights.
     """
+    if not isinstance(result, Result):
+        raise ArgumentError("result", type(result).__name__, "a Result")
     problem, moving = result.problem, result.rates != 0
     relative = max(8 * result.theta.size * float(np.finfo(np.float64).eps), 1e-13)
     relative = relative if tolerance is None else number("tolerance", tolerance, minimum=0.0)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from .._validate import number, real_array
 from ..errors import ArgumentError
 from ..networks import MLP
 from ..result import Result
@@ -126,6 +127,7 @@ def same_point(a, b, tolerance: float = SAME_POINT) -> Match:
     (relu, softplus, gelu) mirrored neurons whose linear terms cancel are *not* matched.
     """
     first, second = network(a), network(b)
+    tolerance = number("tolerance", tolerance, minimum=0.0)
     if first.sizes != second.sizes or first.activations != second.activations:
         raise ArgumentError("b", f"sizes {second.sizes}", f"the architecture of a, {first.sizes}")
     if [b is None for b in first.biases] != [b is None for b in second.biases]:
@@ -160,6 +162,7 @@ def isotropy_order(matrix: np.ndarray, rows: np.ndarray | None = None, tolerance
     Numbers within `tolerance` of each other count as equal. Found along a stabiliser chain with a
     backtracking search for each orbit.
     """
+    matrix = real_array("matrix", matrix, 2)
     labels = np.column_stack([matrix] if rows is None else [matrix, rows])
     flat = np.sort(labels.ravel())
     steps = np.concatenate([[0], np.cumsum(np.diff(flat) > tolerance)])

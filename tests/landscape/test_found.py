@@ -287,3 +287,28 @@ def test_matching_removes_the_barrier_between_images(rng):
     direct = landscape.connectivity(result.problem, result, image, matched=False)
     assert matched.barrier <= 1e-14 and matched.distance <= 1e-13
     assert direct.barrier > 0.1 and direct.losses[0] == pytest.approx(result.loss, abs=1e-14)
+
+
+NET = gf.MLP.random((2, 2, 1), "erf", False, seed=0)
+BAD = {
+    "result": [
+        lambda: landscape.spectrum(NET),
+        lambda: landscape.neurons((NET, 3)),
+        lambda: landscape.neurons((NET, NET, NET)),
+    ],
+    "point": [lambda: landscape.neurons(3), lambda: landscape.same_point(NET, 3)],
+    "tolerance": [lambda: landscape.same_point(NET, NET, tolerance=-1.0)],
+    "problem": [
+        lambda: landscape.connectivity(None, NET, NET),
+        lambda: landscape.slice_plane(None, [0.0], [[0.0]], [0.0], [0.0]),
+    ],
+    "points": [lambda: landscape.plane([np.zeros(2)])],
+    "matrix": [lambda: landscape.isotropy_order(np.zeros(3))],
+}
+
+
+@pytest.mark.parametrize("argument", BAD)
+def test_bad_arguments(argument):
+    for call in BAD[argument]:
+        with pytest.raises(gf.ArgumentError, match=argument):
+            call()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gradflow as gf
+from gradflow.landscape import Ansatz, critical_point
 from gradflow.theory import spurious_minima, symmetric_family
 
 
@@ -67,6 +68,20 @@ def test_family_index_counts_negative_eigenvalues_with_multiplicity():
     gradient = problem.gradient(problem.theta0)[:64].reshape(8, 8)
     expected = [gradient[0, 0], gradient[0, 1], gradient[0, 7], gradient[7, 0], gradient[7, 7]]
     np.testing.assert_allclose(orbits.gradient(), expected, atol=1e-14)
+
+
+@pytest.mark.parametrize("width", [8, 40])
+def test_family_is_the_one_of_the_general_ansatz(width):
+    """Sums over orbits here, blocks of refined ansätze there: two derivations of the same numbers."""
+    family = symmetric_family.follow([8, width], spurious_minima.FAMILY_AT_8)[-1]
+    ansatz = Ansatz(teachers=(width - 1, 1), groups=(0, 1), activation="relu", train_outputs=False)
+    a, b, c, d, e = family.entries
+    point = critical_point(ansatz, [a, b, c, d, e])
+    np.testing.assert_allclose(point.x, family.entries, atol=1e-12)
+    assert abs(point.loss - family.loss) < 1e-12 and point.residual < 1e-25
+    found = point.spectrum.eigenvalues()
+    expected = np.sort(np.repeat(family.eigenvalues, family.multiplicities))
+    np.testing.assert_allclose(np.sort(found), expected, atol=1e-11)
 
 
 def test_family_to_ten_thousand():
