@@ -38,13 +38,13 @@ of edges of the pieces and the edges."""
 
 (
     COUNT, ERROR, DATA, MEAN_SQUARE, SLOPE_SQUARE, BEND_SQUARE, BEND_VALUE, SLOPE_VALUE, RADIAL_A, RADIAL_B,
-    RADIAL_C, RADIAL_D, COMPLETE, HEADER,
-) = range(14)  # fmt: skip
+    RADIAL_C, RADIAL_D, COMPLETE, REACH, HEADER,
+) = range(15)  # fmt: skip
 """The head of a unit's table: number of coefficients; estimated relative error of its integrals; address of
 the activation's data; E σ², E σ'², E σ''², E σ''σ, E σ'σ and (order 2) E σ''σ(X²−1), E σ'²(X²−1), E σ''σX,
 E σ'²X, from quadrature; whether the coefficients go on until those of any partner, times them, are
-below rounding. Then the arrays C, D, E
-and (order 2) XD, XE, XXE, COUNT doubles each."""
+below rounding; the |X| beyond which σ² φ is. Then the arrays C, D, E and (order 2) XD, XE, XXE, COUNT
+doubles each."""
 
 HEADER = 16
 TABLE_DOUBLES = HEADER + 6 * (ORDERS + LANES)
@@ -53,7 +53,7 @@ LONG = 0.965  # above this |u| the series needs more than 1024 terms
 NARROWEST = 3.2  # the smallest η of `pair_close`
 _FEW = 8  # so many close pairs of a unit cost less by quadrature than by a longer table
 
-_REACH, _FARTHEST = 12.0, 37.0  # φ(12)^½ = 2e-16; φ(38) leaves the normal numbers
+SHORT_REACH, _FARTHEST = 12.0, 37.0  # φ(12)^½ = 2e-16; φ(38) leaves the normal numbers
 _LONGEST = 4.0
 _TINY = 1e-17  # nodes whose σ'' φ^½ is below this share of the largest are left out
 
@@ -247,7 +247,7 @@ def expand_unit(data, r, b, limit, envelope, order, table):
         if root * root < limit:
             limit = min(limit, (int(root * root) + CHUNK) // CHUNK * CHUNK)
     longest = min(_LONGEST, 48.0 / _ROOTS[limit])
-    reach = _REACH
+    reach = SHORT_REACH
     memory, length = _nodes(data, r, b, reach, longest)
     rows = matrix(memory, _ROWS, length)
     mean, slope = _moments(memory, rows, order, table)
@@ -266,6 +266,7 @@ def expand_unit(data, r, b, limit, envelope, order, table):
     store(table, ERROR, load(data, UNRESOLVED) if fits else math.inf)
     store(table, DATA, data)
     store(table, COMPLETE, 1.0 if count < asked else 0.0)
+    store(table, REACH, reach)
     arrays = 6 if order > 1 else 3
     coefficients = matrix(table + 8 * HEADER, arrays, count)
     bends = vector(bends_at, count)

@@ -16,13 +16,13 @@ from scipy.special import gammaln
 
 from .abi import call_six, inner_jit
 from .blas import matrix, vector
-from .expansion_tables import BLOCK_ADDRESS, EDGES, FIRST_EDGE, GAUSS, GAUSS_WEIGHTS, JUMP, NODES
+from .expansion_tables import BLOCK_ADDRESS, EDGES, FIRST_EDGE, GAUSS, GAUSS_WEIGHTS, JUMP, NODES, SHORT_REACH
 from .memory import allocate, load, release
 from .vector_math import gaussian_pdf
 
 _RULES = (6, 12, 32, 64)
 _FROM = (40.0, 12.5, 4.5)  # the smallest η of each rule but the last
-_REACH, _LONGEST = 9.5, 2.5
+_SHORTEST, _LONGEST = 9.5, 2.5  # φ(9.5) is 1e-20
 
 
 def _hermite_rules():
@@ -50,11 +50,11 @@ def quadrature_error(eta: np.ndarray) -> np.ndarray:
 
 
 @inner_jit
-def _inner_edges(data, slope, shift, found, count):
+def _inner_edges(data, slope, shift, reach, found, count):
     """Insert where slope·X + shift meets an edge of a unit into the ascending array `found` of `count`."""
     for k in range(int(load(data, EDGES))):
         z = load(data, FIRST_EDGE + k) - shift
-        if not abs(z) < _REACH * abs(slope):
+        if not abs(z) < reach * abs(slope):
             continue
         x, p = z / slope, count
         while p > 0 and found[p - 1] > x:
@@ -66,8 +66,13 @@ def _inner_edges(data, slope, shift, found, count):
 
 
 @inner_jit
-def close_pair(first, r, b, second, rj, bj, u, sine, eta, order, sums):
-    """Fill `sums` as `hermite.FIRST_SUMS` or SECOND_SUMS have it; first, second: data of the activations."""
+def close_pair(first, r, b, second, rj, bj, u, sine, eta, reach, order, sums):
+    """Fill `sums` as `hermite.FIRST_SUMS` or SECOND_SUMS have it; first, second: data of the activations.
+
+    `reach` is that of the units' tables, where one of them grows so fast that φ(9.5) is not enough (exp).
+    """
+    if reach <= SHORT_REACH:
+        reach = _SHORTEST
     rule = 0
     while rule < len(_FROM) and eta <= _FROM[rule]:
         rule += 1
@@ -82,16 +87,16 @@ def close_pair(first, r, b, second, rj, bj, u, sine, eta, order, sums):
     for q in range(_COUNTS[rule]):
         across, share = _HERMITE[rule, q], _HERMITE_WEIGHTS[rule, q]
         shift = bj + rj * sine * across
-        count = _inner_edges(first, r, b, edges, 0)
-        count = _inner_edges(second, slope, shift, edges, count)
-        edges[count] = _REACH
-        panels, left = 0, -_REACH
+        count = _inner_edges(first, r, b, reach, edges, 0)
+        count = _inner_edges(second, slope, shift, reach, edges, count)
+        edges[count] = reach
+        panels, left = 0, -reach
         for k in range(count + 1):
             panels += max(1, math.ceil((edges[k] - left) / _LONGEST))
             left = edges[k]
         length = panels * NODES + kinks
         memory = allocate(9 * length)
-        rows, place, left = matrix(memory, 9, length), 0, -_REACH
+        rows, place, left = matrix(memory, 9, length), 0, -reach
         for k in range(count + 1):
             parts = max(1, math.ceil((edges[k] - left) / _LONGEST))
             half = 0.5 * (edges[k] - left) / parts

@@ -33,6 +33,7 @@ from .expansion_tables import (
     RADIAL_B,
     RADIAL_C,
     RADIAL_D,
+    REACH,
     SLOPE_SQUARE,
     SLOPE_VALUE,
     STRIP,
@@ -126,8 +127,9 @@ def expansion(count, order, geometry_address, unit_address, units_address, outpu
         if not ends and is_close(abs(u), 1.001 * strips):
             sine = math.sqrt(sine2)
             eta = strips / max(sine, 1e-300)
+            reach = max(load(table, REACH), load(other, REACH))
             close_pair(
-                first, r, unit[BIAS], second, units[j, NORM], units[j, BIAS], u, sine, eta, order, sums
+                first, r, unit[BIAS], second, units[j, NORM], units[j, BIAS], u, sine, eta, reach, order, sums
             )
         elif order < 2:
             mehler_first(mine, size, theirs, others, used, u, work)

@@ -268,3 +268,17 @@ def test_close_pairs_by_quadrature_agree_with_the_series(name):
     difference = PopulationLoss(teacher, teacher, Gaussian()).loss(np.append(w, 1.0))
     total = 2 * (constant(w) + constant(v))
     assert abs(difference + constant(w, v) - total) < 1e-13 * total
+
+
+@pytest.mark.parametrize("name, function", [("tanh", np.tanh), ("softplus", lambda z: np.logaddexp(0.0, z))])
+@pytest.mark.parametrize("norm, angle", [(3.0, 0.1), (4.0, 1e-2), (5.0, 1e-3)])
+def test_close_pairs_with_a_unit_that_grows_exponentially(name, function, norm, angle):
+    # E σ(u) e^v = e^(t/2) E σ(u + q): the mass lies at X = |v|, beyond what bounded units need.
+    w, v = np.array([3.0, 0.0]), norm * np.array([np.cos(angle), np.sin(angle)])
+    teacher = MLP([v[None], [[1.0]]], activation="exp")
+    student = MLP([w[None], [[0.0]]], activation=name)
+    loss = PopulationLoss(student, teacher, Gaussian())
+    x = np.linspace(-13.0, 13.0, 2001)
+    density = np.exp(-0.5 * x * x) / np.sqrt(2.0 * np.pi) * (x[1] - x[0])
+    true = np.exp(0.5 * norm**2) * float(density @ function(3.0 * x + w @ v))
+    assert -loss.gradient(student.flat())[-1] / 2 == pytest.approx(true, rel=2e-14)
