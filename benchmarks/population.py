@@ -7,6 +7,7 @@ compiled before it is timed. `--largest 3` leaves out the sizes with 200 and 100
 JAX's Hessian is timed by 64 of its 5100 columns and scaled. Aims: gradient 3× JAX at the smallest and the
 two largest sizes, 6× at (50, 100, 101); Hessian 20×; gradient at n = k = 1000 at most 1.6× the time of the
 matrix products it needs; product at most 2.5 gradients, each further one at the same θ at most 1.6.
+With all sizes the memory of one gradient at the largest is measured in processes of their own.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ import os
 
 import numpy as np
 
-from . import _population_expansions, _timing
+from . import _population_expansions, _population_memory, _timing
 
 SIZES = ((3, 8, 9), (10, 20, 21), (50, 100, 101), (200, 400, 401), (1000, 1000, 1001))
 ACTIVATIONS = ("erf", "relu")
 PRODUCTS = "matrix products"
 COLUMNS = 64
+BIASED, BIASES = (10, 20, 21), ("biased", "bias-free")
 
 
 def closed_form(activation: str, teacher: np.ndarray, outputs: np.ndarray):
@@ -111,6 +113,40 @@ def measure(activation: str, n: int, k: int, d: int, rounds: int) -> dict:
     return result
 
 
+def biased(shape: tuple[int, int, int], rounds: int) -> dict:
+    """Gradients of losses with hidden biases beside those without, at the same weights."""
+    import gradflow as gf
+    from gradflow.losses.population import PopulationLoss
+
+    n, k, d = shape
+    rng = np.random.default_rng(1)
+    student, teacher = rng.standard_normal(n), rng.standard_normal(k)
+    competitors = {}
+    for activation, kind in itertools.product(ACTIVATIONS, BIASES):
+        other = gf.teachers.orthonormal(k, d, activation=activation)
+        own = gf.MLP.random((d, n, 1), activation, bias=False, seed=0)
+        if kind == "biased":
+            own = gf.MLP(own.weights, [student, None], activation)
+            other = gf.MLP(other.weights, [teacher, None], activation)
+        loss, theta = PopulationLoss(own, other, gf.Gaussian()), own.flat()
+        competitors[f"{activation} {kind}"] = lambda loss=loss, theta=theta: loss.loss_and_gradient(theta)
+    timings = _timing.in_turn(competitors, rounds=rounds, shortest=0.01)
+    found: dict = {"timings": timings.as_dict(), "shape": shape}
+    for activation in ACTIVATIONS:
+        found[activation] = timings.ratio(*(f"{activation} {kind}" for kind in BIASES))
+    return found
+
+
+def report_biased(found: dict) -> str:
+    """One line per activation."""
+    lines = []
+    for activation in ACTIVATIONS:
+        times = (1e6 * found["timings"][f"{activation} {kind}"]["median"] for kind in BIASES)
+        line = "  {:<5} {!s:<18} gradient with hidden biases {:.1f} µs, without {:.1f} µs (×{:.1f})"
+        lines.append(line.format(activation, found["shape"], *times, found[activation]))
+    return "\n".join(lines)
+
+
 def report(activation: str, shape: tuple[int, int, int], found: dict) -> str:
     """One line per activation and size."""
 
@@ -143,10 +179,12 @@ def main(argv: list[str]) -> None:
     print(_timing.describe(facts))
     results: dict = {}
     if not options.no_accuracy:
-        from . import _population_accuracy
+        from . import _population_accuracy, _population_closed_forms
 
         results["accuracy"] = _population_accuracy.table()
         print(_population_accuracy.describe(results["accuracy"]))
+        results["accuracy of other closed forms"] = _population_closed_forms.table()
+        print(_population_closed_forms.describe(results["accuracy of other closed forms"]), flush=True)
         results["accuracy without closed forms"] = _population_expansions.accuracy()
         print(_population_expansions.describe(results["accuracy without closed forms"]))
     from threadpoolctl import threadpool_limits
@@ -162,4 +200,10 @@ def main(argv: list[str]) -> None:
             found = _population_expansions.measure(shape, options.rounds)
         results[f"no closed form {shape}"] = found
         print(_population_expansions.report(shape, found), flush=True)
+    with threadpool_limits(1):
+        results["biases"] = biased(BIASED, options.rounds)
+    print(report_biased(results["biases"]), flush=True)
+    if options.largest == len(SIZES):
+        results["memory"] = _population_memory.measure()
+        print(_population_memory.report(results["memory"]), flush=True)
     print(f"written: {_timing.write('population', results, facts)}")
