@@ -160,6 +160,8 @@ def _add_gates(output, j, second_order, unit, other, kind, other_kind, weight, c
         gap, corner = h + k, rest / (1.0 - rho)
         z, zj = gap - h * corner, gap - k * corner
         inside = h * k / (1.0 - rho)
+    if abs(rho) < 0.5:  # nothing cancels, and z of a small step beside a steep one keeps its digits
+        z, zj = k - rho * h, h - rho * k
     over = 1.0 / delta if delta > 0.0 else 0.0
     if delta > 0.0:
         z, zj, gap = z * over, zj * over, gap * over

@@ -52,14 +52,24 @@ def degree(kind, table):
 
 
 @inner_jit
+def _scaled_tail(z):
+    """e^(z²/2) Φ(−z), z > 0: beyond 38, where the polynomial of `scaled_tail` ends, seven terms in 1/z²."""
+    if z <= 38.0:
+        factor, error = scaled_tail(z, 0.0)
+        return factor + error
+    q = 1.0 / (z * z)
+    odd = 1.0 - 7.0 * q * (1.0 - 9.0 * q * (1.0 - 11.0 * q))
+    return _ONE_OVER_ROOT_2PI / z * (1.0 - q * (1.0 - 3.0 * q * (1.0 - 5.0 * q * odd)))
+
+
+@inner_jit
 def _truncated(m, s, h):
     """l = E e^v 1(v < 0) and E (e^v − 1) 1(v < 0) for v = m + sY, relatively accurate in m and s."""
     if s == 0.0:
         return (math.exp(m), math.expm1(m)) if m <= 0.0 else (0.0, 0.0)
     z = h + s
     if z > 0.0:  # e^{m + s²/2} Φ(−z) = e^{−h²/2} · e^{z²/2} Φ(−z)
-        factor, error = scaled_tail(z, 0.0)
-        shifted = math.exp(-0.5 * h * h) * (factor + error)
+        shifted = math.exp(-0.5 * h * h) * _scaled_tail(z)
     else:
         shifted = math.exp(m + 0.5 * s * s) * normal_cdf(-z)
     if abs(m) + 8.0 * s > 0.5:
