@@ -5,10 +5,12 @@ In the plane of the pair w = (r, 0), w' = r' (cos θ, sin θ), so that the rows 
 """
 
 import mpmath
+import numba
 import numpy as np
 import pytest
 
-from gradflow.kernels import abi
+import gradflow as gf
+from gradflow.kernels import abi, smoothed
 from gradflow.kernels.pair_gated import gated
 from gradflow.kernels.pair_general import general
 from gradflow.kernels.units import (
@@ -230,3 +232,50 @@ def test_any_size(rng):
         output = np.full((ROWS, 1), np.nan)
         call(1, 2, geometry.ctypes.data, units[0].ctypes.data, units[1].ctypes.data, output.ctypes.data)
         assert np.isfinite(output).all()
+
+
+def test_erf_far_from_its_kink_beside_a_small_unit():
+    # Both fields over their deviations are small for one unit only: k − ρh must not cancel.
+    w, b, v, c = 10.0, -13.0, np.array([6e-4, 8e-4]), 4e-4
+    with mpmath.workdps(40):
+
+        def mean(a0, a1):  # E erf(u/√2) erf(z/√2), u = a·x + b, the mean across a in closed form
+            r = mpmath.sqrt(a0 * a0 + a1 * a1)
+            q = (v[0] * a0 + v[1] * a1) / r
+            s = (v[1] * a0 - v[0] * a1) / r
+            bottom = mpmath.sqrt(2 * (1 + s * s))
+            return mpmath.quad(
+                lambda x: (
+                    mpmath.erf((r * x + b) / mpmath.sqrt(2))
+                    * mpmath.erf((q * x + c) / bottom)
+                    * mpmath.npdf(x)
+                ),
+                [-12, 0, 1, 1.3, 1.6, 3, 12],
+            )
+
+        step = mpmath.mpf("1e-12")
+        true = [
+            float((mean(w + step, 0) - mean(w - step, 0)) / (2 * step)),
+            float((mean(mpmath.mpf(w), step) - mean(mpmath.mpf(w), -step)) / (2 * step)),
+        ]
+    teacher = gf.MLP([v[None], [[1.0]]], [[c], None], activation="erf")
+    tiny = 2.0**-300  # the student's own term is of second order in it
+    student = gf.MLP([[[w, 0.0]], [[tiny]]], [[b], None], activation="erf")
+    found = gf.Problem(teacher, student).gradient(student.flat())[:2] / (-2.0 * tiny)
+    natural = 1e-3 / w  # √(K(w,w) K(v,v)) / |w|
+    assert np.abs(found - true).max() < 2e-15 * natural
+
+
+def test_the_scaled_tail_far_out():
+    called = numba.njit(lambda z: smoothed._scaled_tail(z))
+    with mpmath.workdps(30):
+        for z in (0.5, 20.0, 37.9, 38.1, 60.0, 100.0, 1e3, 1e8):
+            y = mpmath.mpf(z)
+            # Φ(−z) e^(z²/2) by Legendre's continued fraction, which converges fast for large z
+            true = mpmath.exp(y * y / 2) * mpmath.ncdf(-y) if z < 30 else None
+            if true is None:
+                tail = mpmath.mpf(0)
+                for k in range(60, 0, -1):
+                    tail = k / (y + tail)
+                true = mpmath.npdf(0) / (y + tail)
+            assert called(z) == pytest.approx(float(true), rel=1e-15)
