@@ -72,7 +72,8 @@ def test_ctrl_c_returns_what_there_is():
     assert len(batch) == 300
     assert isinstance(batch[-1], gf.Failure) and "interrupted" in str(batch[-1].error)
     reasons = [entry.stop_reason for entry in batch if isinstance(entry, gf.Result)]
-    assert reasons.count(StopReason.INTERRUPTED) == 1
+    assert reasons.count(StopReason.INTERRUPTED) <= 1  # none where Ctrl-C comes between two runs
+    assert 0 < len(reasons) < 300
 
 
 def test_progress_counts_the_starts(capsys):
