@@ -62,7 +62,7 @@ def picture(rows: list[dict], path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+    figure, axes = plt.subplots(figsize=(6.8, 4.4), layout="constrained")
     inner = [row for row in rows if row["n"] < row["k"]]
     shade = [row["shares"].get("C-A", 0.0) for row in inner]
     points = axes.scatter(
@@ -77,7 +77,7 @@ def picture(rows: list[dict], path) -> None:
     axes.plot(crossing, widths, "k-", label="equal losses")
     axes.plot(bucket, widths, "k:", label="C-A optimal a minimum to the left")
     axes.set(xlabel="n / k", ylabel="k", title="share of flows that end at C-A optimal")
-    axes.legend(loc="lower left", fontsize=8)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8)
     figure.colorbar(points)
     figure.savefig(path, dpi=110)
     plt.close(figure)
