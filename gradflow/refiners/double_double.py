@@ -12,9 +12,7 @@ from ..losses.base import Counts, Objective
 from ..progress import Monitor
 from ..stopping import StopReason
 from .base import Extended, Refinement
-
-NULL_CUT = 1e-10
-"""Eigenvalues below this times the largest are directions in which Newton does not step."""
+from .newton import NULL_CUT
 
 MAX_STEPS = 40
 
