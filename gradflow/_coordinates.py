@@ -7,9 +7,10 @@ import dataclasses
 import numpy as np
 
 from .inputs import as_inputs
-from .losses.base import Objective, Restricted
+from .losses.base import Objective
 from .losses.problem import Problem
 from .losses.reduced import Reduced, find_span
+from .losses.restricted import Restricted
 from .networks import MLP
 from .refiners import Refinement
 from .solvers import Flow, from_settings

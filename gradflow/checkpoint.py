@@ -15,7 +15,8 @@ from .errors import ArgumentError
 from .losses.base import Counts
 from .losses.problem import Problem
 from .solvers import Checkpoint, FlowState
-from .storage import opened, read_problem, write_array, write_header, write_problem, written_whole
+from .storage.files import opened, write_array, write_header, written_whole
+from .storage.problems import read_problem, write_problem
 
 FORMAT = "gradflow checkpoint"
 SCHEMA = 1

@@ -14,9 +14,9 @@ from ._threads import single_threaded_blas
 from .channels import Channel
 from .errors import ArgumentError, GradflowError, HessianUndefinedError
 from .inputs import Gaussian, Mixture, Samples
-from .losses.base import Restricted
 from .losses.problem import Problem, check_hessian_memory
 from .losses.reduced import blocks, find_span
+from .losses.restricted import Restricted
 from .networks import MLP
 from .refiners import Refinement
 from .saturation import Saturation

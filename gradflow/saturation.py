@@ -11,8 +11,8 @@ import dataclasses
 import numpy as np
 
 from .inputs import Samples
-from .losses.base import Restricted
 from .losses.problem import Problem
+from .losses.restricted import Restricted
 from .progress import Monitor
 from .refiners import TrustRegionNewton
 from .stopping import StopReason, is_converged

@@ -16,9 +16,9 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # modules are left out: kernels, which Numba compiles, and those whose own job is to refuse what a user
 # hands in wrongly (a check by beartype would come first and hide their errors from the tests).
 CHECKED_ROOMS = (
-    "landscape", "losses.base", "plot", "progress", "recovery", "refiners.large", "report", "result",
-    "solvers.diffrax_stepping", "solvers.stepping", "solvers.tableaus", "solvers.trajectory", "stopping",
-    "storage", "sweep", "theory",
+    "landscape", "losses.base", "losses.compiled", "losses.from_jax", "losses.restricted", "plot", "progress",
+    "refiners.large", "report", "result", "solvers.diffrax_stepping", "solvers.runs", "solvers.stepping",
+    "solvers.tableaus", "solvers.trajectory", "stopping", "storage", "theory",
 )  # fmt: skip
 if importlib.util.find_spec("jaxtyping") and importlib.util.find_spec("beartype"):
     import jaxtyping

@@ -12,8 +12,9 @@ from .._eigen import symmetric_eigen
 from .._threads import single_threaded_blas
 from .._validate import generator, integer, sequence
 from ..errors import ArgumentError
-from ..losses.base import Objective, Restricted
+from ..losses.base import Objective
 from ..losses.problem import Problem, check_hessian_memory
+from ..losses.restricted import Restricted
 from ..networks import MLP
 from ..progress import Monitor
 from ..refiners import TrustRegionNewton

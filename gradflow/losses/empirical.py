@@ -17,7 +17,7 @@ from ..kernels import abi, chunks, empirical, empirical_product
 from ..kernels import network_blocks as nb
 from ..kernels.empirical_samples import jacobian, samples
 from ..networks import MLP
-from .base import KernelLoss
+from .compiled import KernelLoss
 
 LOSSES = {"squared": nb.SQUARED, "cross_entropy": nb.CROSS_ENTROPY}
 

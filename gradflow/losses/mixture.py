@@ -11,7 +11,7 @@ from ..inputs import Gaussian, Mixture
 from ..kernels import abi, weighted_sum
 from ..networks import MLP
 from ..spherical import Spherical
-from .base import KernelLoss
+from .compiled import KernelLoss
 from .population import PopulationLoss
 
 

@@ -18,7 +18,8 @@ from ..kernels.pair_mixture import MIXTURES, mixture
 from ..kernels.units import FIELDS, FIRST_ORDER_ROWS, INVERSE, KINDS, NORM, PAIR, VALUE
 from ..networks import MLP
 from . import expansion
-from .base import DoubleDoubleLoss, KernelLoss
+from .base import DoubleDoubleLoss
+from .compiled import KernelLoss
 
 _OWN_KERNELS = {"erf": pair_erf.erf_erf, "relu": pair_relu.relu_relu}
 """Pair kernels for layers of one activation; every other pair is a `pair_mixture`."""

@@ -13,8 +13,9 @@ from ..errors import ArgumentError
 from ..inputs import Inputs, Samples, as_inputs
 from ..networks import MLP
 from ..stopping import gradient_scale
-from .base import JaxLoss, Objective
+from .base import Objective
 from .empirical import LOSSES, EmpiricalLoss
+from .from_jax import JaxLoss
 from .mixture import population_loss
 from .population import check_double_double
 

@@ -16,7 +16,7 @@ from .._threads import single_threaded_blas
 from ..inputs import Gaussian
 from ..networks import MLP
 from ..spherical import Spherical
-from .base import KernelLoss
+from .compiled import KernelLoss
 from .mixture import population_loss
 
 RANK_CUT = 4 * float(np.finfo(np.float64).eps)

@@ -7,7 +7,7 @@ import scipy.linalg
 
 from ..losses.base import Objective
 from .compiled import layout as at
-from .stepping import Run, pack_settings
+from .runs import Run, pack_settings
 from .trajectory import Interval, Stepper
 
 

@@ -22,7 +22,8 @@ from .compiled.esdirk import esdirk_step
 from .compiled.explicit import explicit_step
 from .compiled.rosenbrock import rosenbrock_step
 from .path import Checkpoint
-from .stepping import Method, integrate
+from .runs import Method
+from .stepping import integrate
 from .trajectory import Flow, Stepper
 
 

@@ -8,8 +8,8 @@ import scipy.optimize
 
 import gradflow as gf
 from gradflow import ArgumentError, StopReason
-from gradflow.losses.base import Restricted
 from gradflow.losses.empirical import EmpiricalLoss
+from gradflow.losses.restricted import Restricted
 from gradflow.progress import Monitor
 from gradflow.refiners import LevenbergMarquardt, TrustRegionNewton, default_refiner
 from gradflow.refiners.levenberg_marquardt import factorise

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gradflow.errors import ArgumentError
-from gradflow.losses.base import JaxLoss
+from gradflow.losses.from_jax import JaxLoss
 from gradflow.progress import Monitor
 from gradflow.refiners import LBFGS, TrustRegionNewton, default_refiner
 from gradflow.refiners.newton import trust_region_step

@@ -6,7 +6,7 @@ import pytest
 
 import gradflow as gf
 from gradflow import ArgumentError, StopReason
-from gradflow.losses.base import JaxLoss
+from gradflow.losses.from_jax import JaxLoss
 from gradflow.progress import Monitor
 from gradflow.refiners import BFGS, EigenvectorFollowing, SciPy
 from gradflow.refiners.packages import GRADIENTS, HESSIANS

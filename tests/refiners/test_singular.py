@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from gradflow.losses.base import JaxLoss
+from gradflow.losses.from_jax import JaxLoss
 from gradflow.progress import Monitor
 from gradflow.refiners import SmallEigenvalues, TrustRegionNewton
 from gradflow.refiners.singular import classify

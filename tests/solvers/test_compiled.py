@@ -6,11 +6,13 @@ import pytest
 
 import gradflow as gf
 from gradflow._threads import single_threaded_blas
-from gradflow.losses.base import Counts, JaxLoss, Objective, Restricted
+from gradflow.losses.base import Counts, Objective
+from gradflow.losses.from_jax import JaxLoss
+from gradflow.losses.restricted import Restricted
 from gradflow.progress import Monitor
 from gradflow.solvers import Dopri8, KenCarp58, Rodas5P, Tsit5, diffrax, known_solvers
 from gradflow.solvers.compiled import layout as at
-from gradflow.solvers.stepping import Run, pack_settings
+from gradflow.solvers.runs import Run, pack_settings
 from gradflow.stopping import StopReason
 
 

@@ -10,7 +10,7 @@ import pytest
 import scipy.integrate
 
 from gradflow.errors import ArgumentError
-from gradflow.losses.base import JaxLoss
+from gradflow.losses.from_jax import JaxLoss
 from gradflow.progress import Monitor
 from gradflow.solvers import (
     BDF,

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from gradflow.losses.base import JaxLoss
+from gradflow.losses.from_jax import JaxLoss
 from gradflow.progress import Monitor
-from gradflow.solvers import BDF, path, stepping, tableaus
+from gradflow.solvers import BDF, path, runs, tableaus
 from gradflow.solvers.compiled import bdf
 from gradflow.solvers.compiled import layout as at
 from gradflow.stopping import StopReason
@@ -134,10 +134,10 @@ def test_rates_scale_the_flow():
 def test_a_copy_of_the_state_continues_with_the_same_bits():
     problem = erf_problem(1)
     solver = BDF(rtol=1e-7, atol=1e-7)
-    settings = stepping.pack_settings(solver, solver.method, 1e-9, 0.0, 1e6)
+    settings = runs.pack_settings(solver, solver.method, 1e-9, 0.0, 1e6)
 
     def fresh():
-        return stepping.Run(solver.method, problem.objective, np.ones(problem.size), settings)
+        return runs.Run(solver.method, problem.objective, np.ones(problem.size), settings)
 
     whole = fresh()
     loss, gradient = problem.loss_and_gradient(problem.theta0)

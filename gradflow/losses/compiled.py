@@ -1,0 +1,84 @@
+"""Losses made of compiled kernels."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from ..kernels import abi, xla
+from .base import Counts, Kernel, Objective
+
+
+class KernelOracle(NamedTuple):
+    """The traceable side of a `KernelLoss`: handles that name compiled kernels at run time."""
+
+    derivatives: Any
+
+    def loss_and_gradient(self, theta):
+        return xla.loss_and_gradient(self.derivatives, theta)
+
+    def hessian(self, theta):
+        return xla.hessian(self.derivatives, theta)
+
+
+class KernelLoss(Objective):
+    """A loss made of compiled kernels (`kernels.abi`).
+
+    size        number of parameters P
+    derivatives address of the kernel that writes L, ∇L and ∇²L (those whose outputs are not null)
+    product     address of the kernel that writes ∇²L v into `matrix` (P,), and L and ∇L if wanted
+    descriptor  int64 array of sizes and addresses; `keep` holds the arrays it points to
+    """
+
+    def __init__(self, size: int, derivatives: int, product: int, descriptor: np.ndarray, keep: tuple):
+        self.size = size
+        self.derivatives = derivatives
+        self.product = product
+        self.descriptor = descriptor
+        self._keep = keep
+        self._call_derivatives = abi.callable_from_python(derivatives)
+        self._call_product = abi.callable_from_python(product)
+        self._address = descriptor.ctypes.data
+        self._python_counts = [0, 0, 0]
+        self._traced_counts = np.zeros(3, dtype=np.int64)
+
+    def loss(self, theta: np.ndarray) -> float:
+        value = np.empty(1)
+        self._call_derivatives(self._address, theta.ctypes.data, 0, value.ctypes.data, 0, 0)
+        return float(value[0])
+
+    def loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        result = np.empty(1 + self.size)
+        address = result.ctypes.data
+        self._call_derivatives(self._address, theta.ctypes.data, 0, address, address + 8, 0)
+        self._python_counts[0] += 1
+        return float(result[0]), result[1:]
+
+    def all_derivatives(self, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        result = np.empty(1 + self.size)
+        hessian = np.empty((self.size, self.size))
+        address = result.ctypes.data
+        self._call_derivatives(self._address, theta.ctypes.data, 0, address, address + 8, hessian.ctypes.data)
+        self._python_counts[1] += 1
+        return float(result[0]), result[1:], hessian
+
+    def hvp(self, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
+        result = np.empty(self.size)
+        self._call_product(self._address, theta.ctypes.data, v.ctypes.data, 0, 0, result.ctypes.data)
+        self._python_counts[2] += 1
+        return result
+
+    @cached_property
+    def oracle(self) -> KernelOracle:
+        counter = self._traced_counts.ctypes.data
+        return KernelOracle(jnp.asarray([self.derivatives, self._address, counter], dtype=jnp.int64))
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        return Kernel(self.derivatives, self.product, self._address, self._traced_counts, self)
+
+    def counts(self) -> Counts:
+        return Counts(*(a + int(b) for a, b in zip(self._python_counts, self._traced_counts)))

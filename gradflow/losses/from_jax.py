@@ -1,0 +1,64 @@
+"""Losses that are any JAX function of flat θ."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+
+from .base import Counts, Objective
+
+
+@jax.tree_util.register_static
+class JaxOracle:
+    """The traceable side of a `JaxLoss`: the user's function itself, static."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def loss_and_gradient(self, theta):
+        return jax.value_and_grad(self.function)(theta)
+
+    def hessian(self, theta):
+        return jax.hessian(self.function)(theta)
+
+    def __eq__(self, other):
+        return isinstance(other, JaxOracle) and self.function is other.function
+
+    def __hash__(self):
+        return hash(self.function)
+
+
+class JaxLoss(Objective):
+    """A scalar JAX function of flat θ, differentiated by JAX; compiled once per function."""
+
+    nonnegative = False
+
+    def __init__(self, function, size: int):
+        self.size = size
+        self._counts = [0, 0, 0]
+        self._oracle = JaxOracle(function)
+        self._loss_and_gradient = jax.jit(self._oracle.loss_and_gradient)
+        self._all = jax.jit(lambda t: (*self._oracle.loss_and_gradient(t), self._oracle.hessian(t)))
+        self._hvp = jax.jit(lambda t, v: jax.jvp(jax.grad(function), (t,), (v,))[1])
+
+    def loss_and_gradient(self, theta):
+        self._counts[0] += 1
+        loss, gradient = self._loss_and_gradient(theta)
+        return float(loss), np.array(gradient)
+
+    def all_derivatives(self, theta):
+        self._counts[1] += 1
+        loss, gradient, hessian = self._all(theta)
+        return float(loss), np.array(gradient), np.array(hessian)
+
+    def hvp(self, theta, v):
+        self._counts[2] += 1
+        return np.array(self._hvp(theta, v))
+
+    @property
+    def oracle(self) -> JaxOracle:
+        return self._oracle
+
+    def counts(self) -> Counts:
+        """Evaluations from Python; those inside jitted solvers are not seen by a pure JAX function."""
+        return Counts(*self._counts)

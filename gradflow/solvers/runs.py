@@ -1,0 +1,204 @@
+"""One run of the compiled loop: a method, the arrays it works on, and the calls of it.
+
+The loop and a method are compiled once for all problems and sizes (`compiled/`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from ..kernels import abi
+from ..losses.base import Objective
+from .compiled import algebra, loop
+from .compiled import layout as at
+
+CHUNK = 256
+"""Accepted steps that one call of the compiled loop can hand back, at most."""
+
+CHUNK_NUMBERS = 2_000_000
+"""Numbers in the buffer of accepted steps, at most (but one step at least)."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Method:
+    """A method for the compiled loop: its step function and what that needs (`compiled/layout.py`).
+
+    step            the Python source of the step, with the signature `layout.STEP_FUNCTION`
+    tableau         its coefficients, one vector; `stages` their number
+    estimate_order  order of the method whose error is estimated: the error is O(Δt^(estimate_order + 1))
+    hessian         whether it wants ∇²L at every accepted point, and memory for it and a factorisation
+    own_velocity    whether it writes θ' of the new point itself
+    own_steps       whether it chooses the length of steps itself
+    own_evaluation  whether it hands back L, ∇L and θ'' itself; ∇²L is then its own affair
+    stabilised      whether an explicit method adapts to the largest curvature
+    vectors, numbers, integers   so many of each are kept for it between steps, and stored in checkpoints
+    work            scratch vectors it needs
+    """
+
+    step: Callable
+    tableau: np.ndarray
+    stages: int
+    estimate_order: int
+    hessian: bool
+    own_velocity: bool = False
+    own_steps: bool = False
+    own_evaluation: bool = False
+    stabilised: bool = False
+    vectors: int = 0
+    numbers: int = 0
+    integers: int = 0
+    work: int = 0
+
+
+class Run:
+    """The arrays of one run of the compiled loop, and the calls of it.
+
+    `numbers`, `integers` and `vectors` are the whole state: a run with the same settings and a copy of
+    them continues with the same bits.
+    """
+
+    def __init__(
+        self, method: Method, objective: Objective, rates: np.ndarray, settings: np.ndarray, room: int = CHUNK
+    ):
+        size = rates.size
+        self.method, self.objective, self.size = method, objective, size
+        self.kernel = objective.kernel
+        self.width = at.R_VECTORS + 3 * size
+        self.room = int(np.clip(CHUNK_NUMBERS // self.width, 1, room))
+        self.numbers = np.zeros(at.OWN_NUMBERS + method.numbers)
+        self.integers = np.zeros(at.OWN_INTEGERS + method.integers, dtype=np.int64)
+        self.vectors = np.zeros((at.OWN_VECTORS + method.vectors, size))
+        self.record = np.empty((self.room, self.width))
+        self.fresh = np.zeros((4, size))
+        self.settings = settings
+        matrix = (size, size) if method.hessian else (1, 1)
+        constants = np.array([ord("L"), size, 1, 0, size], dtype=np.int64)
+        arrays = {
+            at.TABLEAU: np.ascontiguousarray(method.tableau),
+            at.SETTINGS: settings,
+            at.NUMBERS: self.numbers,
+            at.INTEGERS: self.integers,
+            at.VECTORS: self.vectors,
+            at.FRESH: self.fresh,
+            at.WORK: np.zeros((at.OWN_WORK + method.work, size)),
+            at.HESSIAN: np.empty(matrix),
+            at.FACTOR: np.empty(matrix),
+            at.PIVOTS: np.zeros(size, dtype=np.int32),
+            at.RATES: rates,
+            at.ROOTS: np.sqrt(rates),
+            at.RECORD: self.record,
+            at.ROUTINES: _routines(),
+            at.CONSTANTS: constants,
+            at.COUNTERS: self.kernel.counters,
+        }
+        words = {
+            at.SIZE: size,
+            at.KERNEL: self.kernel.derivatives,
+            at.PRODUCT: self.kernel.product,
+            at.DESCRIPTOR: self.kernel.descriptor,
+            at.STEP: abi.compile_function(method.step, at.STEP_FUNCTION).address,
+            at.STAGES: method.stages,
+            at.WANTS_HESSIAN: int(method.hessian and not method.own_evaluation),
+            at.OWN_EVALUATION: int(method.own_evaluation),
+            at.STABILISED: int(method.hessian or method.stabilised),
+            at.OWN_VELOCITY: int(method.own_velocity),
+            at.OWN_STEPS: int(method.own_steps),
+            at.ROOM: self.room,
+            **{word: array.ctypes.data for word, array in arrays.items()},
+        }
+        self.words = np.array([words[word] for word in range(at.WORDS)], dtype=np.int64)
+        self._arrays = arrays
+        abi.compile_function(loop.advance, at.STEP_FUNCTION)
+
+    def start(self, t: float, theta, velocity, loss: float, gradient, step: float) -> None:
+        """The state of a run that begins at t with a first step of this length."""
+        self.numbers[:] = 0.0
+        self.integers[:] = 0
+        self.vectors[:] = 0.0
+        for place, vector in ((at.THETA, theta), (at.VELOCITY, velocity), (at.GRADIENT, gradient)):
+            self.vectors[place] = vector
+        power = np.cos(np.arange(1.0, self.size + 1.0))  # any vector without symmetry
+        self.vectors[at.POWER] = power / np.linalg.norm(power)
+        first = {
+            at.TIME: t, at.NEXT: step, at.LOSS: loss, at.GRAD_NORM: np.abs(gradient).max(),
+            at.GROWTH: loop.LARGEST_GROWTH, at.WINDOW_LOSS: np.inf, at.WINDOW_LOW: np.inf,
+            at.BEFORE_LOSS: np.inf, at.BEFORE_LOW: np.inf,
+        }  # fmt: skip
+        for place, value in first.items():
+            self.numbers[place] = value
+        self.integers[at.ACCEPTED] = 1
+
+    def attempt(self, step: float) -> bool:
+        """One step of the method from the state, not accepted; whether it passes the error test."""
+        self.numbers[at.TAKEN] = step
+        self._call(loop.attempt, 0)
+        return bool(self.numbers[at.ERROR] <= 1.0 and self.integers[at.FAILED] == 0)
+
+    def _call(self, function: Callable, attempts: int) -> None:
+        address = abi.compile_function(function, at.STEP_FUNCTION).address
+        abi.callable_from_python(address)(self.words.ctypes.data, attempts, 0, 0, 0, 0)
+        if self.objective.failure is not None:
+            error, self.objective.failure = self.objective.failure, None
+            raise error
+
+    def advance(self, attempts: int) -> np.ndarray:
+        """Try so many steps; the rows of those accepted (`layout.R_TIME`…), until the next call."""
+        before = int(self.integers[at.ACCEPTED_STEPS])
+        self._call(loop.advance, attempts)
+        return self.record[: int(self.integers[at.ACCEPTED_STEPS]) - before]
+
+    @property
+    def time(self) -> float:
+        return float(self.numbers[at.TIME])
+
+    @property
+    def status(self) -> int:
+        return int(self.integers[at.STATUS])
+
+    @property
+    def accepted(self) -> int:
+        return int(self.integers[at.ACCEPTED_STEPS])
+
+    @property
+    def tried(self) -> int:
+        """Accepted and rejected steps."""
+        return self.accepted + int(self.integers[at.REJECTED_STEPS])
+
+
+def _routines() -> np.ndarray:
+    return np.array([abi.lapack_address(name) for name in algebra.ROUTINES], dtype=np.int64)
+
+
+def first_step(objective: Objective, rates, theta, velocity, rtol, atol, order: int) -> float:
+    """A length for the first step, from the size of θ' and its change over a tiny explicit step.
+
+    Source: E. Hairer, S. P. Nørsett and G. Wanner, Solving ODEs I (1993), section II.4.
+    """
+    scale = atol + rtol * np.abs(theta)
+
+    @np.errstate(over="ignore", divide="ignore")
+    def size(values) -> float:
+        return float(np.sqrt(np.mean((values / scale) ** 2)))
+
+    d0, d1 = size(theta), size(velocity)
+    h0 = 1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1
+    moved = -rates * objective.loss_and_gradient(theta + h0 * velocity)[1]
+    d2 = size(moved - velocity) / h0
+    if not math.isfinite(d2):
+        return 1e-3 * h0
+    largest = max(d1, d2)
+    h1 = max(1e-6, 1e-3 * h0) if largest <= 1e-15 else (0.01 / largest) ** (1.0 / (order + 1))
+    return min(100 * h0, h1)
+
+
+def pack_settings(solver, method: Method, gtol: float, floor: float, end: float) -> np.ndarray:
+    """The settings of a run as the compiled loop reads them."""
+    values = {
+        at.RTOL: solver.rtol, at.ATOL: solver.atol, at.END: end, at.GTOL: gtol, at.LOSS_FLOOR: floor,
+        at.EXPONENT: 1.0 / (method.estimate_order + 1), at.STEPS_LEFT: float(solver.max_steps),
+    }  # fmt: skip
+    return np.array([values[place] for place in range(len(values))])
