@@ -11,7 +11,7 @@ import numpy as np
 
 from ._coordinates import Coordinates, choose_span
 from ._threads import single_threaded_blas
-from ._validate import integer, real_array
+from ._validate import check_rates, integer
 from .activations import Activation
 from .channels import Channel, recognised
 from .checkpoint import CheckpointFile, check_checkpoint, read_checkpoint
@@ -71,7 +71,7 @@ def train(
     known = teacher if isinstance(teacher, Problem) else student
     if known is None or not isinstance(known, (Problem, MLP)):
         raise ArgumentError("student", repr(student), "a gradflow.MLP")
-    rates = _rates(rates, known.size)
+    rates = check_rates(rates, known.size)
     basis, moving = None, int((rates != 0).sum())
     if precision != "double-double":  # a rotation in Float64 would spoil its digits
         basis, moving = choose_span(teacher, student, inputs, rates)
@@ -213,17 +213,6 @@ def _problem(teacher, student, inputs) -> Problem:
     if student is None:
         raise ArgumentError("student", None, "a gradflow.MLP")
     return Problem(teacher, student, inputs)
-
-
-def _rates(given, size: int) -> np.ndarray:
-    if given is None:
-        return np.ones(size)
-    rates = real_array("rates", given, 1)
-    if rates.size != size:
-        raise ArgumentError("rates", f"shape {rates.shape}", f"shape ({size},), one per parameter")
-    if (rates < 0).any() or not (rates > 0).any():
-        raise ArgumentError("rates", f"minimum {rates.min():g}", "rates ≥ 0, at least one of them > 0")
-    return rates
 
 
 def _choose(argument: str, given, kind: type, default, size: int):

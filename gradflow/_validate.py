@@ -55,6 +55,18 @@ def number(argument: str, given, *, minimum: float = -np.inf, exclusive: bool = 
     return value
 
 
+def check_rates(given, size: int) -> np.ndarray:
+    """Rates of a flow, (size,): ≥ 0 and not all zero; one each unless given."""
+    if given is None:
+        return np.ones(size)
+    rates = real_array("rates", given, 1)
+    if rates.size != size:
+        raise ArgumentError("rates", f"shape {rates.shape}", f"shape ({size},), one per parameter")
+    if (rates < 0).any() or not (rates > 0).any():
+        raise ArgumentError("rates", f"minimum {rates.min():g}", "rates ≥ 0, at least one of them > 0")
+    return rates
+
+
 def sequence(argument: str, given, allowed: str) -> list:
     """The entries of a list, tuple or array as a list."""
     if isinstance(given, (list, tuple)) or (hasattr(given, "__array__") and len(np.shape(given)) > 0):

@@ -1,13 +1,14 @@
 """What was found: spectra, neurons, critical points, symmetric points, and slices through the loss."""
 
 from .ansatz import Ansatz
-from .critical_points import CriticalPoint, CriticalPoints, critical_points, isotropy
+from .critical_points import CriticalPoint, CriticalPoints, critical_points
+from .isotropy import isotropy, isotropy_order
 from .isotypic import Block, Blocks, blocks
 from .neurons import kinds, neurons
 from .slices import Path, Slice, connectivity, plane, slice_plane
 from .spectrum import GroupedSpectrum, spectrum
-from .symmetric import ReducedLoss, SymmetricPoint, critical_point
-from .symmetries import Match, isotropy_order, same_point
+from .symmetric import ReducedLoss, SymmetricPoint, critical_point, follow
+from .symmetries import Match, arranged, same_point
 
 __all__ = [
     "Ansatz",
@@ -21,10 +22,12 @@ __all__ = [
     "ReducedLoss",
     "Slice",
     "SymmetricPoint",
+    "arranged",
     "blocks",
     "connectivity",
     "critical_point",
     "critical_points",
+    "follow",
     "isotropy",
     "isotropy_order",
     "kinds",

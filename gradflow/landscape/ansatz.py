@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._validate import check_memory, real_array
+from .._validate import check_memory, integer, number, real_array, sequence
 from ..errors import ArgumentError
 from ..networks import MLP
 from ..teachers import orthonormal
@@ -79,18 +79,23 @@ class Ansatz:
         for name in ("teachers", "groups", "teacher_outputs", "teacher_norms"):
             given = getattr(self, name)
             if given is not None:
-                object.__setattr__(self, name, tuple(given))
+                object.__setattr__(self, name, tuple(sequence(name, given, "a sequence")))
         sizes = real_array("teachers", self.teachers, 1)
         if sizes.size == 0 or not (sizes > 0).all():
             raise ArgumentError("teachers", self.teachers, "a positive size for each block")
-        if self.unused < 0:
-            raise ArgumentError("unused", self.unused, "a number ≥ 0")
-        if not self.groups or not all(g is None or 0 <= g < sizes.size for g in self.groups):
-            raise ArgumentError("groups", self.groups, f"for each group None or a block < {sizes.size}")
+        if not np.isfinite(number("unused", self.unused, minimum=0.0)):
+            raise ArgumentError("unused", self.unused, "a finite number")
+        if not self.groups:
+            raise ArgumentError("groups", self.groups, "one group at least")
+        for g in self.groups:
+            if g is not None:
+                integer("groups", g, 0, sizes.size - 1)
         for name in ("teacher_outputs", "teacher_norms"):
             given = getattr(self, name)
-            if given is not None and len(given) != sizes.size:
+            if given is not None and real_array(name, given, 1).size != sizes.size:
                 raise ArgumentError(name, given, f"{sizes.size} numbers, one per block")
+        if not isinstance(self.train_outputs, (bool, np.bool_)):
+            raise ArgumentError("train_outputs", repr(self.train_outputs), "True or False")
 
     @property
     def blocks(self) -> tuple:
@@ -136,13 +141,19 @@ class Ansatz:
         The second number of a pair is left out where the block has one teacher; a is needed in any case.
         """
         x = np.zeros(len(self.parameters))
-        for g, row in enumerate(values):
-            *weights, output = row
+        rows = sequence("values", values, "one row per group")
+        if len(rows) != len(self.groups):
+            raise ArgumentError("values", f"{len(rows)} rows", f"{len(self.groups)}, one per group")
+        for g, row in enumerate(rows):
+            *weights, output = sequence("values", row, "rows of weights, then a") or [0.0]
             if len(weights) != len(self.blocks):
                 raise ArgumentError("values", row, f"{len(self.blocks)} weights and a for each group")
             for b, weight in enumerate(weights):
                 tied = b == self.groups[g]
-                own, others = weight if tied else (0.0, weight)
+                pair = real_array("values", weight if tied else (0.0, weight), 1)
+                if pair.size != 2:
+                    raise ArgumentError("values", weight, "a pair (own, others) on the block it is tied to")
+                own, others = pair
                 if tied:
                     x[self.position(g, b, True)] = own
                 if self.position(g, b) >= 0:
@@ -151,8 +162,17 @@ class Ansatz:
                 x[self.position(g, -1)] = output
         return x
 
+    def check(self, argument: str, x) -> np.ndarray:
+        """A point x as an array (p,), else `ArgumentError`."""
+        point = real_array(argument, x, 1)
+        if point.size != len(self.parameters):
+            allowed = f"shape ({len(self.parameters)},): see parameters"
+            raise ArgumentError(argument, f"shape {point.shape}", allowed)
+        return point
+
     def student(self, x: np.ndarray) -> MLP:
         """The full network at x, groups one after the other; sizes must be integers."""
+        x = self.check("x", x)
         if any(size != int(size) for size in self.blocks):
             raise ArgumentError("teachers", self.blocks, "integer sizes, to write the network down")
         starts = np.concatenate([[0], np.cumsum(self.blocks)]).astype(int)

@@ -10,7 +10,7 @@ import scipy.linalg
 
 from .._eigen import symmetric_eigen
 from .._threads import single_threaded_blas
-from .._validate import generator, integer, sequence
+from .._validate import check_rates, generator, integer, number, sequence
 from ..errors import ArgumentError
 from ..losses.base import Objective
 from ..losses.problem import Problem, check_hessian_memory
@@ -19,7 +19,8 @@ from ..networks import MLP
 from ..progress import Monitor
 from ..refiners import TrustRegionNewton
 from ..stopping import StopReason, is_converged
-from .symmetries import activations, balanced, isotropy_order, neuron_vectors, same_point
+from .isotropy import isotropy
+from .symmetries import activations, balanced, same_point
 from .table import table
 
 METHODS = ("minimum", "gradient norm", "newton", "eigenvectors", "perturbed saddles")
@@ -115,7 +116,10 @@ def critical_points(
     weights, where L has no Hessian, do not count as ended at a critical point. Ctrl-C ends the search with
     what was found. Every number depends on the seed alone.
     """
-    starts = integer("starts", starts, 1)
+    starts, max_iterations = integer("starts", starts, 1), integer("max_iterations", max_iterations, 1)
+    scale = number("scale", scale)
+    if not isinstance(images, (bool, np.bool_)):
+        raise ArgumentError("images", repr(images), "True or False")
     methods = sequence("methods", methods, f"some of {METHODS}")
     for method in methods:
         if method not in METHODS:
@@ -124,7 +128,7 @@ def critical_points(
         raise ArgumentError("problem", repr(problem), "a Problem whose student has one hidden layer")
     check_hessian_memory(problem.size)
     rng = generator("seed", seed)
-    free = np.ones(problem.size, dtype=bool) if rates is None else np.asarray(rates) != 0
+    free = check_rates(rates, problem.size) != 0
     search = _Search(problem, free, images, max_iterations, Monitor(progress))
     with search.monitor.listening(), single_threaded_blas():
         for _ in range(starts):
@@ -237,38 +241,3 @@ class _Search:
             apart = float(np.abs(values - point.eigenvalues).max())
             return point.zero > 0 or apart <= EQUAL * float(np.abs(values).max())
         return same_point(point.student, student).same
-
-
-def isotropy(problem: Problem, student: MLP, tolerance: float = 1e-6) -> int | None:
-    """The order of the group of teacher permutations that leave a student fixed, up to its own symmetries.
-
-    None unless the problem's teacher has orthogonal weight vectors without biases. Permutations of
-    teachers of different norm or output weight do not count.
-    """
-    teacher = problem.teacher
-    if (
-        not isinstance(teacher, MLP)
-        or len(teacher.weights) != 2
-        or any(b is not None for b in teacher.biases)
-    ):
-        return None
-    if any(b is not None for b in student.biases):
-        return None
-    V = teacher.weights[0]
-    gram = V @ V.T
-    norms = np.sqrt(np.diag(gram))
-    if np.abs(gram - np.diag(norms**2)).max() > 1e-12 * norms.max() ** 2:
-        return None
-    rows = neuron_vectors(student)
-    inputs = student.sizes[0]
-    odd = all(sigma.symmetry == "odd" for sigma in activations(student))
-    signs = np.where(rows[:, inputs] < 0, -1.0, 1.0) if odd else np.ones(len(rows))
-    rows = rows * signs[:, None]
-    coordinates = rows[:, :inputs] @ (V / norms[:, None]).T
-    # Teachers that differ are told apart by rows of their own.
-    marks = np.vstack([norms, teacher.weights[1]])
-    matrix = np.vstack([coordinates, 1e3 * np.abs(coordinates).max() + marks])
-    labels = np.zeros((len(matrix), 1 + student.sizes[-1]))
-    labels[: len(rows), 1:] = rows[:, inputs:]
-    labels[len(rows) :, 0] = 1e6 * (1 + np.arange(len(marks)))
-    return isotropy_order(matrix, labels, tolerance * max(1.0, float(np.abs(coordinates).max())))

@@ -40,7 +40,7 @@ class Block(NamedTuple):
 class Blocks:
     """The spectrum of the full Hessian, block by block.
 
-    tolerance   8 P' ε |λ|_max with P' the largest block: eigenvalues within it count as zero
+    tolerance   64 P' ε |λ|_max with P' the largest block: eigenvalues within it count as zero
     """
 
     blocks: tuple[Block, ...]
@@ -97,16 +97,17 @@ class _Label(NamedTuple):
 
 def blocks(ansatz: Ansatz, x: np.ndarray) -> Blocks:
     """The spectrum of the full Hessian at the point x (p,) of an ansatz, critical or not."""
+    x = ansatz.check("x", x)
     with single_threaded_blas():
         found = [_trivial(ansatz, x)]
         for b, size in enumerate(ansatz.blocks):
             if size > 1:
                 found.append(_block(ansatz, x, f"standard({b})", size - 1, {b: 2}, _standard(b)))
             if b in ansatz.groups and size > 3:
-                count = size * (size - 3) / 2
+                count = _half(size * (size - 3))
                 found.append(_block(ansatz, x, f"symmetric({b})", count, {b: 4}, _pairs(b, _SYMMETRIC)))
             if b in ansatz.groups and size > 2:
-                count = (size - 1) * (size - 2) / 2
+                count = _half((size - 1) * (size - 2))
                 found.append(
                     _block(ansatz, x, f"antisymmetric({b})", count, {b: 3}, _pairs(b, _ANTISYMMETRIC))
                 )
@@ -116,6 +117,11 @@ def blocks(ansatz: Ansatz, x: np.ndarray) -> Blocks:
                 name = f"standard({b}) ⊗ standard({c})"
                 found.append(_block(ansatz, x, name, count, {b: 2, c: 2}, _product(b, c)))
     return Blocks(tuple(block for block in found if block.eigenvalues.size and block.multiplicity))
+
+
+def _half(product: float | int) -> float | int:
+    """Half of a product that is even for integer sizes, which give integer multiplicities."""
+    return product // 2 if isinstance(product, int) else product / 2
 
 
 def _trivial(ansatz: Ansatz, x: np.ndarray) -> Block:

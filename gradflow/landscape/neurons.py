@@ -11,7 +11,7 @@ from .._validate import number
 from ..errors import ArgumentError
 from ..networks import MLP
 from ..result import Result
-from .symmetries import activations, incoming, mirror, network, neuron_vectors
+from .symmetries import SIGNS, activations, incoming, mirror, network, neuron_vectors
 from .table import table
 
 EXACT = 1e-6
@@ -53,6 +53,15 @@ def neurons(result, tolerance: float = EXACT, loose: float = LOOSE) -> Any:
 
     Signs (odd, even σ) and scalings (homogeneous σ) are divided out. A DataFrame if pandas is installed.
     """
+    return table(_rows(result, tolerance, loose))
+
+
+def kinds(result, tolerance: float = EXACT, loose: float = LOOSE) -> list[str]:
+    """The kind of every hidden neuron, as in the table of `neurons`."""
+    return [row["kind"] for row in _rows(result, tolerance, loose)]
+
+
+def _rows(result, tolerance: float, loose: float) -> list[dict]:
     tolerance = number("tolerance", tolerance, minimum=0.0)
     loose = number("loose", loose, minimum=0.0)
     if isinstance(result, tuple):
@@ -63,16 +72,10 @@ def neurons(result, tolerance: float = EXACT, loose: float = LOOSE) -> Any:
         student, teacher = result
     else:
         student, teacher = result, result.problem.teacher if isinstance(result, Result) else None
-    student = network(student)
+    student = network("result", student)
     usable = isinstance(teacher, MLP) and len(teacher.weights) == 2 and teacher.sizes[0] == student.sizes[0]
     asleep = [row["dead"] for row in result.neurons()] if isinstance(result, Result) else None
-    return table(_Labels(student, teacher if usable else None, tolerance, loose, asleep).rows())
-
-
-def kinds(result, tolerance: float = EXACT, loose: float = LOOSE) -> list[str]:
-    """The kind of every hidden neuron, as in the table of `neurons`."""
-    found = neurons(result, tolerance, loose)
-    return [row["kind"] for row in found] if isinstance(found, list) else list(found["kind"])
+    return _Labels(student, teacher if usable else None, tolerance, loose, asleep).rows()
 
 
 class _Labels:
@@ -81,13 +84,15 @@ class _Labels:
     def __init__(self, student: MLP, teacher: MLP | None, tolerance: float, loose: float, asleep=None):
         self.student, self.teacher = student, teacher
         self.tolerance, self.loose = tolerance, loose
-        self.vectors, self.mirror = neuron_vectors(student), mirror(student)
+        taken_up = () if student.biases[-1] is None else ("odd+constant",)
+        self.vectors, self.mirror = neuron_vectors(student), mirror(student, (*SIGNS, *taken_up))
         self.kinds = activations(student)
         self.w = incoming(student)
         self.a = np.array(student.weights[1].T)
         self.norms = np.linalg.norm(self.w, axis=1)
         self.outputs = np.linalg.norm(self.a, axis=1)
         self.asleep = asleep or [False] * student.sizes[1]
+        self.effects = _effects(student)
         self.sizes = _sizes(student, student if teacher is None else teacher)
 
     def rows(self) -> list[dict]:
@@ -103,7 +108,7 @@ class _Labels:
                     "partner": partner,
                     "residual": float(residual),
                     "tolerance": allowed,
-                    "norm": float(self.norms[i]),
+                    "norm": float(np.linalg.norm(self.student.weights[0][i])),
                     "output_weight": float(self.a[i, 0] if single else self.outputs[i]),
                 }
             )
@@ -169,9 +174,9 @@ class _Labels:
         sign = 1.0
         if self.mirrored(i) and self.w[i] @ self.w[j] < 0:
             sign = self.mirror[i, -1]
-        total = np.linalg.norm(self.a[i] + sign * self.a[j])
-        biggest = 1.0 if self.teacher is None else float(np.abs(self.teacher.weights[1]).max())
-        both = self.outputs[i] + self.outputs[j]
+        total = np.linalg.norm(self.effects[i] + sign * self.effects[j])
+        biggest = 1.0 if self.teacher is None else float(np.linalg.norm(_effects(self.teacher), axis=1).max())
+        both = np.linalg.norm(self.effects[i]) + np.linalg.norm(self.effects[j])
         return bool(total <= CHANNEL * both and both > 4 * biggest)
 
     def copied(self, i: int) -> tuple[float, int] | None:
@@ -229,6 +234,13 @@ def _sine(w: np.ndarray, meant: np.ndarray) -> float:
         return 1.0
     meant = meant / length
     return float(np.linalg.norm(w - (w @ meant) * meant) / np.linalg.norm(w))
+
+
+def _effects(net: MLP) -> np.ndarray:
+    """Output weights (n, m), of homogeneous neurons at |(w, b)| = 1."""
+    norms = np.linalg.norm(incoming(net), axis=1)
+    degrees = np.array([sigma.degree or 0 for sigma in activations(net)])
+    return np.array(net.weights[1].T) * (norms**degrees)[:, None]
 
 
 def _sizes(student: MLP, scale: MLP) -> np.ndarray:

@@ -5,19 +5,27 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import scipy.linalg
+import scipy.optimize
 
 from .._threads import single_threaded_blas
-from .._validate import integer, real_array
+from .._validate import check_rates, integer, real_array
 from ..errors import ArgumentError
 from ..losses.base import Counts, Objective
 from ..losses.problem import Problem
 from ..progress import Monitor
 from ..refiners import LBFGS, TrustRegionNewton
 from ..result import Result
-from .symmetries import from_vectors, mirror, network, neuron_vectors, same_point
+from .symmetries import arranged, balanced, network, same_point
 
 DENSE = 300
-"""Up to so many parameters the complement is minimised by Newton's method, above by L-BFGS."""
+"""Up to so many dimensions the complement is minimised by Newton's method, above by L-BFGS."""
+
+EXACT = 1e-12
+"""Tolerance of the match for paths: the matched network is to have the same loss."""
+
+DEPENDENT = 1e-12
+"""Directions with a smaller sine between them count as one."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,27 +60,34 @@ def plane(points) -> tuple[np.ndarray, np.ndarray]:
         raise ArgumentError("points", "two equal points", "three points that are not on a line")
     first = first / np.linalg.norm(first)
     second = (c - a) - first * (first @ (c - a))
-    if np.linalg.norm(second) <= 1e-12 * np.linalg.norm(c - a):
+    if np.linalg.norm(second) <= DEPENDENT * np.linalg.norm(c - a):
         raise ArgumentError("points", "three points on a line", "three points that are not")
     return a, np.stack([first, second / np.linalg.norm(second)])
 
 
 def slice_plane(
-    problem, origin, directions, x, y, *, minimised: bool = False, max_iterations: int = 200
+    problem, origin, directions, x, y, *, minimised: bool = False, rates=None, max_iterations: int = 200
 ) -> Slice:
     """L on a grid of the plane origin + x d₁ + y d₂ (d made orthonormal).
 
     minimised   the minimum of L over the orthogonal complement of the plane at every grid point, each
                 found from its neighbour's (a snake over the grid) or from the plane itself, where L
                 is lower there: a local minimum, never above the plane
+    rates       as for `train`: of the complement only parameters of rate other than zero move
     """
     _check(problem)
+    moving = check_rates(rates, problem.size) != 0
+    integer("max_iterations", max_iterations, 1)
     origin = real_array("origin", origin, 1)
     given = real_array("directions", directions, 2)
     if origin.size != problem.size or given.shape != (2, problem.size):
         raise ArgumentError("directions", f"shape {given.shape}", f"shape (2, {problem.size})")
     x, y = real_array("x", x, 1), real_array("y", y, 1)
     with single_threaded_blas():
+        sizes = np.linalg.norm(given, axis=1, keepdims=True)
+        independent = sizes.all() and np.linalg.svd(given / sizes, compute_uv=False)[1] > DEPENDENT
+        if not independent:
+            raise ArgumentError("directions", "dependent vectors", "two independent directions")
         basis = np.linalg.qr(given.T)[0]
         basis = basis * np.where(np.sum(basis * given.T, axis=0) < 0, -1.0, 1.0)
         losses = np.empty((x.size, y.size))
@@ -81,8 +96,12 @@ def slice_plane(
                 losses[i, j] = problem.loss(origin + basis @ np.array([x[i], y[j]]))
             return Slice(x, y, losses, origin, basis.T)
         norms = np.empty_like(losses)
-        complement = np.linalg.qr(np.column_stack([basis, np.eye(problem.size)]))[0][:, 2:]
-        refiner = (TrustRegionNewton if problem.size <= DENSE else LBFGS)(max_iterations=max_iterations)
+        complement = scipy.linalg.null_space(np.vstack([basis.T, np.eye(problem.size)[~moving]]))
+        if not complement.size:
+            raise ArgumentError("rates", "nothing that moves across the plane", "moving parameters")
+        refiner = (TrustRegionNewton if complement.shape[1] <= DENSE else LBFGS)(
+            max_iterations=max_iterations
+        )
         rest = np.zeros(complement.shape[1])
         for i in range(x.size):
             for j in range(y.size) if i % 2 == 0 else reversed(range(y.size)):
@@ -131,7 +150,7 @@ class Path:
     """L on the straight line from one point to another.
 
     fractions  s in [0, 1], (m,); `losses` there
-    barrier    max over s of L(s) − [(1−s) L(0) + s L(1)], at least 0
+    barrier    max over s of L(s) − [(1−s) L(0) + s L(1)], at least 0, refined beyond the grid
     distance   |θ(1) − θ(0)|
     """
 
@@ -141,28 +160,42 @@ class Path:
     distance: float
 
 
-def connectivity(problem, a, b, *, matched: bool = True, count: int = 51) -> Path:
+def connectivity(problem, a, b, *, matched: bool = True, scaled: bool = True, count: int = 51) -> Path:
     """The loss on the straight line between two students (Results or MLPs) of a problem.
 
     matched   b is first moved by the permutation and signs of hidden neurons (one hidden layer) that
-              bring it nearest to a; scalings of homogeneous neurons are then normalised in both
+              bring it nearest to a, without a change of the function (`same_point`, `arranged`)
+    scaled    homogeneous neurons are then normalised in both, to |(w, b)|^k = |a|. False leaves output
+              weights as they are: for problems that freeze them
+    count     points on the line; around the highest of them the barrier is refined
     """
     _check(problem)
     count = integer("count", count, 2)
-    ends = [p.student if isinstance(p, Result) else p for p in (a, b)]
+    for argument, point in (("a", a), ("b", b)):
+        size = network(argument, point, 1 if matched else None).size
+        if size != problem.size:
+            raise ArgumentError(argument, f"{size} parameters", f"{problem.size}, as the problem has")
+    first, second = (p.student if isinstance(p, Result) else p for p in (a, b))
     if matched:
-        first, second = network(ends[0]), network(ends[1])
-        match = same_point(first, second)
-        x, y = neuron_vectors(first), neuron_vectors(second)
-        y = np.where(match.signs[:, None] < 0, (y * mirror(second))[match.permutation], y[match.permutation])
-        ends = [from_vectors(first, x), from_vectors(second, y)]
-    start, stop = ends[0].flat(), ends[1].flat()
-    if start.size != problem.size or stop.size != problem.size:
-        raise ArgumentError("a", f"{start.size} parameters", f"{problem.size}, as the problem has")
+        second = arranged(second, same_point(first, second, EXACT), scaled)
+        first = balanced(first) if scaled else first
+    start, stop = first.flat(), second.flat()
+
+    def loss(s: float) -> float:
+        return problem.loss((1 - s) * start + s * stop)
+
     fractions = np.linspace(0.0, 1.0, count)
-    losses = np.array([problem.loss((1 - s) * start + s * stop) for s in fractions])
-    line = (1 - fractions) * losses[0] + fractions * losses[-1]
-    barrier = max(0.0, float((losses - line).max()))
+    losses = np.array([loss(s) for s in fractions])
+    above = losses - (1 - fractions) * losses[0] - fractions * losses[-1]
+    top = int(np.argmax(above))
+    barrier = max(0.0, float(above[top]))
+    if barrier:
+        highest = scipy.optimize.minimize_scalar(
+            lambda s: (1 - s) * losses[0] + s * losses[-1] - loss(s),
+            bounds=(fractions[top - 1], fractions[top + 1]),
+            method="bounded",
+        )
+        barrier = max(barrier, -float(highest.fun))
     return Path(fractions, losses, barrier, float(np.linalg.norm(stop - start)))
 
 

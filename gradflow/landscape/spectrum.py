@@ -10,14 +10,14 @@ import scipy.linalg
 
 from .._threads import single_threaded_blas
 from .._validate import number
-from ..errors import ArgumentError
-from ..losses.reduced import Reduced, isotropic
+from ..errors import ArgumentError, HessianUndefinedError
+from ..losses.reduced import Reduced
 from ..networks import MLP
 from ..result import Result
-from .symmetries import activations, incoming
+from .tangents import tangents as symmetry_tangents
 
-DEAD = 1e-9
-"""A neuron whose input weights are below this times the largest is dead: its output weight is free."""
+NULL = 1e-9
+"""A tangent t of a symmetry counts if |∇²L t| is below this times |λ|_max: elsewhere ∇L is not zero."""
 
 
 class Eigenvalue(NamedTuple):
@@ -70,9 +70,10 @@ def spectrum(result, tolerance: float | None = None) -> GroupedSpectrum:
 
     tolerance   relative to the largest |λ|; default 8 P ε, at least 1e-13
 
-    The tangents that symmetry makes null vectors: (w_i, b_i, −k a_i) for neurons homogeneous of degree k;
-    rotations of the input dimensions without a teacher (inputs without direction); the output weights of
-    dead neurons (w_i = 0, σ(0) = 0); a shift between the output weights of two equal neurons.
+    Symmetries: scaling of homogeneous neurons, unused rotations, output weights that equal or dead neurons
+    pass on, and others: `gradflow.landscape.tangents` has the list. They make zeros of ∇²L where ∇L = 0, at
+    most where the point is not critical; penalties on θ break them. Their tangents are projected out.
+
     With more input dimensions than student and teacher span, and a law of the inputs without direction, it
     is computed in their span and one more dimension, whose n × n block stands for all others: exact.
 
@@ -97,16 +98,31 @@ def spectrum(result, tolerance: float | None = None) -> GroupedSpectrum:
         student, teacher = reduced.network(student), reduced.network(teacher)
         hessian = reduced.objective.hessian(student.flat())[np.ix_(moving, moving)]
     tangents = np.zeros((0, moving.size))
-    if student is not None and len(student.weights) == 2 and not problem.options.get("weight_decay"):
-        tangents = _tangents(student, teacher, problem.inputs, copies)
     with single_threaded_blas():
+        if student is not None and not _penalised(result):
+            tangents = symmetry_tangents(
+                student,
+                teacher,
+                problem.inputs,
+                last_alone=copies > 1,
+                softmax=problem.options["loss"] == "cross_entropy",
+            )
         return _grouped(student, tangents, moving, hessian, copies, relative, dim)
+
+
+def _penalised(result: Result) -> bool:
+    """Whether a penalty on θ is felt at the end point."""
+    barrier = result.problem.options["barrier"]
+    active = barrier is not None and float(result.theta @ result.theta) > 2 * result.theta.size * barrier
+    return bool(result.problem.options["weight_decay"]) or active
 
 
 def _grouped(student, tangents, moving, hessian, copies: int, relative: float, dim) -> GroupedSpectrum:
     extra = np.zeros(moving.size, dtype=bool)  # parameters of the dimension that stands for others
     if copies > 1:
         extra[: student.weights[0].size].reshape(student.weights[0].shape)[:, -1] = True
+    if not np.isfinite(hessian).all():
+        raise HessianUndefinedError("the Hessian at the end point is not finite in Float64")
     inner = scipy.linalg.eigvalsh(hessian)
     scale = float(np.abs(inner).max(initial=0.0))
     absolute = relative * scale
@@ -117,10 +133,9 @@ def _grouped(student, tangents, moving, hessian, copies: int, relative: float, d
         if not block.size:
             continue
         here = _unfrozen(tangents[np.abs(tangents[:, ~mask]).sum(axis=1) == 0], moving)[:, mask[moving]]
-        null = _orthonormal(here)
+        null, error = _null(_orthonormal(here), block, scale)
+        worst = max(worst, error)
         rest = scipy.linalg.null_space(null) if len(null) else np.eye(block.shape[0])
-        if len(null):
-            worst = max(worst, float(np.linalg.norm(block @ null.T, axis=0).max()) / max(scale, 1e-300))
         zeros += len(null) * count
         parts.append(np.repeat(scipy.linalg.eigvalsh(rest.T @ block @ rest), count))
     values = np.sort(np.concatenate(parts))
@@ -160,59 +175,14 @@ def _unfrozen(tangents: np.ndarray, moving: np.ndarray) -> np.ndarray:
     return found[np.linalg.norm(found, axis=1) > 1e-9 * np.abs(tangents).max()]
 
 
-def _tangents(student: MLP, teacher, inputs, copies: int) -> np.ndarray:
-    """Tangent vectors (m, P) of the orbit of the student under the continuous symmetries of the loss."""
-    theta = student.flat()
-    kinds, w = activations(student), incoming(student)
-    found = []
-
-    def add(weights=None, biases=None, outputs=None):
-        zero = [np.zeros_like(m) for m in student.weights]
-        b = [None if v is None else np.zeros_like(v) for v in student.biases]
-        weights = zero[0] if weights is None else weights
-        outputs = zero[1] if outputs is None else outputs
-        if b[0] is not None and biases is not None:
-            b[0] = biases
-        found.append(MLP([weights, outputs], b, list(student.activations)).flat())
-
-    norms = np.linalg.norm(w, axis=1)
-    for i, sigma in enumerate(kinds):
-        one = np.eye(student.sizes[1])[i]
-        if norms[i] <= DEAD * max(norms.max(), 1e-300) and float(sigma(np.zeros(1))[0]) == 0.0:
-            for row in np.eye(student.sizes[-1]):
-                add(outputs=np.outer(row, one))
-        elif sigma.degree is not None:
-            bias = None if student.biases[0] is None else one * student.biases[0]
-            add(one[:, None] * student.weights[0], bias, -sigma.degree * student.weights[1] * one)
-        for j in range(i):
-            if kinds[j] != sigma or min(norms[i], norms[j]) <= DEAD * norms.max():
-                continue
-            degree = sigma.degree or 0
-            x, y = (w[i] / norms[i], w[j] / norms[j]) if degree else (w[i], w[j])
-            if np.abs(x - y).max() <= DEAD * max(1.0, norms.max()):
-                shift = one / norms[i] ** degree - np.eye(student.sizes[1])[j] / norms[j] ** degree
-                for row in np.eye(student.sizes[-1]):
-                    add(outputs=np.outer(row, shift))
-    for rotated in _rotations(student, teacher, inputs, copies):
-        add(weights=rotated)
-    vectors = np.array(found) if found else np.zeros((0, theta.size))
-    return vectors[np.linalg.norm(vectors, axis=1) > 1e-9 * (1.0 + np.linalg.norm(theta))]
-
-
-def _rotations(student: MLP, teacher, inputs, copies: int):
-    """dW for the rotations that leave the teacher and the law of the inputs fixed.
-
-    The last dimension of a reduced problem is a basis vector: rotations into it stand for `copies`.
-    """
-    if not isotropic(inputs) or not isinstance(teacher, MLP):
-        return
-    spanned = teacher.weights[0][:, :-1] if copies > 1 else teacher.weights[0]
-    free = scipy.linalg.null_space(spanned, rcond=1e-12)  # (d, d − k)
-    free = scipy.linalg.block_diag(free, [[1.0]]) if copies > 1 else free
-    inside = student.weights[0] @ free  # (n, d − k)
-    for p in range(free.shape[1]):
-        for q in range(p):
-            yield np.outer(inside[:, p], free[:, q]) - np.outer(inside[:, q], free[:, p])
+def _null(basis: np.ndarray, hessian: np.ndarray, scale: float) -> tuple[np.ndarray, float]:
+    """The part of the span of the rows that the Hessian maps to zero, and the largest |H t| there / scale."""
+    if not len(basis) or scale == 0.0:
+        return basis, 0.0
+    _, sizes, turn = np.linalg.svd(hessian @ basis.T / scale)
+    sizes = np.append(sizes, np.zeros(len(turn) - len(sizes)))
+    kept = sizes <= NULL
+    return turn[kept] @ basis, float(sizes[kept].max(initial=0.0))
 
 
 def _orthonormal(vectors: np.ndarray) -> np.ndarray:

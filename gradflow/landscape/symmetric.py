@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
 
 from .._eigen import symmetric_eigen
 from .._threads import single_threaded_blas
-from .._validate import real_array
+from .._validate import number, sequence
 from ..errors import ArgumentError
 from ..losses.base import Counts, Objective
 from ..progress import Monitor
@@ -36,6 +38,8 @@ class ReducedLoss(Objective):
     """
 
     def __init__(self, ansatz: Ansatz):
+        if not isinstance(ansatz, Ansatz):
+            raise ArgumentError("ansatz", type(ansatz).__name__, "an Ansatz")
         self.ansatz = ansatz
         self.size = len(ansatz.parameters)
         self._roots = np.sqrt(ansatz.sizes)
@@ -187,9 +191,7 @@ def critical_point(
     from mpmath import mp
 
     objective = ReducedLoss(ansatz)
-    start = real_array("start", start, 1)
-    if start.size != objective.size:
-        raise ArgumentError("start", f"shape {start.shape}", f"shape ({objective.size},): see parameters")
+    start = ansatz.check("start", start)
     refiner = TrustRegionNewton(target=target, max_iterations=max_iterations)
     with single_threaded_blas():
         if target == "critical point":  # from nearby, as when a family is followed, Newton alone is enough
@@ -201,6 +203,38 @@ def critical_point(
         x = objective.to_point(found.theta)
         with mp.workdps(DIGITS):
             return _finish(objective, x, mp)
+
+
+def follow(
+    family: Callable[[float | int], Ansatz], sizes: Sequence, start, ratio: float = 1.2
+) -> list[SymmetricPoint]:
+    """Critical points of the ansätze family(s) for all sizes s in turn, each found from those before.
+
+    family   an ansatz with the same numbers for every size s > 0 between the sizes, fractions included
+    start    x (p,) near the point at the first size
+    ratio    > 1; sizes that are further apart are joined by steps of this factor. Each begins on the
+             straight line in log s through the last two points
+
+    The ends carry their residuals: nothing else says that a step was too long.
+    """
+    ratio = number("ratio", ratio, minimum=1.0, exclusive=True)
+    wanted = sequence("sizes", sizes, "a sequence of sizes")
+    if not wanted or not all(number("sizes", s, minimum=0.0, exclusive=True) < np.inf for s in wanted):
+        raise ArgumentError("sizes", wanted, "at least one size, all of them positive and finite")
+    at = wanted[0]
+    last = critical_point(family(at), start)
+    points, slope = [last], np.zeros(last.x.size)
+    for size in wanted[1:]:
+        steps = max(1, math.ceil(abs(math.log(size / at)) / math.log(ratio) * (1 - 1e-12)))
+        way = [at * (size / at) ** (i / steps) for i in range(1, steps)]
+        for to in [*way, size]:
+            length = math.log(to / at)
+            found = critical_point(family(to), last.x + length * slope)
+            if length:
+                slope = (found.x - last.x) / length
+            last, at = found, to
+        points.append(last)
+    return points
 
 
 def _finish(objective: ReducedLoss, x: np.ndarray, mp) -> SymmetricPoint:

@@ -7,13 +7,20 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from .._validate import number, real_array
+from .._validate import number
 from ..errors import ArgumentError
 from ..networks import MLP
 from ..result import Result
 
 SAME_POINT = 1e-6
 """Default distance, relative to |θ|, below which two points are the same."""
+
+
+SIGNS = ("odd", "even")
+"""Symmetries of σ by which every single neuron can be mirrored."""
+
+ALL_SIGNS = (*SIGNS, "odd+constant", "even+linear")
+"""Those by which some sets of neurons can."""
 
 
 class Match(NamedTuple):
@@ -33,13 +40,15 @@ class Match(NamedTuple):
     tolerance: float
 
 
-def network(point) -> MLP:
-    """The student of a `Result`, or the `MLP` itself; one hidden layer, else `ArgumentError`."""
+def network(argument: str, point, hidden_layers: int | None = 1) -> MLP:
+    """The student of a `Result`, or the `MLP` itself, of so many hidden layers; else `ArgumentError`."""
+    if isinstance(point, Result) and point.problem.student is None:
+        raise ArgumentError(argument, "a result without a network", "a Result of a network, or an MLP")
     student = point.student if isinstance(point, Result) else point
     if not isinstance(student, MLP):
-        raise ArgumentError("point", type(point).__name__, "a Result or an MLP")
-    if len(student.weights) != 2:
-        raise ArgumentError("point", f"{len(student.weights) - 1} hidden layers", "one hidden layer")
+        raise ArgumentError(argument, type(point).__name__, "a Result or an MLP")
+    if hidden_layers not in (None, len(student.weights) - 1):
+        raise ArgumentError(argument, f"{len(student.weights) - 1} hidden layers", f"{hidden_layers}")
     return student
 
 
@@ -73,47 +82,62 @@ def neuron_vectors(student: MLP) -> np.ndarray:
 
 def balanced(student: MLP) -> MLP:
     """The same function with |(w, b)|^k = |a| for every homogeneous neuron."""
-    return from_vectors(student, neuron_vectors(student))
+    return _from_vectors(student, neuron_vectors(student), student.biases[1])
 
 
-def from_vectors(like: MLP, rows: np.ndarray) -> MLP:
-    """The network whose `neuron_vectors` are `rows`, else as `like`, with the same `constant`."""
-    width, bias, last = like.sizes[0], like.biases[0], like.biases[1]
+def arranged(student: MLP, match: Match, scaled: bool = True) -> MLP:
+    """The second network of a match with its neurons in the order and with the signs of the first.
+
+    The same function: the output bias takes up what mirrored neurons leave. scaled: homogeneous neurons
+    `balanced`, else as they are.
+    """
+    rows = neuron_vectors(student) if scaled else np.column_stack([incoming(student), student.weights[1].T])
+    rows = np.where(match.signs[:, None] < 0, (rows * mirror(student, ALL_SIGNS))[match.permutation],
+                    rows[match.permutation])  # fmt: skip
+    last = student.biases[1]
+    if last is not None:
+        last = last - remainder(student, match.permutation[match.signs < 0])[:, -1]
+    return _from_vectors(student, rows, last)
+
+
+def _from_vectors(like: MLP, rows: np.ndarray, last) -> MLP:
+    width, bias = like.sizes[0], like.biases[0]
     inputs = width + (bias is not None)
-    weights, hidden = [rows[:, :width], rows[:, inputs:].T], None if bias is None else rows[:, width]
-    found = MLP(weights, [hidden, last], list(like.activations))
-    if last is None:
-        return found
-    return MLP(weights, [hidden, last + constant(like) - constant(found)], list(like.activations))
+    hidden = None if bias is None else rows[:, width]
+    return MLP([rows[:, :width], rows[:, inputs:].T], [hidden, last], list(like.activations))
 
 
-def mirror(student: MLP) -> np.ndarray:
+def mirror(student: MLP, symmetries=SIGNS) -> np.ndarray:
     """The factors (n, m) that turn `neuron_vectors` into those of the mirrored neurons.
 
-    (−w, −b, −a) for odd σ, (−w, −b, a) for even σ; ones for all others. σ that is odd but for a constant
-    counts as odd if there is an output bias, which then takes the constant up (`constant`).
+    (−w, −b, −a) for odd σ, (−w, −b, a) for even σ; ones for σ without one of these symmetries. Where σ is
+    odd but for a constant or even but for a linear term mirroring adds a `remainder` to the network.
     """
     inputs, outputs = incoming(student).shape[1], student.sizes[-1]
     factors = np.ones((student.sizes[1], inputs + outputs))
     for i, sigma in enumerate(activations(student)):
-        if sigma.symmetry in ("odd", "even") or _shifted(student, sigma):
+        if sigma.symmetry in symmetries:
             factors[i, :inputs] = -1.0
-            factors[i, inputs:] = 1.0 if sigma.symmetry == "even" else -1.0
+            factors[i, inputs:] = -1.0 if sigma.symmetry.startswith("odd") else 1.0
     return factors
 
 
-def constant(student: MLP) -> np.ndarray:
-    """The output bias, (outputs,), with Σ a σ(0) of the neurons that are odd but for the constant σ(0)."""
-    last = student.biases[-1]
-    total = np.zeros(student.sizes[-1]) if last is None else np.array(last)
-    for sigma, a in zip(activations(student), student.weights[1].T):
-        if _shifted(student, sigma):
-            total = total + a * float(sigma(np.zeros(1))[0])
+def remainder(student: MLP, mirrored) -> np.ndarray:
+    """What mirroring these neurons adds to the function, R (outputs, d + 1): R[:, :d] x + R[:, d].
+
+    −a σ(−z) = a σ(z) − 2 a σ(0) for σ that is odd but for a constant; a σ(−z) = a σ(z) − c a z with
+    c = σ(1) − σ(−1) for one that is even but for a linear term.
+    """
+    d = student.sizes[0]
+    total = np.zeros((student.sizes[-1], d + 1))
+    w, kinds = incoming(student), activations(student)
+    for i in mirrored:
+        a, (low, middle, high) = student.weights[1][:, i], kinds[i](np.array([-1.0, 0.0, 1.0]))
+        if kinds[i].symmetry == "odd+constant":
+            total[:, d] -= 2.0 * middle * a
+        elif kinds[i].symmetry == "even+linear":
+            total[:, : w.shape[1]] -= (high - low) * np.outer(a, w[i])
     return total
-
-
-def _shifted(student: MLP, sigma) -> bool:
-    return sigma.symmetry == "odd+constant" and student.biases[-1] is not None
 
 
 def same_point(a, b, tolerance: float = SAME_POINT) -> Match:
@@ -121,73 +145,41 @@ def same_point(a, b, tolerance: float = SAME_POINT) -> Match:
 
     a, b   a `Result` or an `MLP` each, of equal architecture with one hidden layer
 
-    Signs are those of odd activations (−w, −b, −a), with an output bias also of those that are odd but for
-    a constant, and of even ones (−w, −b, a); scalings those of homogeneous ones, normalised to
-    |(w, b)|^k = |a|. The permutation is the best one (assignment). Where σ is even but for a linear term
-    (relu, softplus, gelu) mirrored neurons whose linear terms cancel are *not* matched.
+    Signs are those of odd activations (−w, −b, −a) and of even ones (−w, −b, a). Of those that are odd but
+    for a constant or even but for a linear term (relu, softplus, gelu …) a set of neurons may be mirrored if
+    its `remainder` is a constant that an output bias takes up, or zero: for relu if Σ a_i w_i = 0 over the
+    set. Scalings are those of homogeneous ones, normalised to |(w, b)|^k = |a|. The permutation is the best
+    one (assignment), the set of mirrored neurons the one that it brings about.
     """
-    first, second = network(a), network(b)
+    first, second = network("a", a), network("b", b)
     tolerance = number("tolerance", tolerance, minimum=0.0)
     if first.sizes != second.sizes or first.activations != second.activations:
         raise ArgumentError("b", f"sizes {second.sizes}", f"the architecture of a, {first.sizes}")
     if [b is None for b in first.biases] != [b is None for b in second.biases]:
         raise ArgumentError("b", "other biases", "biases in the layers in which a has some")
+    size = tolerance * (1.0 + float(np.linalg.norm(neuron_vectors(first))))
+    matches = [_match(first, second, mirror(second, signs), size) for signs in (SIGNS, ALL_SIGNS)]
+    distance, permutation, signs = min(matches, key=lambda match: match[0])
+    return Match(distance <= size, distance, permutation, signs, tolerance)
+
+
+def _match(first: MLP, second: MLP, factors: np.ndarray, size: float):
+    """Distance, permutation and signs; infinite if what mirroring adds does not vanish within `size`."""
     x, y = neuron_vectors(first), neuron_vectors(second)
-    costs = np.stack([_squares(x, y), _squares(x, y * mirror(second))])
-    if len(set(activations(first))) > 1:  # neurons of different activations are never the same
-        kinds = activations(first)
-        different = np.array([[p is not q for q in kinds] for p in kinds])
-        costs[:, different] = 1e6 * (1.0 + costs.max())
+    costs = np.stack([_squares(x, y), _squares(x, y * factors)])
+    kinds = activations(first)
+    different = np.array([[p != q for q in kinds] for p in kinds])
+    costs[:, different] = 1e6 * (1.0 + costs.max())  # neurons of different activations are never the same
     rows, columns = linear_sum_assignment(costs.min(axis=0))
-    square = float(costs.min(axis=0)[rows, columns].sum())
-    square += float(np.sum((constant(first) - constant(second)) ** 2))
-    distance = square**0.5
     signs = np.where(costs.argmin(axis=0)[rows, columns] == 0, 1, -1)
-    size = 1.0 + float(np.linalg.norm(x))
-    return Match(distance <= tolerance * size, distance, columns, signs, tolerance)
+    square = float(costs.min(axis=0)[rows, columns].sum())
+    left, bias = remainder(second, columns[signs < 0]), np.zeros(second.sizes[-1])
+    if second.biases[1] is not None:
+        bias, left[:, -1] = first.biases[1] - second.biases[1] + left[:, -1], 0.0
+    distance = (square + float(np.sum(left**2)) + float(np.sum(bias**2))) ** 0.5
+    return (distance if np.linalg.norm(left) <= size else np.inf), columns, signs
 
 
 def _squares(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """|x_i − y_j|² by differences: products would leave √ε of every row."""
     return np.sum((x[:, None, :] - y[None, :, :]) ** 2, axis=2)
-
-
-def isotropy_order(matrix: np.ndarray, rows: np.ndarray | None = None, tolerance: float = 1e-6) -> int:
-    """How many permutations of the columns are undone by a permutation of the rows.
-
-    matrix   (n, k), for a network the weights on k equal orthonormal teachers
-    rows     (n, m) numbers that belong to the rows: output weights
-
-    The order of the isotropy group of a critical point is that of its student in teacher coordinates.
-    Numbers within `tolerance` of each other count as equal. Found along a stabiliser chain with a
-    backtracking search for each orbit.
-    """
-    matrix = real_array("matrix", matrix, 2)
-    labels = np.column_stack([matrix] if rows is None else [matrix, rows])
-    flat = np.sort(labels.ravel())
-    steps = np.concatenate([[0], np.cumsum(np.diff(flat) > tolerance)])
-    classes = steps[np.searchsorted(flat, labels, side="left")]
-    columns, fixed = classes[:, : matrix.shape[1]], classes[:, matrix.shape[1] :]
-    order = 1
-    prefix: list[int] = []
-    for j in range(columns.shape[1]):
-        order *= sum(_extends(columns, fixed, [*prefix, i]) for i in range(j, columns.shape[1]))
-        prefix.append(j)
-    return order
-
-
-def _extends(columns: np.ndarray, fixed: np.ndarray, images: list[int]) -> bool:
-    """Whether some automorphism sends the first columns to `images`."""
-    count = len(images)
-    here = np.column_stack([fixed, columns[:, :count]])
-    there = np.column_stack([fixed, columns[:, images]])
-    if not np.array_equal(_sorted_rows(here), _sorted_rows(there)):
-        return False
-    if count == columns.shape[1]:
-        return True
-    rest = [i for i in range(columns.shape[1]) if i not in images]
-    return any(_extends(columns, fixed, [*images, i]) for i in rest)
-
-
-def _sorted_rows(matrix: np.ndarray) -> np.ndarray:
-    return matrix[np.lexsort(matrix.T[::-1])]

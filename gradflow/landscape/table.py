@@ -7,7 +7,13 @@ from typing import Any
 
 
 class Table(list):
-    """A list of dictionaries with equal keys, printed in columns."""
+    """A list of dictionaries with equal keys, printed in columns; table["name"] is a column, as in pandas."""
+
+    def __getitem__(self, key):
+        return [row[key] for row in self] if isinstance(key, str) else super().__getitem__(key)
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def __str__(self) -> str:
         if not self:

@@ -18,13 +18,13 @@ import scipy.stats
 from .. import teachers
 from .._train import train
 from .._validate import integer
+from ..landscape import Ansatz, ReducedLoss, follow
 from ..losses.problem import Problem
 from ..networks import MLP
 from ..result import Result
 from ..solvers import FlowSolver, default_solver
 from .check import Check
 from .registry import Progress, register
-from .symmetric_family import follow, matrix
 
 GLOBAL = 1e-9
 """A critical point with a smaller loss is a global minimum: the spurious ones found have L > 1e-5 for
@@ -227,23 +227,29 @@ def frozen_weights(width: int, seed: int, rates: np.ndarray | None = None) -> Ch
     )
 
 
+def family_ansatz(width: float | int) -> Ansatz:
+    """W = [a b c; b a c; d d e] in blocks of k − 1 and 1, left alone by S_{k−1}; x = (a, b, c, d, e)."""
+    return Ansatz((width - 1, 1), (0, 1), activation="relu", train_outputs=False)
+
+
 def family(widths: Iterable[int], dense_up_to: int = 12, shift: float = 0.0) -> Check:
     """The S_{k−1} family from k = 8 on: critical, a minimum, its loss of order 1/k; `shift` moves b."""
-    points = follow(sorted({8, *widths}), FAMILY_AT_8)
+    chosen = sorted({8, *widths})
+    points = follow(family_ansatz, chosen, FAMILY_AT_8)
     gradient = dense = 0.0
-    for point in points:
-        entries = point.entries + np.array([0.0, shift, 0.0, 0.0, 0.0])
-        if shift == 0.0:
-            gradient = max(gradient, point.grad_norm)
-        if point.width <= dense_up_to:
-            there = problem(point.width, matrix(point.width, entries))
-            size = point.width**2
+    for width, point in zip(chosen, points):
+        ansatz, x = point.ansatz, point.x + np.array([0.0, shift, 0.0, 0.0, 0.0])
+        slope = ReducedLoss(ansatz).derivatives(x)[1] / ansatz.sizes
+        gradient = max(gradient, float(np.abs(slope).max()))
+        if width <= dense_up_to:
+            there = problem(width, ansatz.student(x).weights[0])
+            size = width**2
             hessian = there.hessian(there.theta0)[:size, :size]
-            blocks = np.sort(np.repeat(point.eigenvalues, point.multiplicities))
-            dense = max(dense, float(np.abs(np.linalg.eigvalsh(hessian) - blocks).max()))
+            apart = np.linalg.eigvalsh(hessian) - point.spectrum.eigenvalues()
+            dense = max(dense, float(np.abs(apart).max()))
             gradient = max(gradient, float(np.abs(there.gradient(there.theta0)[:size]).max()))
-    smallest = [float(point.eigenvalues[0]) for point in points]
-    not_minimum = sum(point.index for point in points) + sum(point.loss <= GLOBAL for point in points)
+    smallest = [point.spectrum.smallest for point in points]
+    not_minimum = sum(point.spectrum.index + (point.loss <= GLOBAL) for point in points)
     return Check(
         name="spurious_minima.family",
         statement="The points W = [a b c; b a c; d d e] that S_(k-1) leaves alone (k-1 students close to "
@@ -252,11 +258,12 @@ def family(widths: Iterable[int], dense_up_to: int = 12, shift: float = 0.0) -> 
         source="found by this project's random starts at k = 8 and followed in k; such families: "
         "Arjevani & Field 2020",
         computed={
-            "widths": [point.width for point in points],
+            "widths": chosen,
             "losses": [point.loss for point in points],
-            "losses_times_width": [point.loss * point.width for point in points],
-            "entries_at_the_last": points[-1].entries,
+            "losses_times_width": [point.loss * width for width, point in zip(chosen, points)],
+            "entries_at_the_last": points[-1].x,
             "smallest_eigenvalues": smallest,
+            "residual in 40 digits": max(point.residual for point in points),
             "worst_gradient": gradient,
             "blocks_against_full_hessians": dense,
         },

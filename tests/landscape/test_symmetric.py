@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from gradflow.landscape import Ansatz, ReducedLoss, blocks, critical_point
+from gradflow.landscape import Ansatz, ReducedLoss, blocks, critical_point, follow
 
 CASES = {
     "tied": Ansatz((3, 4), (0,), 1),
@@ -100,6 +100,9 @@ def test_a_copy_in_relu_is_no_singular_point():
         ({"groups": (2,)}, "groups"),
         ({"groups": ()}, "groups"),
         ({"unused": -1}, "unused"),
+        ({"unused": np.inf}, "unused"),
+        ({"groups": (0.5,)}, "groups"),
+        ({"teacher_outputs": (1.0, None)}, "teacher_outputs"),
         ({"activation": "tanh"}, "activation"),
         ({"teacher_norms": (1.0,)}, "teacher_norms"),
     ],
@@ -117,3 +120,36 @@ def test_points_that_do_not_fit_are_refused():
         critical_point(ansatz, np.ones(3))
     with pytest.raises(gf.ArgumentError, match="values"):
         ansatz.point([(1.0, 1.0)])
+
+
+def pairs(size):
+    """P-n-C at n of ten teachers, n a fraction as well."""
+    return Ansatz((size, 10 - size), (0,), 1)
+
+
+def test_families_are_followed_both_ways_and_through_fractions():
+    start = pairs(9).point([((1.0, -0.05), 0.05, 0.0, 1.0)])
+    down = follow(pairs, [9, 8, 6.5, 6], start, ratio=1.05)
+    assert [point.ansatz.teachers[0] for point in down] == [9, 8, 6.5, 6]
+    assert max(point.residual for point in down) <= 1e-30
+    back = follow(pairs, [6, 6, 9], down[-1].x, ratio=1.1)
+    np.testing.assert_allclose(back[-1].x, down[0].x, rtol=1e-15, atol=1e-30)
+
+
+@pytest.mark.parametrize(
+    ("argument", "call"),
+    [
+        ("sizes", lambda: follow(pairs, [], np.zeros(5))),
+        ("sizes", lambda: follow(pairs, [3, -1], np.zeros(5))),
+        ("ratio", lambda: follow(pairs, [3, 4], np.zeros(5), ratio=1.0)),
+        ("start", lambda: follow(pairs, [3, 4], np.zeros(2))),
+        ("x", lambda: blocks(CASES["one block"], np.zeros(7))),
+        ("x", lambda: CASES["one block"].student(np.array([np.nan, 0.0, 1.0]))),
+        ("values", lambda: CASES["one block"].point([])),
+        ("values", lambda: CASES["one block"].point([(1.0, 1.0)])),
+        ("values", lambda: CASES["one block"].point([((1.0, 0.0, 0.0), 1.0)])),
+    ],
+)
+def test_bad_arguments(argument, call):
+    with pytest.raises(gf.ArgumentError, match=f"^{argument}: "):
+        call()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from gradflow.landscape import Ansatz, critical_point
-from gradflow.theory import spurious_minima, symmetric_family
+from gradflow.landscape import blocks, critical_point, follow
+from gradflow.theory import spurious_minima
 
 
 @pytest.mark.parametrize("width, dim", [(3, 3), (4, 4), (5, 8), (9, 9)])
@@ -48,55 +48,49 @@ def test_checks_fail_when_broken():
 
 
 def test_family_blocks_are_the_full_hessian():
-    point = symmetric_family.solve(9, spurious_minima.FAMILY_AT_8)
-    problem = spurious_minima.problem(9, point.weights())
+    point = critical_point(spurious_minima.family_ansatz(9), spurious_minima.FAMILY_AT_8)
+    problem = spurious_minima.problem(9, point.ansatz.student(point.x).weights[0])
     full = np.linalg.eigvalsh(problem.hessian(problem.theta0)[:81, :81])
-    blocks = np.sort(np.repeat(point.eigenvalues, point.multiplicities))
-    np.testing.assert_allclose(blocks, full, atol=2e-14)
+    np.testing.assert_allclose(point.spectrum.eigenvalues(), full, atol=2e-14)
     assert abs(point.loss - problem.loss(problem.theta0)) < 1e-14
-    assert point.index == 0
+    assert point.spectrum.index == 0 and point.residual < 1e-30
 
 
 def test_family_index_counts_negative_eigenvalues_with_multiplicity():
     """Away from the minimum: the blocks at any symmetric point are those of the full Hessian."""
-    entries = np.array([0.2, 0.1, -0.3, 0.4, -0.9])
-    orbits = symmetric_family._Orbits(8, entries)
-    values, counts = orbits.spectrum()
-    problem = spurious_minima.problem(8, symmetric_family.matrix(8, entries))
+    ansatz, entries = spurious_minima.family_ansatz(8), np.array([0.2, 0.1, -0.3, 0.4, -0.9])
+    found = blocks(ansatz, entries)
+    problem = spurious_minima.problem(8, ansatz.student(entries).weights[0])
     full = np.linalg.eigvalsh(problem.hessian(problem.theta0)[:64, :64])
-    np.testing.assert_allclose(np.sort(np.repeat(values, counts)), full, atol=5e-14)
-    gradient = problem.gradient(problem.theta0)[:64].reshape(8, 8)
-    expected = [gradient[0, 0], gradient[0, 1], gradient[0, 7], gradient[7, 0], gradient[7, 7]]
-    np.testing.assert_allclose(orbits.gradient(), expected, atol=1e-14)
-
-
-@pytest.mark.parametrize("width", [8, 40])
-def test_family_is_the_one_of_the_general_ansatz(width):
-    """Sums over orbits here, blocks of refined ansätze there: two derivations of the same numbers."""
-    family = symmetric_family.follow([8, width], spurious_minima.FAMILY_AT_8)[-1]
-    ansatz = Ansatz(teachers=(width - 1, 1), groups=(0, 1), activation="relu", train_outputs=False)
-    a, b, c, d, e = family.entries
-    point = critical_point(ansatz, [a, b, c, d, e])
-    np.testing.assert_allclose(point.x, family.entries, atol=1e-12)
-    assert abs(point.loss - family.loss) < 1e-12 and point.residual < 1e-25
-    found = point.spectrum.eigenvalues()
-    expected = np.sort(np.repeat(family.eigenvalues, family.multiplicities))
-    np.testing.assert_allclose(np.sort(found), expected, atol=1e-11)
+    np.testing.assert_allclose(found.eigenvalues(), full, atol=5e-14)
+    assert found.index == (full < 0).sum() > 0
 
 
 def test_family_to_ten_thousand():
-    points = symmetric_family.follow([8, 10_000], spurious_minima.FAMILY_AT_8)
-    assert points[-1].grad_norm < 5e-12
-    assert points[-1].index == 0
-    assert points[-1].multiplicities.sum() == 10_000**2
+    first, last = follow(spurious_minima.family_ansatz, [8, 10_000], spurious_minima.FAMILY_AT_8)
+    assert first.ansatz.teachers == (7, 1) and last.residual < 1e-28
+    assert last.spectrum.index == 0 and last.spectrum.size == 10_000**2
+    # Entries and eigenvalues from a separate derivation: sums over orbits of rows and columns, in Float64.
+    entries = [1.00000002514456, -1.283445839357e-08, 1.99954808998e-04, 1.28295168876e-04, -0.99946634629625]
+    np.testing.assert_allclose(last.x, entries, rtol=2e-11)
+    values = {
+        "trivial": [0.181734852613, 0.4921596095255, 3182.4054860460, 5000.4997561357, 5001.6933319300],
+        "standard(0)": [0.1796096970647, 0.1816900965311, 0.499963198382, 0.816301963295, 5000.4998925423],
+        "symmetric(0)": [0.8182462276354],
+        "antisymmetric(0)": [0.1816264643808],
+    }
+    for block in last.spectrum.blocks:
+        np.testing.assert_allclose(block.eigenvalues, values[block.symmetry], rtol=2e-14, atol=5e-12)
+    counts = {block.symmetry: block.multiplicity for block in last.spectrum.blocks}
+    assert counts == dict(zip(values, (1, 9998, 49975002, 49975003)))
     # At large k the largest eigenvalues are those of the global minimum.
     largest = spurious_minima.global_spectrum(10_000)[-1][0]
-    assert abs(points[-1].eigenvalues[-1] / largest - 1) < 1e-3
+    assert abs(last.spectrum.largest / largest - 1) < 1e-3
 
 
 def test_classes_are_up_to_permutations(rng):
-    point = symmetric_family.solve(8, spurious_minima.FAMILY_AT_8)
-    W = point.weights()
+    point = critical_point(spurious_minima.family_ansatz(8), spurious_minima.FAMILY_AT_8)
+    W = point.ansatz.student(point.x).weights[0]
     outcomes = []
     for seed in range(3):
         rows, columns = rng.permutation(8), rng.permutation(8)
@@ -109,9 +103,5 @@ def test_classes_are_up_to_permutations(rng):
 
 
 def test_bad_arguments():
-    with pytest.raises(gf.ArgumentError, match="width"):
-        symmetric_family.solve(7, spurious_minima.FAMILY_AT_8)
-    with pytest.raises(gf.ArgumentError, match="entries"):
-        symmetric_family.solve(8, [1.0, 2.0])
     with pytest.raises(gf.ArgumentError, match="width"):
         spurious_minima.global_spectrum(2)
