@@ -135,43 +135,67 @@ def _add_verify(commands) -> None:
     parser.add_argument("--list", action="store_true", help="print the names only")
     parser.add_argument("--text", action="store_true", help="statement, source and numbers as well")
     parser.add_argument("--json", action="store_true", help="one line of JSON per check")
+    parser.add_argument(
+        "--resume", type=Path, metavar="FILE", help="keep finished checks in this file; do not run them again"
+    )
     parser.set_defaults(run=_verify)
 
 
 def _verify(arguments) -> int:
-    from .theory import names, run
+    from .theory import Record, names, run
 
     chosen = list(dict.fromkeys(name for prefix in arguments.name for name in names(prefix)))
     if arguments.list:
         print("\n".join(chosen))
         return 0
+    size = "full" if arguments.full else "quick"
+    record = None if arguments.resume is None else Record(arguments.resume, size)
     monitor = Monitor()
+    began = time.monotonic()
+    held = done = 0
+    shown_at = -1.0
 
-    def progress(words: str) -> None:
-        if monitor.interrupted:
-            raise KeyboardInterrupt
-        monitor.message(words)
+    def show(checks) -> list:
+        nonlocal held, done
+        shown = []
+        for check in checks:
+            monitor.clear()
+            line = check.json() if arguments.json else check.text() if arguments.text else str(check)
+            print(line, flush=True)
+            shown.append(check)
+            held, done = held + check.holds, done + 1
+        return shown
 
-    began, done, failed = time.monotonic(), 0, 0
     interrupted = False
     try:
         with monitor.listening():
-            for name in chosen:
-                progress(name)
-                for check in run(name, "full" if arguments.full else "quick", progress):
-                    monitor.clear()
-                    print(
-                        check.json() if arguments.json else check.text() if arguments.text else check,
-                        flush=True,
-                    )
-                    done, failed = done + 1, failed + (not check.holds)
+            for number, name in enumerate(chosen, 1):
+                where = f"{number} of {len(chosen)}, {name}"
+
+                def progress(words: str, where=where) -> None:
+                    nonlocal shown_at
+                    if monitor.interrupted:
+                        raise KeyboardInterrupt
+                    now = time.monotonic() - began
+                    if now - shown_at >= monitor.interval:
+                        shown_at = now
+                        monitor.message(f"{where}: {words}, {now:.0f} s")
+
+                finished = None if record is None else record.finished(name)
+                if finished is not None:
+                    show(finished)
+                    continue
+                progress("begins")
+                checks = show(run(name, size, progress))
+                if record is not None:
+                    record.add(name, checks)
     except KeyboardInterrupt:
         interrupted = True
-    words = f"{done - failed} of {done} checks hold, {time.monotonic() - began:.0f} s"
+    words = f"{held} of {done} checks hold, {time.monotonic() - began:.0f} s"
     print(words + (", interrupted" if interrupted else ""), file=sys.stderr if arguments.json else sys.stdout)
     if interrupted:
         return 130
-    return 1 if failed else 0
+    return 0 if held == done else 1
 
 
 def _check_outputs(arguments) -> None:

@@ -8,6 +8,7 @@ on the command line. Each function of the files is there to be called alone as w
 """
 
 from .check import Check
+from .record import Record
 from .registry import names, register, run, verify
 
-__all__ = ["Check", "names", "register", "run", "verify"]
+__all__ = ["Check", "Record", "names", "register", "run", "verify"]

@@ -137,10 +137,10 @@ def stationarity(students: int, dim: int, seed: int, factor: float = 1.0) -> Che
     shape = float(np.abs(slope + (math.pi - grid) * np.sin(grid)).max())
     return Check(
         name="alignment.stationarity",
-        statement="For ReLU students and one teacher dL/dw_j = (1/pi) times the vector with the component "
-        "sum_i |w_i| F(theta_ij) - |v| F(theta_j) along w_j and the part sum_i (pi - theta_ij) w_i - (pi - "
-        "theta_j) v "
-        "across it, F(theta) = sin theta + (pi - theta) cos theta, which falls from pi to 0.",
+        statement="For ReLU students and one teacher dL/dw_j = (1/pi) times the vector with the "
+        "component sum_i |w_i| F(theta_ij) - |v| F(theta_j) along w_j and the part sum_i (pi - theta_ij) "
+        "w_i - (pi - theta_j) v across it, F(theta) = sin theta + (pi - theta) cos theta, which falls "
+        "from pi to 0.",
         source=f"derived; the argument it serves: {SOURCE}",
         computed={"students": students, "dim": dim, "slope_of_F_off_by": shape, "F(0)": angular(0.0)},
         residual=max(worst, 0.0 if shape < 1e-5 else shape),
@@ -156,8 +156,7 @@ def relu_aligns(students: int, dim: int, starts: int, activation: str = "relu") 
     return Check(
         name="alignment.relu",
         statement=f"{students} students of {dim} inputs, {starts} starts: at every local minimum each "
-        f"student is a "
-        "non-negative multiple of the teacher (zero ones included), and L = 0.",
+        "student is a non-negative multiple of the teacher (zero ones included), and L = 0.",
         source=SOURCE,
         computed={
             "minima": len(minima),
@@ -185,8 +184,7 @@ def cancelling_pair(activation: str, dim: int, seed: int) -> Check:
     return Check(
         name=f"alignment.not_for.{activation}",
         statement=f"{activation} is odd up to a constant, so students v, w, -w with any w are a global "
-        f"minimum, "
-        "L = (2 sigma(0))^2, in which w is not aligned: nothing like the ReLU theorem holds.",
+        "minimum, L = (2 sigma(0))^2, in which w is not aligned: nothing like the ReLU theorem holds.",
         source="derived",
         computed={
             "gradient": gradient,
@@ -207,10 +205,9 @@ def aligns(activation: str, starts: int, dim: int = 3, students: int = 3) -> Che
     return Check(
         name=f"alignment.for.{activation}",
         statement=f"{students} {activation} students of {dim} inputs, {starts} starts: at every local "
-        f"minimum found "
-        f"all students lie on the teacher's {shape}, zero included (where L is of fourth order in what is "
-        f"left of "
-        "a student, its rounding leaves a student of 1e-4 or so, and the tolerance allows for that).",
+        f"minimum found all students lie on the teacher's {shape}, zero included (where L is of fourth "
+        "order in what is left of a student, its rounding leaves a student of 1e-4 or so, and the "
+        "tolerance allows for that).",
         source="found by this project; the statement for ReLU: " + SOURCE,
         computed={
             "minima": len(minima),
@@ -234,10 +231,8 @@ def strays(activation: str, starts: int, dim: int = 3, students: int = 3) -> Che
     return Check(
         name=f"alignment.not_for.{activation}",
         statement=f"{students} {activation} students of {dim} inputs, {starts} starts: flows end, with a "
-        f"gradient below "
-        "1e-10 and no negative curvature, where students of finite length are off the teacher's line by "
-        "more than "
-        "0.1 (one student runs to infinity there, where L is flat).",
+        "gradient below 1e-10 and no negative curvature, where students of finite length are off the "
+        "teacher's line by more than 0.1 (one student runs to infinity there, where L is flat).",
         source="found by this project",
         computed={
             "ends": len(minima),

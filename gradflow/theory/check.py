@@ -18,7 +18,7 @@ from ..errors import ArgumentError
 class Check:
     """The outcome of one numerical check of a statement.
 
-    name        short and unique: the file's name, a dot, what is checked
+    name        short: the file's name, a dot, what is checked; one name may have several cases
     statement   what is claimed, in words and formulas
     source      paper and theorem, or "derived"
     computed    the numbers that were found: floats, integers, strings, lists of them
@@ -69,6 +69,13 @@ class Check:
         """Everything as plain values that strict JSON can hold (NaN and infinities as strings)."""
         values = {**dataclasses.asdict(self), "holds": self.holds}
         return {name: _strict(value) for name, value in values.items()}
+
+    @classmethod
+    def from_dict(cls, values: dict) -> Check:
+        """The check of `as_dict`; what it has computed stays plain. Raises TypeError for anything else."""
+        given = {name: value for name, value in values.items() if name != "holds"}
+        numbers = {name: float(given[name]) for name in ("residual", "tolerance", "seconds") if name in given}
+        return cls(**{**given, **numbers})
 
     def json(self) -> str:
         """`as_dict` as one line of JSON."""

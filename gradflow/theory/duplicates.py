@@ -1,23 +1,25 @@
-"""Duplicated neurons: a minimum of n neurons becomes a line of critical points of n + 1.
+"""Duplicated neurons: a critical point of n neurons becomes a line of critical points of n + 1.
 
 Replace a neuron (w, a) by two, (w, μa) and (w, (1−μ)a). The function stays, and so do L and ∇L = 0, for
-every real μ: a line of critical points. Its index (derived; Fukumizu & Amari 2000 and Şimşek et al. 2021
-have the statement for one output): with
+every real μ: a line of critical points. Its Hessian (derived; Fukumizu & Amari 2000 and Şimşek et al. 2021
+have the statement about its signs), for one output: let
 
-    B = E (f − f*)(x) σ''(w·x) x xᵀ     (d × d, the part of ∂²L/∂w² that a vanishing residual removes)
+    B = E (f − f*)(x) σ''(w·x) x xᵀ     (x with a constant 1 appended if there are biases).
 
-the second-order form of L splits into that of the small network, the one of aμ(1−μ)B on the difference of
-the two weight vectors, and zero on the line itself (a cross term between differences of weights and of
-output weights is E (f − f*) σ'(w·x) x = 0 at a critical point with a ≠ 0). Hence, by Sylvester's law,
+In the coordinates θ of the small network, ξ and t, the two neurons being w + (1−μ)ξ, w − μξ with output
+weights μa + t, (1−μ)a − t, the Hessian of L falls into three blocks,
 
-    index(μ) = index(small) + number of eigenvalues of aμ(1−μ)B that are < 0.
+    ∇²L(small)  ⊕  2aμ(1−μ)B  ⊕  0,
 
-So a line of minima of the small network is one of minima where aμ(1−μ)B ⪰ 0, 0 < μ < 1 or outside, and
-has negative directions on both sides where B is indefinite. L = E(f − f*)², no ½.
+because the only other term, between ξ and t, is 2E (f − f*) σ'(w·x) x = 0 at a critical point with a ≠ 0.
+By Sylvester's law of inertia index(μ) = index(small) + number of eigenvalues of aμ(1−μ)B that are < 0: a
+minimum of the small network becomes a line of minima where aμ(1−μ)B ⪰ 0, inside 0 < μ < 1 or outside, and
+of saddles on both sides where B is indefinite. L = E(f − f*)², no ½.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 
 import jax
@@ -27,7 +29,9 @@ import numpy as np
 from .. import teachers
 from .._train import train
 from .._validate import integer
+from ..activations import Activation
 from ..errors import ArgumentError
+from ..inputs import Samples, as_inputs
 from ..losses.problem import Problem
 from ..networks import MLP
 from .check import Check
@@ -38,6 +42,9 @@ SPLITS = (-1.0, -0.3, 0.2, 0.5, 0.9, 1.4)
 
 ZERO = 1e-8
 """Eigenvalues below this part of the largest count as zero."""
+
+PAIRS: dict[str, Callable] = {}
+"""∂²/∂u² of E σ(u·x)σ(w·x), x ~ N(0, I), as functions of u and w (d,), by activation."""
 
 
 def split(network: MLP, neuron: int, share: float) -> MLP:
@@ -57,28 +64,95 @@ def split(network: MLP, neuron: int, share: float) -> MLP:
     return MLP([np.vstack([W, W[neuron]]), outgoing], [bias, last], network.activations[0])
 
 
-def erf_kernel(w, v):
-    """E σ(w·x)σ(v·x) for σ(z) = erf(z/√2), in JAX."""
-    return 2 / jnp.pi * jnp.arcsin((w @ v) / jnp.sqrt((1 + w @ w) * (1 + v @ v)))
+def _activation(student: MLP) -> Activation:
+    sigma = student.activations[0]
+    if isinstance(sigma, tuple):
+        raise ArgumentError("student", "neurons of several activations", "one activation")
+    return sigma
 
 
-def square_kernel(w, v):
-    """E (w·x)²(v·x)², in JAX."""
-    return (w @ w) * (v @ v) + 2 * (w @ v) ** 2
+def coordinates(network: MLP, neuron: int, share: float) -> np.ndarray:
+    """T (P', P') with d(parameters of the split network) = T d(θ, ξ, t); its columns in this order."""
+    has_bias = network.biases[0] is not None
+    size, inputs = network.flat().size, network.sizes[0] + has_bias
+    columns = np.zeros((size + inputs + 1, size + inputs + 1))
+    for j in range(size + inputs + 1):
+        unit = np.zeros(size + inputs + 1)
+        unit[j] = 1.0
+        there = split(network.with_flat(unit[:size]), neuron, share)
+        (W, A), hidden = [np.array(weights) for weights in there.weights], there.biases[0]
+        rows = W if hidden is None else np.column_stack([W, hidden])
+        rows[neuron] += (1.0 - share) * unit[size : size + inputs]
+        rows[-1] -= share * unit[size : size + inputs]
+        A[0, neuron] += unit[-1]
+        A[0, -1] -= unit[-1]
+        bias = rows[:, -1] if has_bias else None
+        weights = rows[:, : network.sizes[0]]
+        columns[:, j] = MLP([weights, A], [bias, there.biases[1]], network.activations[0]).flat()
+    return columns
 
 
-KERNELS: dict[str, Callable] = {"erf": erf_kernel, "square": square_kernel}
+def _erf_pair(u, w):
+    return 2 / jnp.pi * jnp.arcsin((w @ u) / jnp.sqrt((1 + w @ w) * (1 + u @ u)))
 
 
-def residual_curvature(student: MLP, teacher: MLP, neuron: int) -> np.ndarray:
-    """B (d, d) of a neuron: the second derivative of E (f − f*) σ(u·x) by u at u = w, by JAX."""
-    kernel = KERNELS[student.activations[0].name]  # type: ignore[union-attr]
+def _square_pair(u, w):
+    return (w @ w) * (u @ u) + 2 * (w @ u) ** 2
 
-    def overlap(u):
-        total = sum(a * kernel(w, u) for w, a in zip(student.weights[0], student.weights[1][0]))
-        return total - sum(c * kernel(v, u) for v, c in zip(teacher.weights[0], teacher.weights[1][0]))
 
-    return np.asarray(jax.hessian(overlap)(jnp.asarray(student.weights[0][neuron])))
+def _relu_curvature(u: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """(sin θ |w|/2π|u|)(I − ûûᵀ + n̂n̂ᵀ), n the part of ŵ across u; zero where they are parallel."""
+    unit = u / np.linalg.norm(u)
+    across = w - (w @ unit) * unit
+    size = float(np.linalg.norm(across))
+    if size <= 1e-15 * np.linalg.norm(w):
+        return np.zeros((u.size, u.size))
+    n = across / size
+    plane = np.eye(u.size) - np.outer(unit, unit) + np.outer(n, n)
+    return size / (2 * np.pi * np.linalg.norm(u)) * plane
+
+
+PAIRS["erf"] = jax.hessian(_erf_pair)
+PAIRS["square"] = jax.hessian(_square_pair)
+PAIRS["relu"] = _relu_curvature
+
+
+def grid(dim: int, step: float = 0.1, reach: float = 9.5) -> Samples:
+    """The trapezoidal rule for N(0, I) as weighted samples: error exp(−2π·distance of the poles/step)."""
+    axis = np.arange(-reach, reach + step / 2, step)
+    X = np.stack(np.meshgrid(*[axis] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
+    return Samples(X, np.exp(-0.5 * np.square(X).sum(axis=1)))
+
+
+def residual_curvature(student: MLP, teacher: MLP, neuron: int, inputs=None) -> np.ndarray:
+    """B of a neuron: over samples directly; over N(0, I) by `PAIRS`, else on a `grid` (at most two inputs).
+
+    Raises `ArgumentError` for other laws, and populations in more dimensions or of more than one output
+    without a pair formula.
+    """
+    law = as_inputs(inputs)
+    sigma = _activation(student)
+    W, b = student.weights[0], student.biases[0]
+    if not isinstance(law, Samples):
+        if inputs is not None:
+            raise ArgumentError("inputs", type(law).__name__, "None (standard Gaussian) or samples")
+        if sigma.name in PAIRS and b is None and teacher.biases[0] is None:
+            pair = PAIRS[sigma.name]
+            terms = [a * np.asarray(pair(W[neuron], w)) for w, a in zip(W, student.weights[1][0])]
+            terms += [
+                -c * np.asarray(pair(W[neuron], v)) for v, c in zip(teacher.weights[0], teacher.weights[1][0])
+            ]
+            return np.sum(terms, axis=0)
+        if student.sizes[0] > 2:
+            raise ArgumentError("student", f"{student.sizes[0]} inputs", "at most two for this activation")
+        law = grid(student.sizes[0])
+    X = law.X
+    weight = np.ones(len(X)) if law.sample_weight is None else law.sample_weight
+    z = X @ W[neuron] + (0.0 if b is None else b[neuron])
+    second = sigma.derivatives(z)[2]
+    factor = weight / weight.sum() * (student(X) - teacher(X))[:, 0] * second
+    extended = X if b is None else np.column_stack([X, np.ones(len(X))])
+    return extended.T @ (factor[:, None] * extended)
 
 
 def _inertia(matrix: np.ndarray, scale: float) -> tuple[int, int]:
@@ -88,25 +162,42 @@ def _inertia(matrix: np.ndarray, scale: float) -> tuple[int, int]:
 
 
 def critical_line(
-    student: MLP, teacher: MLP, neuron: int, shares: Iterable[float] = SPLITS, curvature=residual_curvature
+    student: MLP,
+    teacher: MLP,
+    neuron: int,
+    inputs=None,
+    shares: Iterable[float] = SPLITS,
+    curvature: Callable = residual_curvature,
 ) -> Check:
-    """Loss, gradient and index along the line that splits one neuron of a critical point `student`."""
-    small = Problem(teacher, student)
+    """Loss, gradient, Hessian and index along the line that splits a neuron of a critical point `student`.
+
+    Raises `ArgumentError` for more than one output (E (f − f*)σ'x need not vanish output by output there).
+    """
+    if student.sizes[-1] != 1:
+        raise ArgumentError("student", f"{student.sizes[-1]} outputs", "one output")
+    small = Problem(teacher, student, inputs)
     loss = small.loss(small.theta0)
     hessian = small.hessian(small.theta0)
     scale = float(np.abs(hessian).max())
     negative, zero = _inertia(hessian, scale)
     a = float(student.weights[1][0, neuron])
-    B = curvature(student, teacher, neuron)
+    B = curvature(student, teacher, neuron, inputs)
     gradient = float(np.abs(small.gradient(small.theta0)).max())
-    worst = moved = 0.0
+    size = hessian.shape[0]
+    worst = moved = off = 0.0
     wrong, found = 0, []
     for share in shares:
-        doubled = Problem(teacher, split(student, neuron, share))
+        doubled = Problem(teacher, split(student, neuron, share), inputs)
         moved = max(moved, abs(doubled.loss(doubled.theta0) - loss))
         worst = max(worst, float(np.abs(doubled.gradient(doubled.theta0)).max()))
-        below, null = _inertia(doubled.hessian(doubled.theta0), scale)
-        more, flat = _inertia(a * share * (1.0 - share) * B, scale)
+        large = doubled.hessian(doubled.theta0)
+        T = coordinates(student, neuron, share)
+        blocks = np.zeros_like(large)
+        blocks[:size, :size] = hessian
+        blocks[size:-1, size:-1] = 2.0 * a * share * (1.0 - share) * B
+        off = max(off, float(np.abs(T.T @ large @ T - blocks).max()) / scale)
+        below, null = _inertia(large, scale)
+        more, flat = _inertia(2.0 * a * share * (1.0 - share) * B, scale)
         wrong += abs(below - negative - more) + abs(null - zero - flat - 1)
         found.append(below)
     values = np.linalg.eigvalsh(a * B)
@@ -114,43 +205,61 @@ def critical_line(
     return Check(
         name="duplicates.critical_line",
         statement="Splitting a neuron (w, a) of a critical point into (w, mu a) and (w, (1 - mu) a) gives "
-        "a line of "
-        "critical points of the same loss, mu any real number; their index is that of the small network "
-        "plus the "
-        "number of negative eigenvalues of a mu (1 - mu) B, B = E (f - f*) sigma''(w.x) x x^T, and exactly "
-        "one zero "
-        "mode more (the line) besides those of B.",
+        "a line of critical points of the same loss, mu any real number. Its Hessian is congruent to that of "
+        "the small network, 2 a mu (1 - mu) B with B = E (f - f*) sigma''(w.x) x x^T, and a zero (the line): "
+        "the index is that of the small network plus the number of negative eigenvalues of a mu (1 - mu) B.",
         source="Simsek et al. 2021; Fukumizu & Amari 2000; the form with B derived",
         computed={
+            "activation": _activation(student).name,
             "sizes": list(student.sizes),
+            "inputs": repr(small.inputs),
             "loss": loss,
             "gradient_before": gradient,
             "gradient_after": worst,
             "loss_changed_by": moved,
+            "blocks_off_by": off,
             "mu": list(shares),
             "index": found,
             "index_before": negative,
+            "eigenvalues_of_aB": values,
             "signs_of_aB": signs,
         },
-        residual=max(worst, moved, float(wrong)),
+        residual=max(worst, moved, off, float(wrong)),
         tolerance=1e-12,
     )
 
 
-def minimum(teacher: MLP, width: int, seed: int) -> MLP:
-    """The end of a flow of `width` students, refined, as a network."""
-    student = MLP.random((teacher.sizes[0], width, 1), teacher.activations[0], False, seed=seed)
-    return train(teacher, student, progress=False).student
+def minimum(teacher: MLP, width: int, seed: int, inputs=None) -> MLP:
+    """The end of a flow of `width` students, refined, as a network with biases where the teacher has them."""
+    bias = teacher.biases[0] is not None
+    student = MLP.random((teacher.sizes[0], width, 1), teacher.activations[0], bias, seed=seed)
+    return train(teacher, student, inputs, progress=False).student
+
+
+def _population(size: str) -> Iterator[tuple]:
+    """(teacher, students, seed, inputs) of the cases with infinitely many inputs."""
+    cases = [("erf", 4, 5, 2, 0), ("square", 3, 4, 1, 1), ("relu", 4, 5, 2, 0), ("tanh", 2, 2, 1, 0)]
+    if size == "full":
+        pairs = itertools.product(("erf", "relu"), ((5, 1), (5, 3), (6, 2), (8, 3)), range(3))
+        cases += [(name, k, k + 1, n, seed) for name, (k, n), seed in pairs]
+        cases += [(name, 2, 2, 1, 0) for name in ("softplus", "sigmoid", "silu", "gelu", "g")]
+    for name, k, dim, n, seed in cases:
+        yield teachers.orthonormal(k, dim, name), n, seed, None
+
+
+def _samples(size: str) -> Iterator[tuple]:
+    """The same on samples, with biases."""
+    names = ("softplus",) if size == "quick" else ("softplus", "tanh", "erf", "gelu", "silu", "g")
+    for name, seed in itertools.product(names, range(1 if size == "quick" else 3)):
+        X = np.random.default_rng(seed).standard_normal((200, 2))
+        yield teachers.random((2, 4, 1), name, seed=seed), 2, seed, X
 
 
 @register("duplicates")
 def _duplicates(size: str, progress: Progress) -> Iterator[Check]:
-    cases = [("erf", 4, 2, 0), ("square", 3, 1, 1)]
-    if size == "full":
-        cases += [("erf", k, n, seed) for k, n in ((5, 1), (5, 3), (6, 2), (8, 3)) for seed in range(3)]
-    for activation, k, n, seed in cases:
-        progress(f"{n} {activation} students of {k} teachers")
-        teacher = teachers.orthonormal(k, k + 1, activation)
-        student = minimum(teacher, n, seed)
+    for teacher, n, seed, inputs in itertools.chain(_population(size), _samples(size)):
+        law = "infinite data" if inputs is None else "samples"
+        progress(f"{n} {teacher.activations[0].name} students of {teacher.sizes[1]} teachers, {law}")
+        student = minimum(teacher, n, seed, inputs)
         for neuron in range(n):
-            yield critical_line(student, teacher, neuron)
+            yield critical_line(student, teacher, neuron, inputs)

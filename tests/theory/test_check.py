@@ -10,7 +10,7 @@ import pytest
 
 from gradflow.cli import main
 from gradflow.errors import ArgumentError
-from gradflow.theory import Check, names, register, registry, run, verify
+from gradflow.theory import Check, Record, names, register, registry, run, verify
 
 
 def check(residual=0.5, **changes):
@@ -111,3 +111,94 @@ def test_ctrl_c_is_tidy(registered, capsys):
     assert main(["verify", "test_only.stop", "test_only.one"]) == 130
     out = capsys.readouterr().out
     assert "1 of 1 checks hold" in out and "interrupted" in out and "test_only.one" not in out
+
+
+def test_ctrl_c_inside_a_real_check(capsys):
+    """The words of progress come between starts, so that a check of many starts ends within one of them."""
+    seen = []
+
+    def progress(words):
+        seen.append(words)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(run("spurious_minima.rates", "full", progress))
+    assert len(seen) == 3
+
+
+@pytest.fixture
+def counted():
+    """A check that counts its runs, and one that fails."""
+    before, runs = dict(registry._registered), []
+
+    def one(size, progress):
+        runs.append(size)
+        return check(math.nan if size == "full" else 0.5, computed={"infinite": math.inf})
+
+    register("test_only.one")(one)
+    register("test_only.two")(lambda size, progress: check(2.0, name="test_only.two"))
+    yield runs
+    registry._registered.clear()
+    registry._registered.update(before)
+
+
+def test_resume_runs_nothing_twice(counted, capsys, tmp_path):
+    path = tmp_path / "verify.jsonl"
+    assert main(["verify", "test_only", "--resume", str(path)]) == 1
+    first = capsys.readouterr().out
+    assert main(["verify", "test_only", "--resume", str(path), "--json"]) == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert counted == ["quick"] and [line["holds"] for line in lines] == [True, False]
+    assert lines[0]["computed"] == {"infinite": "inf"} and "1 of 2 checks hold" in first
+    # Another size is another run, in the same file.
+    assert main(["verify", "test_only.one", "--resume", str(path), "--full"]) == 1
+    assert main(["verify", "test_only.one", "--resume", str(path), "--full"]) == 1
+    assert counted == ["quick", "full"] and len(path.read_text().splitlines()) == 3
+    assert [entry.name for entry in tmp_path.iterdir()] == ["verify.jsonl"]
+
+
+def test_resume_after_an_interruption(counted, capsys, tmp_path):
+    path = tmp_path / "verify.jsonl"
+
+    def interrupted(size, progress):
+        os.kill(os.getpid(), signal.SIGINT)
+        progress("the signal is seen here")
+        raise AssertionError("not reached")
+
+    register("test_only.stop")(interrupted)
+    assert main(["verify", "test_only.one", "test_only.stop", "test_only.two", "--resume", str(path)]) == 130
+    assert len(path.read_text().splitlines()) == 1
+    register("test_only.stop")(lambda size, progress: check(name="test_only.stop"))
+    assert main(["verify", "test_only.one", "test_only.stop", "--resume", str(path)]) == 0
+    assert counted == ["quick"] and "2 of 2" in capsys.readouterr().out
+
+
+def test_two_processes_share_a_record(tmp_path):
+    """Each keeps what the other has added since it began."""
+    one, other = (Record(tmp_path / "record", "quick") for _ in range(2))
+    one.add("a", [check()])
+    other.add("b", [check(name="test_only.two")])
+    assert [c.name for c in one.finished("b")] == ["test_only.two"]
+    assert one.finished("a") is not None and one.finished("c") is None
+    assert Record(tmp_path / "record", "full").finished("a") is None
+
+
+@pytest.mark.parametrize(
+    "text", ["not json", "[1]", '{"version": "1", "size": "quick"}', '{"checks": [{"name": 1}]}', "\x00"]
+)
+def test_a_record_that_is_something_else_is_refused(counted, capsys, tmp_path, text):
+    path = tmp_path / "notes.txt"
+    path.write_text(text)
+    assert main(["verify", "test_only.one", "--resume", str(path)]) == 2
+    assert "notes.txt is not a file of finished checks" in capsys.readouterr().err
+    assert path.read_text() == text and counted == []
+    assert main(["verify", "test_only.one", "--resume", str(tmp_path / "no" / "file")]) == 2
+    assert main(["verify", "test_only.one", "--resume", str(tmp_path)]) == 2
+    assert counted == []
+
+
+def test_checks_come_back_from_their_dictionary():
+    for one in (check(), check(math.nan), check(math.inf, computed={"inside": [1.5, "words"]})):
+        again = Check.from_dict(one.as_dict())
+        assert again.as_dict() == one.as_dict() and again.holds == one.holds

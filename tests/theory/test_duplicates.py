@@ -36,10 +36,67 @@ def test_it_fails_away_from_critical_points_and_with_a_wrong_matrix(optimum, tea
     moved = optimum.with_flat(optimum.flat() * (1 + 1e-9))
     assert not duplicates.critical_line(moved, teacher, 0).holds
 
-    def wrong(student, teacher, neuron):
-        return -duplicates.residual_curvature(student, teacher, neuron)
+    def wrong(*arguments):
+        return (1 + 1e-9) * duplicates.residual_curvature(*arguments)
 
     assert not duplicates.critical_line(optimum, teacher, 0, curvature=wrong).holds
+
+
+def test_ends_of_the_line(optimum, teacher):
+    """μ = 0 and 1: one of the two has no output weight, and ξ is free to second order."""
+    check = duplicates.critical_line(optimum, teacher, 0, shares=(0.0, 1.0))
+    assert check.holds and check.computed["index"] == [0, 0]
+
+
+@pytest.mark.parametrize("activation", ["softplus", "g"])
+def test_samples_with_biases(activation):
+    X = np.random.default_rng(0).standard_normal((100, 2))
+    teacher = gf.teachers.random((2, 4, 1), activation, seed=0)
+    student = duplicates.minimum(teacher, 2, 0, X)
+    check = duplicates.critical_line(student, teacher, 1, X)
+    assert check.holds and check.computed["loss"] > 1e-6 and len(check.computed["signs_of_aB"]) == 3
+    assert not duplicates.critical_line(student, teacher, 1, X[:-1]).holds  # not critical for fewer samples
+
+
+def test_relu_on_infinite_data():
+    teacher = gf.teachers.orthonormal(4, 5, "relu")
+    student = duplicates.minimum(teacher, 2, 0)
+    check = duplicates.critical_line(student, teacher, 0)
+    assert check.holds and 0 in check.computed["signs_of_aB"]  # along w itself there is no kink to move
+
+
+@pytest.mark.parametrize("activation", ["erf", "relu", "square"])
+def test_pair_formulas_against_differences(activation, rng):
+    """∂²/∂u² of E σ(u·x)σ(w·x), from the gradient of a problem with these two neurons."""
+    u, w = rng.standard_normal((2, 3))
+
+    def gradient(u):
+        student = gf.MLP([u[None], np.ones((1, 1))], None, activation)
+        problem = gf.Problem(gf.MLP([w[None], np.ones((1, 1))], None, activation), student)
+        alone = gf.Problem(gf.MLP([w[None], np.zeros((1, 1))], None, activation), student)
+        return 0.5 * (alone.gradient(alone.theta0) - problem.gradient(problem.theta0))[:3]
+
+    step = 1e-5
+    found = [(gradient(u + step * e) - gradient(u - step * e)) / (2 * step) for e in np.eye(3)]
+    np.testing.assert_allclose(duplicates.PAIRS[activation](u, w), found, atol=2e-9)
+
+
+def test_grid_is_the_gaussian():
+    law = duplicates.grid(2)
+    weight = law.sample_weight / law.sample_weight.sum()
+    x, y = law.X.T
+    values = [weight @ (x * x), weight @ (x * y), weight @ (x**4 * y**2), weight @ np.exp(x)]
+    np.testing.assert_allclose(values, [1.0, 0.0, 3.0, math.exp(0.5)], atol=1e-14)
+
+
+def test_arguments(optimum, teacher):
+    with pytest.raises(gf.ArgumentError, match="one output"):
+        duplicates.critical_line(gf.MLP.random((5, 1, 2), "erf", False, seed=0), teacher, 0)
+    with pytest.raises(gf.ArgumentError, match="at most two"):
+        tanh = gf.MLP.random((5, 1, 1), "tanh", False, seed=0)
+        duplicates.residual_curvature(tanh, gf.teachers.orthonormal(4, 5, "tanh"), 0)
+    with pytest.raises(gf.ArgumentError, match="inputs"):
+        duplicates.residual_curvature(optimum, teacher, 0, gf.Gaussian(mean=np.ones(5)))
 
 
 def test_curvature_of_square_neurons_by_hand():

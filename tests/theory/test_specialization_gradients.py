@@ -8,6 +8,7 @@ import pytest
 
 import gradflow as gf
 from gradflow.theory import specialization_gradients as gradients
+from gradflow.theory import specialization_norms as norms
 from gradflow.theory import specialization_spherical as spherical
 
 
@@ -42,9 +43,33 @@ def test_overrealised_students_compute_the_teacher(rng):
     np.testing.assert_allclose(student(X), teacher(X), atol=1e-12)
 
 
+def test_critical_without_biases_and_with_an_open_layer(rng):
+    teacher, X = gf.MLP.random((3, 4, 4, 2), "relu", False, seed=0), np.abs(rng.standard_normal((10, 3)))
+    assert gradients.without_biases(teacher, X).holds
+    assert not gradients.without_biases(teacher, X, lift=1.0).holds
+
+
+@pytest.mark.parametrize("hidden", [(2,), (2, 3), (4, 3, 2, 3, 4)])
+def test_lemma_1_at_every_depth(hidden, rng):
+    student, teacher = gradients.deep_pair(7, 3, hidden)
+    assert student.sizes == (4, *(width + 3 for width in hidden), 3)
+    assert gradients.lemma_1(student, teacher, rng.standard_normal((2, 4))).holds
+
+
 def test_weight_norms_move_for_erf(rng):
-    assert gradients.norm_velocities(*gradients.deep_pair(6, 1), rng.standard_normal((20, 4))).holds
-    assert not gradients.conserved_norms("erf", (1.0, 1.0), t1=1.0).holds
+    X = rng.standard_normal((20, 4))
+    student, teacher = gradients.deep_pair(6, 1)
+    assert norms.norm_velocities(student, teacher, X).holds
+    smooth = [gf.MLP(net.weights, net.biases, "softplus") for net in (student, teacher)]
+    assert not norms.norm_velocities(*smooth, X).holds
+    assert not norms.conserved_norms("erf", (1.0, 1.0, 1.0), t1=1.0).holds
+
+
+def test_weight_norms_with_biases_and_rates_need_the_right_rates():
+    assert norms.conserved_norms("relu", (1.0, 2.0, 0.3), bias=True, t1=1.0).holds
+    assert not norms.conserved_norms(
+        "relu", (1.0, 2.0, 0.3), bias=True, t1=1.0, claimed=(1.0, 1.0, 0.3)
+    ).holds
 
 
 def test_theorem_6_against_mpmath(rng):
@@ -67,6 +92,12 @@ def test_theorem_6_against_mpmath(rng):
             assert abs(spherical.pull(w, gate)[axis] - float(expected)) < 1e-14
 
 
+@pytest.mark.parametrize("law", list(spherical.LAWS))
+@pytest.mark.parametrize("dim", [2, 50])
+def test_radial_moments(law, dim):
+    assert abs(spherical.radial_moment(law, dim) / spherical.second_moment(law, dim) - 1) < 1e-15
+
+
 def test_theorem_6_with_a_wrong_constant_or_law():
     assert spherical.theorem_6(5, 3).holds
     wrong = lambda w, gate, moment: spherical.pull(w, gate, moment) * (1 + 1e-12)  # noqa: E731
@@ -77,7 +108,7 @@ def test_theorem_6_with_a_wrong_constant_or_law():
 
 @pytest.mark.parametrize("law", ["gaussian", "sphere", "ball", "student-t"])
 def test_second_moments(law, rng):
-    X = spherical.draw(law, 200_000, 3, rng)
+    X = spherical.LAWS[law].sample(200_000, 3, rng)
     squares = np.square(X).sum(axis=1) / 3
     error = squares.std() / np.sqrt(squares.size) + 1e-12
     assert abs(squares.mean() - spherical.second_moment(law, 3)) < 5 * error

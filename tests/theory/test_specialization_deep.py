@@ -1,0 +1,23 @@
+"""Theorem 4 of Tian 2020, also with its claim broken on purpose."""
+
+from __future__ import annotations
+
+import gradflow as gf
+from gradflow.theory import specialization_deep as deep
+from gradflow.theory.specialization import unit_teacher
+from gradflow.theory.specialization_gradients import overrealised
+
+
+def test_kinks_and_a_wrong_jump():
+    student = gf.teachers.random((3, 5, 5, 2), "relu", seed=1)
+    teacher = unit_teacher((3, 3, 3, 2), 0)
+    assert deep.kinks(student, teacher, 20, 0).holds
+    assert not deep.kinks(student, teacher, 20, 0, factor=1 + 1e-6).holds
+
+
+def test_theorem_4_at_a_student_that_is_not_critical(rng):
+    teacher = unit_teacher((2, 2, 2, 2), 1)
+    X = rng.standard_normal((200, 2))
+    student = overrealised(teacher, 2, rng)
+    assert deep.theorem_4(student, teacher, X).holds
+    assert not deep.theorem_4(student.with_flat(student.flat() + 1e-6), teacher, X).holds
