@@ -5,6 +5,7 @@ from .critical_points import CriticalPoint, CriticalPoints, critical_points
 from .isotropy import isotropy, isotropy_order
 from .isotypic import Block, Blocks, blocks
 from .neurons import kinds, neurons
+from .permuted import permuted
 from .slices import Path, Slice, connectivity, plane, slice_plane
 from .spectrum import GroupedSpectrum, spectrum
 from .symmetric import ReducedLoss, SymmetricPoint, critical_point, follow
@@ -32,6 +33,7 @@ __all__ = [
     "isotropy_order",
     "kinds",
     "neurons",
+    "permuted",
     "plane",
     "same_point",
     "slice_plane",

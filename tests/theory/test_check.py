@@ -28,6 +28,7 @@ def check(residual=0.5, **changes):
 @pytest.fixture
 def registered():
     """Three functions: one check that holds; one that holds and one that fails; one that raises."""
+    names()  # every file is imported: none would register again
     before = dict(registry._registered)
     register("test_only.one")(lambda size, progress: check())
     register("test_only.two")(
@@ -130,6 +131,7 @@ def test_ctrl_c_inside_a_real_check(capsys):
 @pytest.fixture
 def counted():
     """A check that counts its runs, and one that fails."""
+    names()
     before, runs = dict(registry._registered), []
 
     def one(size, progress):

@@ -8,13 +8,14 @@ import pytest
 import gradflow as gf
 from gradflow.landscape import blocks, critical_point, follow
 from gradflow.theory import spurious_minima
+from gradflow.theory import spurious_minima_spectra as spectra
 
 
 @pytest.mark.parametrize("width, dim", [(3, 3), (4, 4), (5, 8), (9, 9)])
 def test_spectrum_at_the_global_minimum(width, dim):
-    values = spurious_minima.global_spectrum(width, dim)
+    values = spectra.global_spectrum(width, dim)
     assert sum(count for _, count in values) == width * dim
-    assert spurious_minima.global_hessian(width, dim).holds
+    assert spectra.global_hessian(width, dim).holds
 
 
 def test_the_block_formula_of_the_digest_at_a_generic_point(rng):
@@ -40,15 +41,15 @@ def test_the_block_formula_of_the_digest_at_a_generic_point(rng):
 
 def test_checks_fail_when_broken():
     perturbed = np.eye(6) + 1e-6 * np.arange(36).reshape(6, 6)
-    assert not spurious_minima.global_hessian(6, 6, perturbed).holds
-    assert not spurious_minima.family([10], 10, shift=1e-9).holds
+    assert not spectra.global_hessian(6, 6, perturbed).holds
+    assert not spectra.family([10], 10, shift=1e-9).holds
     assert not spurious_minima.frozen_weights(6, 0, rates=np.ones(42)).holds
     # At k = 7 spurious minima are still rare: the claim for k = 12 does not hold there.
     assert not spurious_minima.rates(40, hard=7).holds
 
 
 def test_family_blocks_are_the_full_hessian():
-    point = critical_point(spurious_minima.family_ansatz(9), spurious_minima.FAMILY_AT_8)
+    point = critical_point(spectra.family_ansatz(9), spectra.FAMILY_AT_8)
     problem = spurious_minima.problem(9, point.ansatz.student(point.x).weights[0])
     full = np.linalg.eigvalsh(problem.hessian(problem.theta0)[:81, :81])
     np.testing.assert_allclose(point.spectrum.eigenvalues(), full, atol=2e-14)
@@ -58,7 +59,7 @@ def test_family_blocks_are_the_full_hessian():
 
 def test_family_index_counts_negative_eigenvalues_with_multiplicity():
     """Away from the minimum: the blocks at any symmetric point are those of the full Hessian."""
-    ansatz, entries = spurious_minima.family_ansatz(8), np.array([0.2, 0.1, -0.3, 0.4, -0.9])
+    ansatz, entries = spectra.family_ansatz(8), np.array([0.2, 0.1, -0.3, 0.4, -0.9])
     found = blocks(ansatz, entries)
     problem = spurious_minima.problem(8, ansatz.student(entries).weights[0])
     full = np.linalg.eigvalsh(problem.hessian(problem.theta0)[:64, :64])
@@ -67,7 +68,7 @@ def test_family_index_counts_negative_eigenvalues_with_multiplicity():
 
 
 def test_family_to_ten_thousand():
-    first, last = follow(spurious_minima.family_ansatz, [8, 10_000], spurious_minima.FAMILY_AT_8)
+    first, last = follow(spectra.family_ansatz, [8, 10_000], spectra.FAMILY_AT_8)
     assert first.ansatz.teachers == (7, 1) and last.residual < 1e-28
     assert last.spectrum.index == 0 and last.spectrum.size == 10_000**2
     # Entries and eigenvalues from a separate derivation: sums over orbits of rows and columns, in Float64.
@@ -84,12 +85,12 @@ def test_family_to_ten_thousand():
     counts = {block.symmetry: block.multiplicity for block in last.spectrum.blocks}
     assert counts == dict(zip(values, (1, 9998, 49975002, 49975003)))
     # At large k the largest eigenvalues are those of the global minimum.
-    largest = spurious_minima.global_spectrum(10_000)[-1][0]
+    largest = spectra.global_spectrum(10_000)[-1][0]
     assert abs(last.spectrum.largest / largest - 1) < 1e-3
 
 
 def test_classes_are_up_to_permutations(rng):
-    point = critical_point(spurious_minima.family_ansatz(8), spurious_minima.FAMILY_AT_8)
+    point = critical_point(spectra.family_ansatz(8), spectra.FAMILY_AT_8)
     W = point.ansatz.student(point.x).weights[0]
     outcomes = []
     for seed in range(3):
@@ -102,6 +103,14 @@ def test_classes_are_up_to_permutations(rng):
     assert [c.example.spurious for c in found] == [False, True]
 
 
+def test_classes_of_equal_loss_and_equal_entries_can_differ(rng):
+    """Sorted entries do not make a point: the same numbers in other places are another class."""
+    W = rng.standard_normal((5, 5))
+    other = W.ravel()[rng.permutation(25)].reshape(5, 5)
+    found = [spurious_minima.Outcome(i, w, 0.04, 1e-16, 0.1) for i, w in enumerate((W, other, W.copy()))]
+    assert sorted(c.hits for c in spurious_minima.classes(found)) == [1, 2]
+
+
 def test_bad_arguments():
     with pytest.raises(gf.ArgumentError, match="width"):
-        spurious_minima.global_spectrum(2)
+        spectra.global_spectrum(2)
