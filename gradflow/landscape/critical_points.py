@@ -29,6 +29,9 @@ METHODS = ("minimum", "gradient norm", "newton", "eigenvectors", "perturbed sadd
 STEP = 0.3
 """Longest step of Newton's method and of eigenvector following, in θ."""
 
+CUT = 1e-8
+"""Singular values of the outputs' Hessian below this times the largest are left out (equal neurons)."""
+
 NEAR = 1e-8
 """Relative gradient norm at which those hand over to the refiner."""
 
@@ -75,16 +78,15 @@ class CriticalPoints(list):
         """One row per point; a DataFrame if pandas is installed."""
         names = ("loss", "grad_norm", "index", "zero", "isotropy")
         used = [method for method in METHODS if any(method in p.hits for p in self)]
-        return table(
-            [
-                {
-                    **{name: getattr(p, name) for name in names},
-                    "hits": sum(p.hits.values()),
-                    **{method: p.hits.get(method, 0) for method in used},
-                }
-                for p in self
-            ]
-        )
+        rows = [
+            {
+                **{name: getattr(p, name) for name in names},
+                "hits": sum(p.hits.values()),
+                **{method: p.hits.get(method, 0) for method in used},
+            }
+            for p in self
+        ]
+        return table(rows, (*names, "hits", *used))
 
 
 def critical_points(
@@ -112,6 +114,7 @@ def critical_points(
               of zero eigenvalues (a manifold of critical points, with dead or duplicate neurons); False:
               only permutations, signs and scalings of the student's neurons make points one
 
+    Methods that look for saddles begin with the output weights that are best for the random hidden neurons.
     Spectra of homogeneous neurons are those at |(w, b)|^k = |a|. Runs that end with a relu neuron at zero
     weights, where L has no Hessian, do not count as ended at a critical point. Ctrl-C ends the search with
     what was found. Every number depends on the seed alone.
@@ -132,6 +135,8 @@ def critical_points(
     search = _Search(problem, free, images, max_iterations, Monitor(progress))
     with search.monitor.listening(), single_threaded_blas():
         for _ in range(starts):
+            if search.monitor.interrupted:
+                break
             student = MLP.random(
                 problem.student.sizes,
                 list(problem.student.activations),
@@ -143,8 +148,10 @@ def critical_points(
             for method in methods:
                 if search.monitor.interrupted:
                     break
-                if method != "perturbed saddles":
-                    search.run(method, student.flat()[free], uphill)
+                if method == "minimum":
+                    search.run(method, student.flat()[free])
+                elif method != "perturbed saddles":
+                    search.run(method, search.best_outputs(student.flat()[free]), uphill)
         if "perturbed saddles" in methods:
             search.leave_saddles()
     return CriticalPoints(search.found, search.runs, search.ended)
@@ -172,6 +179,24 @@ class _Search:
             return
         if is_converged(end.grad_norm, self.objective.gradient_scale):
             self.keep(end.theta, end.loss, end.grad_norm, method)
+
+    def best_outputs(self, theta: np.ndarray) -> np.ndarray:
+        """θ with the output weights (and bias) that minimise L at its hidden neurons.
+
+        With those of a random network half of all Newton's iterations end where all output weights are zero.
+        """
+        assert self.problem.student is not None
+        last = self.problem.student.biases[-1]
+        count = self.problem.student.weights[-1].size + (0 if last is None else last.size)
+        moves = np.flatnonzero(self.free) >= self.problem.size - count
+        if self.problem.options["loss"] != "squared" or not moves.any():
+            return theta
+        _, gradient, hessian = self.objective.all_derivatives(theta)
+        if not np.isfinite(hessian).all():
+            return theta
+        best = theta.copy()
+        best[moves] -= np.linalg.lstsq(hessian[np.ix_(moves, moves)], gradient[moves], rcond=CUT)[0]
+        return best
 
     def walk(self, theta: np.ndarray, uphill: int | None) -> np.ndarray:
         """Newton (None), or uphill along so many of the lowest eigenvectors, by steps of bounded length."""

@@ -192,7 +192,7 @@ class _Labels:
             own, factors = np.insert(own, width, 0.0), np.insert(factors, width, 1.0)
         same = np.array([sigma == self.kinds[i] for sigma in activations(self.teacher)])
         apart = np.min([np.linalg.norm(own * f - teachers, axis=1) for f in (1.0, factors)], axis=0)
-        apart = np.where(same, apart / np.linalg.norm(teachers, axis=1), np.inf)
+        apart = np.where(same, apart / np.maximum(np.linalg.norm(teachers, axis=1), 1e-300), np.inf)
         best = int(np.argmin(apart))
         return float(apart[best]), best
 
@@ -206,9 +206,8 @@ class _Labels:
         coefficients = np.where(coefficients * signs > 0, coefficients, 0.0)
         sets = [tuple(np.flatnonzero(np.abs(coefficients) >= 0.5 * np.abs(coefficients).max()).tolist())]
         if rank < len(V):
-            near = np.sort(
-                np.argsort(-np.abs(V @ w) / np.linalg.norm(V, axis=1), kind="stable")[:20]
-            ).tolist()
+            lengths = np.maximum(np.linalg.norm(V, axis=1), 1e-300)
+            near = np.sort(np.argsort(-np.abs(V @ w) / lengths, kind="stable")[:20]).tolist()
             sets = [s for size in (1, 2) for s in itertools.combinations(near, size)]
         if rank == len(V) and not coefficients.any():
             return 1.0, ()

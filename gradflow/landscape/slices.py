@@ -9,7 +9,7 @@ import scipy.linalg
 import scipy.optimize
 
 from .._threads import single_threaded_blas
-from .._validate import check_rates, integer, real_array
+from .._validate import check_rates, integer, real_array, sequence
 from ..errors import ArgumentError
 from ..losses.base import Counts, Objective
 from ..losses.problem import Problem
@@ -52,9 +52,13 @@ def plane(points) -> tuple[np.ndarray, np.ndarray]:
 
     The first direction points from the first point to the second. Raises if they lie on a line.
     """
+    points = sequence("points", points, "three points that are not on a line")
     if len(points) != 3:
         raise ArgumentError("points", f"{len(points)} points", "three points that are not on a line")
     a, b, c = (real_array(f"points[{i}]", p, 1) for i, p in enumerate(points))
+    for i, point in ((1, b), (2, c)):
+        if point.size != a.size:
+            raise ArgumentError(f"points[{i}]", f"shape {point.shape}", f"shape {a.shape}, as points[0]")
     first = b - a
     if not np.linalg.norm(first) > 0:
         raise ArgumentError("points", "two equal points", "three points that are not on a line")
@@ -80,9 +84,14 @@ def slice_plane(
     integer("max_iterations", max_iterations, 1)
     origin = real_array("origin", origin, 1)
     given = real_array("directions", directions, 2)
-    if origin.size != problem.size or given.shape != (2, problem.size):
+    if origin.size != problem.size:
+        raise ArgumentError("origin", f"shape {origin.shape}", f"shape ({problem.size},)")
+    if given.shape != (2, problem.size):
         raise ArgumentError("directions", f"shape {given.shape}", f"shape (2, {problem.size})")
     x, y = real_array("x", x, 1), real_array("y", y, 1)
+    for argument, values in (("x", x), ("y", y)):
+        if not values.size:
+            raise ArgumentError(argument, "no values", "one coordinate at least")
     with single_threaded_blas():
         sizes = np.linalg.norm(given, axis=1, keepdims=True)
         independent = sizes.all() and np.linalg.svd(given / sizes, compute_uv=False)[1] > DEPENDENT
@@ -164,7 +173,8 @@ def connectivity(problem, a, b, *, matched: bool = True, scaled: bool = True, co
     """The loss on the straight line between two students (Results or MLPs) of a problem.
 
     matched   b is first moved by the permutation and signs of hidden neurons (one hidden layer) that
-              bring it nearest to a, without a change of the function (`same_point`, `arranged`)
+              bring it nearest to a, without a change of the function (`same_point`, `arranged`). The
+              barrier of the nearest image is mostly, not always, lower
     scaled    homogeneous neurons are then normalised in both, to |(w, b)|^k = |a|. False leaves output
               weights as they are: for problems that freeze them
     count     points on the line; around the highest of them the barrier is refined

@@ -74,7 +74,11 @@ class ReducedLoss(Objective):
         return Counts(0, self._evaluations, 0)
 
     def derivatives(self, x: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-        """L, ∂L/∂x and ∂²L/∂x² at a point of the ansatz, (p,) and (p, p)."""
+        """L, ∂L/∂x and ∂²L/∂x² at a point of the ansatz, (p,) and (p, p); not finite where they overflow."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self._derivatives(x)
+
+    def _derivatives(self, x: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         terms = self.ansatz.terms
         first = np.stack([terms.S @ x, terms.T @ x, terms.Q @ x + terms.linear], axis=1)  # (t, 3, p)
         s, t = 0.5 * first[:, 0] @ x, 0.5 * first[:, 1] @ x + terms.teacher_norm
@@ -253,6 +257,8 @@ def _finish(objective: ReducedLoss, x: np.ndarray, mp) -> SymmetricPoint:
         roots = np.sqrt(sizes)
         point = np.array([float(v) for v in numbers])
         hessian = objective.derivatives(point)[2] / np.outer(roots, roots)
+        if not np.isfinite(hessian).all():
+            break
         values, vectors = symmetric_eigen(hessian)
         used = np.abs(values) > NULL_CUT * np.abs(values).max()
         # The residual is scaled to size one first: 1e-30 keeps its digits in Float64, but products do not.

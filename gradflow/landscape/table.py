@@ -24,13 +24,23 @@ class Table(list):
         return "\n".join("  ".join(text.rjust(w) for text, w in zip(line, widths)) for line in cells)
 
 
-def table(rows: list[dict]) -> Any:
-    """The rows as a DataFrame if pandas is installed, else as a `Table`."""
+def table(rows: list[dict], columns=None) -> Any:
+    """The rows as a DataFrame if pandas is installed, else as a `Table`.
+
+    columns   their names, those of the first row unless given (a DataFrame without rows has columns too)
+
+    Whole numbers stay whole in a DataFrame where some are missing (None).
+    """
     if importlib.util.find_spec("pandas") is None:
         return Table(rows)
     import pandas
 
-    return pandas.DataFrame(rows)
+    frame = pandas.DataFrame(rows, columns=None if columns is None else list(columns))
+    for name in frame.columns:
+        values = [row[name] for row in rows]
+        if None in values and all(value is None or isinstance(value, int) for value in values):
+            frame[name] = pandas.array(values, dtype="Int64")
+    return frame
 
 
 def _cell(value: Any) -> str:

@@ -1,5 +1,6 @@
 """Labels of neurons, and the table they come in."""
 
+import importlib.util
 import math
 
 import numpy as np
@@ -17,14 +18,14 @@ def test_neurons_of_a_copy_average_point():
     student = gf.MLP([W, [[1.0, 2.0, 1.3, 0.5, 0.7]]], None, "erf")
     teacher = gf.teachers.orthonormal(4, 5)
     rows = landscape.neurons((student, teacher))
-    kinds = [row["kind"] for row in rows] if isinstance(rows, list) else list(rows["kind"])
+    kinds = list(rows["kind"])
     assert kinds == ["copy", "average", "perturbed copy", "duplicate", "dead"]
-    teachers = [row["teachers"] for row in rows] if isinstance(rows, list) else list(rows["teachers"])
+    teachers = list(rows["teachers"])
     assert teachers[0] == (2,) and teachers[1] == (0, 1) and teachers[2] == (3,)
     # Moved by more than the tolerance, exact labels go; with a smaller `loose`, perturbed ones too.
     W[0, 0] += 1e-3
     moved = landscape.neurons((gf.MLP([W, student.weights[1]], None, "erf"), teacher), loose=1e-4)
-    kinds = [row["kind"] for row in moved] if isinstance(moved, list) else list(moved["kind"])
+    kinds = list(moved["kind"])
     assert kinds[0] == "other" and kinds[2] == "other"
     with pytest.raises(gf.ArgumentError, match="tolerance"):
         landscape.neurons((student, teacher), tolerance=-1.0)
@@ -81,14 +82,39 @@ def test_channel_pairs_are_seen(rng):
     W = np.stack([w, w + 1e-3 * rng.standard_normal(5)])
     student = gf.MLP([W, [[200.0, -199.5]]], None, "softplus")
     rows = landscape.neurons((student, None))
-    kinds = [row["kind"] for row in rows] if isinstance(rows, list) else list(rows["kind"])
+    kinds = list(rows["kind"])
     assert kinds == ["channel pair", "channel pair"]
 
 
-def test_tables_print_without_pandas(monkeypatch):
-    import importlib.util
+ROWS = [{"a": 1.5, "b": (1, 2), "c": None, "d": 1}, {"a": 2.5, "b": (), "c": 3, "d": 2}]
 
+
+def test_tables_print_without_pandas(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    rows = table([{"a": 1.5, "b": (1, 2), "c": None}])
-    assert isinstance(rows, Table) and "1+2" in str(rows) and "a" in str(rows)
-    assert str(Table()) == "(no rows)"
+    rows = table(ROWS)
+    assert isinstance(rows, Table) and "1+2" in str(rows) and "a" in repr(rows)
+    assert rows["a"] == [1.5, 2.5] and rows[1]["c"] == 3 and len(rows[:1]) == 1
+    assert str(Table()) == str(table([], ("a", "b"))) == "(no rows)"
+
+
+def test_tables_are_data_frames_where_pandas_is_installed():
+    """Everywhere the columns are the same; with pandas, whole numbers stay whole beside missing ones."""
+    found = table(ROWS)
+    assert list(found["a"]) == [1.5, 2.5] and list(found["b"]) == [(1, 2), ()] and found["c"][1] == 3
+    installed = importlib.util.find_spec("pandas") is not None
+    assert isinstance(found, Table) != installed
+    if installed:
+        assert [str(kind) for kind in found.dtypes] == ["float64", "object", "Int64", "int64"]
+        assert found["c"].isna().tolist() == [True, False]
+        assert list(table([], ("a", "b")).columns) == ["a", "b"]
+
+
+def test_rows_are_the_same_with_and_without_pandas(monkeypatch):
+    net = gf.MLP([np.random.default_rng(0).standard_normal((3, 3)), np.ones((1, 3))], None, "erf")
+    with_pandas = landscape.neurons((net, net))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    plain = landscape.neurons((net, net))
+    assert isinstance(plain, Table) and plain["kind"] == ["copy"] * 3
+    for name in plain[0]:
+        pairs = zip(plain[name], with_pandas[name])
+        assert all(a == b or a is None for a, b in pairs)
