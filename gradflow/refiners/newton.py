@@ -139,7 +139,7 @@ class _Run:
                 self.reason = StopReason.NON_FINITE
                 return
             values, vectors = self.eigen
-            coefficients = vectors.T @ self.gradient
+            values, coefficients = self.without_noise(values, vectors.T @ self.gradient)
             step, on_boundary = trust_region_step(values, coefficients, radius)
             predicted = -float(step @ (coefficients + 0.5 * values * step))
             length = float(np.linalg.norm(step))
@@ -158,6 +158,16 @@ class _Run:
                 self.move(candidate, loss, gradient, hessian)
             elif radius <= EPS * (1.0 + float(np.linalg.norm(self.theta))):
                 return
+
+    def without_noise(self, values: np.ndarray, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Zeros where eigenvalue and slope are both rounding: along a line of minima nothing says where to.
+
+        The quotient of two rounding errors would send the point along it, as far as the trust region goes.
+        """
+        scale = float(np.abs(values).max(initial=0.0))
+        slope = 8 * EPS * scale * (1.0 + float(np.abs(self.theta).max()))
+        null = (np.abs(values) <= 1e2 * values.size * EPS * scale) & (np.abs(coefficients) <= slope)
+        return np.where(null, 0.0, values), np.where(null, 0.0, coefficients)
 
     def reduce_gradient(self, hand_over: bool = True) -> None:
         """Lower ½|∇L|² by regularised Gauss–Newton steps −H g / (H² + μ); saddles attract as minima do."""

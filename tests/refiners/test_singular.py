@@ -50,3 +50,14 @@ def test_a_regular_minimum_has_none():
     teacher = gf.teachers.orthonormal(4, 5)
     result = gf.train(teacher, gf.MLP.random((5, 3, 1), "erf", False, seed=0), progress=False)
     assert result.refinement.small_eigenvalues.flat == 0
+
+
+def test_refinement_stays_where_the_flow_ended_on_a_line_of_minima():
+    """Aligned ReLU students may share the teacher's length in any way: the flow says how, Newton must not."""
+    start = np.array([[0.5, 0.6], [-0.1, 0.5], [0.3, -0.7]])
+    student = gf.MLP([start, np.ones((1, 3))], None, "relu")
+    teacher = gf.MLP([np.array([[1.0, 0.0]]), np.ones((1, 1))], None, "relu")
+    rates = np.concatenate([np.ones(6), np.zeros(3)])
+    result = gf.train(teacher, student, rates=rates, progress=False)
+    assert result.grad_norm < 1e-15 and result.flow.grad_norms[-1] > 1e-11
+    assert np.abs(result.theta - result.flow.theta[-1]).max() < 1e-4
