@@ -20,7 +20,6 @@ import numpy as np
 
 from .._train import train
 from ..activations import ACTIVATIONS
-from ..errors import ArgumentError
 from ..losses.problem import Problem
 from ..networks import MLP
 from ..solvers import default_solver
@@ -46,8 +45,8 @@ def angular(angle):
 class End:
     """Where one start ended.
 
-    weights W (m, d), loss L, grad_norm |∇L|_∞, minimum: no negative curvature; teacher (d,), even: whether
-    σ is, so that its line counts and not its ray {λv : λ ≥ 0}.
+    weights W (m, d), loss L, grad_norm |∇L|_∞, minimum: no negative curvature; teacher (d,) and activation.
+    If σ is even the teacher's line counts and not its ray {λv : λ ≥ 0}.
     """
 
     weights: np.ndarray
@@ -55,7 +54,11 @@ class End:
     grad_norm: float
     minimum: bool
     teacher: np.ndarray
-    even: bool
+    activation: str
+
+    @property
+    def even(self) -> bool:
+        return ACTIVATIONS[self.activation].symmetry == "even"
 
     @property
     def distance(self) -> float:
@@ -66,6 +69,18 @@ class End:
         """The same for the students in a mask (m,); zero for none."""
         return distance(self.weights[which], self.teacher, self.even) if which.any() else 0.0
 
+    def rise(self, to: float = 0.1) -> float:
+        """How much higher L is where what is off the ray (line) is stretched to `to`, in units of |v|.
+
+        Where it is off by rounding only this is clearly positive; along a valley of minima it is zero.
+        """
+        on = projected(self.weights, self.teacher, self.even)
+        off = self.distance
+        if off == 0.0:
+            return math.inf
+        there = problem(self.activation, on + (to / off) * (self.weights - on), self.teacher)
+        return there.loss(there.theta0) - self.loss
+
 
 def problem(activation: str, weights: np.ndarray, teacher: np.ndarray) -> Problem:
     """Students with rows `weights` (m, d) and one teacher (d,), all output weights one."""
@@ -75,17 +90,21 @@ def problem(activation: str, weights: np.ndarray, teacher: np.ndarray) -> Proble
     )
 
 
+def projected(weights: np.ndarray, teacher: np.ndarray, even: bool = False) -> np.ndarray:
+    """The nearest points of the teacher's ray (of its line, if `even`) to the rows."""
+    unit = teacher / np.linalg.norm(teacher)
+    along = weights @ unit
+    return np.outer(along if even else np.maximum(along, 0.0), unit)
+
+
 def distance(weights: np.ndarray, teacher: np.ndarray, even: bool = False) -> float:
     """The largest distance of a row from the ray (the line, if `even`) of the teacher, over |v|."""
-    size = float(np.linalg.norm(teacher))
-    along = weights @ teacher / size
-    if not even:
-        along = np.maximum(along, 0.0)
-    return float(np.linalg.norm(weights - np.outer(along, teacher / size), axis=1).max()) / size
+    off = np.linalg.norm(weights - projected(weights, teacher, even), axis=1)
+    return float(off.max() / np.linalg.norm(teacher))
 
 
-def descend(activation: str, students: int, dim: int, seed: int) -> End:
-    """A flow from W = randn/√d with fixed output weights, and its refinement.
+def descend(activation: str, students: int, dim: int, seed: int, length: float = 1.0) -> End:
+    """A flow from W = randn/√d with fixed output weights on a teacher of this length, and its refinement.
 
     A ReLU student can reach w = 0 in finite time, where L has a kink that holds it (a step that leaves
     comes back). Where the flow gets no further for that reason, such a student is put to zero, where
@@ -93,7 +112,7 @@ def descend(activation: str, students: int, dim: int, seed: int) -> End:
     """
     rng = np.random.default_rng([students, dim, seed])
     teacher = rng.standard_normal(dim)
-    teacher /= np.linalg.norm(teacher)
+    teacher *= length / np.linalg.norm(teacher)
     W = rng.standard_normal((students, dim)) / math.sqrt(dim)
     alive = np.ones(students, dtype=bool)
     while True:
@@ -113,8 +132,7 @@ def descend(activation: str, students: int, dim: int, seed: int) -> End:
     seen = np.flatnonzero(np.repeat(np.linalg.norm(W, axis=1) > DEAD, dim))
     values = np.linalg.eigvalsh(result.problem.hessian(result.theta)[np.ix_(seen, seen)])
     minimum = bool(values.size == 0 or values[0] >= -NEGATIVE * values[-1])
-    even = ACTIVATIONS[activation].symmetry == "even"
-    return End(W, result.loss, result.grad_norm, minimum, teacher, even)
+    return End(W, result.loss, result.grad_norm, minimum, teacher, activation)
 
 
 def stationarity(students: int, dim: int, seed: int, factor: float = 1.0) -> Check:
@@ -148,10 +166,29 @@ def stationarity(students: int, dim: int, seed: int, factor: float = 1.0) -> Che
     )
 
 
-def relu_aligns(students: int, dim: int, starts: int, activation: str = "relu") -> Check:
+def ends(
+    activation: str,
+    students: int,
+    dim: int,
+    starts: int,
+    length: float = 1.0,
+    progress: Progress | None = None,
+) -> list[End]:
+    """Where many starts end."""
+    found = []
+    for seed in range(starts):
+        if progress is not None:
+            progress(f"{activation}, {students} students of {dim} inputs, start {seed} of {starts}")
+        found.append(descend(activation, students, dim, seed, length))
+    return found
+
+
+def relu_aligns(
+    students: int, dim: int, starts: int, activation: str = "relu", progress: Progress | None = None
+) -> Check:
     """Many starts: every local minimum has all its students on the teacher's ray."""
-    ends = [descend(activation, students, dim, seed) for seed in range(starts)]
-    minima = [end for end in ends if end.minimum]
+    found = ends(activation, students, dim, starts, progress=progress)
+    minima = [end for end in found if end.minimum]
     worst = max((end.distance for end in minima), default=math.inf)
     return Check(
         name="alignment.relu",
@@ -160,104 +197,14 @@ def relu_aligns(students: int, dim: int, starts: int, activation: str = "relu") 
         source=SOURCE,
         computed={
             "minima": len(minima),
-            "other_ends": len(ends) - len(minima),
+            "other_ends": len(found) - len(minima),
             "largest_loss": max((abs(end.loss) for end in minima), default=math.nan),
-            "worst_gradient": max(end.grad_norm for end in ends),
+            "worst_gradient": max(end.grad_norm for end in found),
             "farthest_from_the_ray": worst,
         },
         residual=max(worst, max((abs(end.loss) for end in minima), default=math.inf)),
         tolerance=1e-6,
     )
-
-
-def cancelling_pair(activation: str, dim: int, seed: int) -> Check:
-    """Students v, w and −w: a local minimum without alignment if σ is odd up to a constant."""
-    rng = np.random.default_rng(seed)
-    v, w = rng.standard_normal((2, dim))
-    there = problem(activation, np.stack([v, w, -w]), v)
-    size = 3 * dim
-    gradient = float(np.abs(there.gradient(there.theta0)[:size]).max())
-    values = np.linalg.eigvalsh(there.hessian(there.theta0)[:size, :size])
-    # f − f* is the constant 2σ(0) there, and L ≥ (E(f − f*))² = 4σ(0)² for every W: a global minimum.
-    constant = float(ACTIVATIONS[activation](np.zeros(1))[0])
-    excess = abs(there.loss(there.theta0) - 4.0 * constant**2) / max(1.0, values[-1])
-    return Check(
-        name=f"alignment.not_for.{activation}",
-        statement=f"{activation} is odd up to a constant, so students v, w, -w with any w are a global "
-        "minimum, L = (2 sigma(0))^2, in which w is not aligned: nothing like the ReLU theorem holds.",
-        source="derived",
-        computed={
-            "gradient": gradient,
-            "excess_loss": excess,
-            "smallest_eigenvalue": values[0],
-            "distance_from_the_ray": distance(np.stack([v, w, -w]), v),
-        },
-        residual=max(gradient / max(1.0, values[-1]), excess, -float(values[0]) / values[-1]),
-        tolerance=1e-13,
-    )
-
-
-def aligns(activation: str, starts: int, dim: int = 3, students: int = 3) -> Check:
-    """An activation that is not odd up to a constant, by many starts."""
-    ends = [descend(activation, students, dim, seed) for seed in range(starts)]
-    minima = [end for end in ends if end.minimum]
-    shape = "line" if ACTIVATIONS[activation].symmetry == "even" else "ray"
-    return Check(
-        name=f"alignment.for.{activation}",
-        statement=f"{students} {activation} students of {dim} inputs, {starts} starts: at every local "
-        f"minimum found all students lie on the teacher's {shape}, zero included (where L is of fourth "
-        "order in what is left of a student, its rounding leaves a student of 1e-4 or so, and the "
-        "tolerance allows for that).",
-        source="found by this project; the statement for ReLU: " + SOURCE,
-        computed={
-            "minima": len(minima),
-            "other_ends": len(ends) - len(minima),
-            "losses": sorted({round(abs(end.loss), 9) for end in minima}),
-            "worst_gradient": max(end.grad_norm for end in ends),
-        },
-        residual=max((end.distance for end in minima), default=math.inf),
-        tolerance=2e-3,
-    )
-
-
-def strays(activation: str, starts: int, dim: int = 3, students: int = 3) -> Check:
-    """An activation that is not odd up to a constant and does not align either, by many starts."""
-    ends = [descend(activation, students, dim, seed) for seed in range(starts)]
-    minima = [end for end in ends if end.minimum and end.grad_norm <= 1e-10]
-    # Students beyond |w| = 5 run to infinity, where the cosine averages to nothing: the others count.
-    found = 0.0
-    for end in minima:
-        found = max(found, end.distance_of(np.linalg.norm(end.weights, axis=1) < 5.0))
-    return Check(
-        name=f"alignment.not_for.{activation}",
-        statement=f"{students} {activation} students of {dim} inputs, {starts} starts: flows end, with a "
-        "gradient below 1e-10 and no negative curvature, where students of finite length are off the "
-        "teacher's line by more than 0.1 (one student runs to infinity there, where L is flat).",
-        source="found by this project",
-        computed={
-            "ends": len(minima),
-            "losses": sorted({round(end.loss, 9) for end in minima}),
-            "farthest": found,
-        },
-        residual=max(0.0, 0.1 - found),
-        tolerance=0.0,
-    )
-
-
-STRAYS = ("cos",)
-"""Activations that are not odd up to a constant and whose students need not align."""
-
-
-def supported() -> dict[str, bool]:
-    """Activations whose population loss is in closed form here, and whether they are odd up to a constant."""
-    found = {}
-    for name, activation in ACTIVATIONS.items():
-        try:
-            problem(name, np.eye(2), np.ones(2))
-        except ArgumentError:
-            continue
-        found[name] = activation.symmetry in ("odd", "odd+constant")
-    return found
 
 
 @register("alignment.stationarity")
@@ -270,21 +217,4 @@ def _stationarity(size: str, progress: Progress) -> Iterator[Check]:
 def _relu(size: str, progress: Progress) -> Iterator[Check]:
     cases = [(3, 3, 20)] if size == "quick" else [(m, d, 200) for m in (1, 2, 3, 5) for d in (2, 3, 10)]
     for students, dim, starts in cases:
-        progress(f"{students} students of {dim} inputs")
-        yield relu_aligns(students, dim, starts)
-
-
-@register("alignment.not_for")
-def _not_for(size: str, progress: Progress) -> Iterator[Check]:
-    for name in (name for name, odd in supported().items() if odd):
-        yield cancelling_pair(name, 4, seed=0)
-    for name in STRAYS:
-        if name in supported():
-            yield strays(name, 4 if size == "quick" else 100)
-
-
-@register("alignment.for")
-def _for(size: str, progress: Progress) -> Iterator[Check]:
-    for name in (name for name, odd in supported().items() if not odd and name not in ("relu", *STRAYS)):
-        progress(name)
-        yield aligns(name, 4 if size == "quick" else 200)
+        yield relu_aligns(students, dim, starts, progress=progress)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gradflow.theory import alignment
+from gradflow.activations import ACTIVATIONS
+from gradflow.theory import alignment, alignment_activations
 
 
 def test_stationarity_and_a_wrong_factor():
@@ -27,22 +28,22 @@ def test_a_dying_student_is_followed_to_zero():
 
 @pytest.mark.parametrize("activation", ["erf", "normal_cdf", "identity", "cube"])
 def test_cancelling_pairs(activation):
-    assert alignment.cancelling_pair(activation, 4, 0).holds
+    assert alignment_activations.cancelling_pair(activation, 4, 0).holds
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu", "square"])
 def test_pairs_do_not_cancel(activation):
-    assert not alignment.cancelling_pair(activation, 4, 0).holds
+    assert not alignment_activations.cancelling_pair(activation, 4, 0).holds
 
 
 def test_even_students_align_up_to_sign_and_odd_ones_do_not():
-    assert alignment.aligns("square", 2).holds
-    assert not alignment.aligns("erf", 2).holds
+    assert alignment_activations.aligns("square", 2).holds
+    assert not alignment_activations.aligns("erf", 2).holds
 
 
 def test_cosines_stray_and_squares_do_not():
-    assert alignment.strays("cos", 2).holds
-    assert not alignment.strays("square", 2).holds
+    assert alignment_activations.strays("cos", 2).holds
+    assert not alignment_activations.strays("square", 2).holds
 
 
 def test_distance_from_the_ray():
@@ -53,7 +54,41 @@ def test_distance_from_the_ray():
 
 
 def test_every_activation_is_in_one_class():
-    found = alignment.supported()
-    assert found["relu"] is False and found["erf"] is True
+    assert set(alignment_activations.ODD) >= {
+        "erf",
+        "tanh",
+        "sigmoid",
+        "sin",
+        "identity",
+        "cube",
+        "normal_cdf",
+    }
+    assert set(alignment_activations.ALIGNING) >= {
+        "relu",
+        "softplus",
+        "gelu",
+        "silu",
+        "elu",
+        "selu",
+        "square",
+        "g",
+    }
+    classes = (*alignment_activations.ODD, *alignment_activations.STRAYS, *alignment_activations.ALIGNING)
+    assert sorted(classes) == sorted(ACTIVATIONS)
     assert alignment.angular(0.0) == np.pi
     assert abs(alignment.angular(np.pi)) < 1e-15
+
+
+def test_what_is_off_by_rounding_raises_the_loss_when_stretched():
+    """gelu students left at 1e-5 from zero are aligned; erf students v, w, −w are off along a valley."""
+    left = alignment.descend("gelu", 3, 3, 0)
+    assert 1e-9 < left.distance < 1e-4 and left.rise() > 1e-6
+    v, w = np.array([1.0, 0.0]), np.array([0.0, 0.01])
+    valley = alignment.End(np.stack([v, w, -w]), 0.0, 0.0, True, v, "erf")
+    assert abs(valley.rise()) < 1e-15 and valley.distance == pytest.approx(0.01)
+    assert not alignment_activations.aligns("erf", 2, length=0.5).holds
+
+
+@pytest.mark.parametrize("activation", ["silu", "softplus", "elu"])
+def test_other_lengths_of_the_teacher(activation):
+    assert alignment_activations.aligns(activation, 2, dim=4, students=2, length=2.0).holds
