@@ -66,10 +66,10 @@ def aligns(
     return Check(
         name=f"alignment.for.{activation}",
         statement=f"{students} {activation} students of {dim} inputs, a teacher of length {length:g}, "
-        f"{starts} starts: at every local minimum found all students lie on the teacher's {shape}, zero included. "
-        "Where L is of fourth order in what is left of a student, a loss of rounding size leaves the fourth "
-        "root of it, 1e-4 or so: hence the tolerance. That this is all: stretched to a tenth of |v|, what is "
-        "off raises L by 1e-7 at least.",
+        f"{starts} starts: at every local minimum found all students lie on the teacher's {shape}, zero "
+        "included. Where L is of fourth order in what is left of a student, a loss of rounding size leaves "
+        "the fourth root of it, 1e-4 or so: hence the tolerance. That this is all: stretched to a tenth of "
+        "|v|, what is off raises L by 1e-7 at least.",
         source="found by this project; the statement for ReLU: " + SOURCE,
         computed={
             "minima": len(minima),
