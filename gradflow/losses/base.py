@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import ctypes
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -34,13 +35,15 @@ class DoubleDoubleLoss(NamedTuple):
 class Kernel(NamedTuple):
     """An objective for compiled code: kernels of the C signature `kernels.abi.KERNEL`.
 
-    derivatives, product, descriptor   addresses; the first kernel writes L, ∇L and ∇²L, the second ∇²L v
+    derivatives, descriptor   addresses; the kernel writes L, ∇L and ∇²L
+    product     the address of the kernel that writes ∇²L v, compiled when first asked for: methods that
+                use the Hessian do without it
     counters    int64 (3,): gradients, Hessians and products, counted by whoever calls the kernels
     keep        what must stay alive while the addresses are used
     """
 
     derivatives: int
-    product: int
+    product: Callable[[], int]
     descriptor: int
     counters: np.ndarray
     keep: Any
@@ -174,4 +177,4 @@ def _called_back(objective: Objective) -> Kernel:
 
     functions = guarded(derivatives), guarded(product)
     first, second = (abi.address_of(function) for function in functions)
-    return Kernel(first, second, 0, np.zeros(3, dtype=np.int64), functions)
+    return Kernel(first, lambda: second, 0, np.zeros(3, dtype=np.int64), functions)

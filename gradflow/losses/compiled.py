@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -28,22 +29,33 @@ class KernelLoss(Objective):
     """A loss made of compiled kernels (`kernels.abi`).
 
     size        number of parameters P
-    derivatives address of the kernel that writes L, ∇L and ∇²L (those whose outputs are not null)
-    product     address of the kernel that writes ∇²L v into `matrix` (P,), and L and ∇L if wanted
+    derivatives the kernel that writes L, ∇L and ∇²L (those whose outputs are not null), to be compiled
+    product     the kernel that writes ∇²L v into `matrix` (P,), and L and ∇L if wanted; compiled at its
+                first use
     descriptor  int64 array of sizes and addresses; `keep` holds the arrays it points to
     """
 
-    def __init__(self, size: int, derivatives: int, product: int, descriptor: np.ndarray, keep: tuple):
+    def __init__(
+        self, size: int, derivatives: Callable, product: Callable, descriptor: np.ndarray, keep: tuple
+    ):
         self.size = size
-        self.derivatives = derivatives
-        self.product = product
+        self.derivatives: int = abi.compile_function(derivatives).address
+        self._product = product
         self.descriptor = descriptor
         self._keep = keep
-        self._call_derivatives = abi.callable_from_python(derivatives)
-        self._call_product = abi.callable_from_python(product)
+        self._call_derivatives = abi.callable_from_python(self.derivatives)
         self._address = descriptor.ctypes.data
         self._python_counts = [0, 0, 0]
         self._traced_counts = np.zeros(3, dtype=np.int64)
+
+    @cached_property
+    def product(self) -> int:
+        """The address of the product kernel."""
+        return abi.compile_function(self._product).address
+
+    @cached_property
+    def _call_product(self):
+        return abi.callable_from_python(self.product)
 
     def loss(self, theta: np.ndarray) -> float:
         value = np.empty(1)
@@ -78,7 +90,7 @@ class KernelLoss(Objective):
 
     @cached_property
     def kernel(self) -> Kernel:
-        return Kernel(self.derivatives, self.product, self._address, self._traced_counts, self)
+        return Kernel(self.derivatives, lambda: self.product, self._address, self._traced_counts, self)
 
     def counts(self) -> Counts:
         return Counts(*(a + int(b) for a, b in zip(self._python_counts, self._traced_counts)))

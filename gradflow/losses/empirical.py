@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 from numba import types
@@ -31,6 +31,9 @@ _CHUNK_BYTES = 1 << 28  # what all partial Hessians together may take
 _THREAD_OPERATIONS, _THREAD_OPERATIONS_HESSIAN = 1_500_000, 4_000_000
 
 _WORKER = types.int64(types.int64)
+
+_OF_ONE_DESCRIPTOR = frozenset({"kernel", "oracle", "product", "_call_product"})
+"""What a batch must not take over from the whole."""
 
 
 @cache
@@ -105,21 +108,26 @@ class EmpiricalLoss(KernelLoss):
         header[nb.WORKER] = abi.compile_function(empirical.work, _WORKER).address
         header[nb.HELPER] = abi.compile_function(chunks.linger, _WORKER).address
         header[nb.POOL] = _pool().ctypes.data
-        header[nb.PRODUCT_WORKER] = abi.compile_function(empirical_product.work, _WORKER).address
         self._finish(np.concatenate([header, _layers(student)]))
 
     def _finish(self, descriptor: np.ndarray) -> None:
         _partition(descriptor, self._sizes, self._threads)
         super().__init__(
             int(descriptor[nb.SIZE]),
-            abi.compile_function(empirical.derivatives).address,
-            abi.compile_function(empirical_product.product).address,
+            empirical.derivatives,
+            empirical_product.product,
             descriptor,
             (self._inputs, self._targets, self._weights, self._penalty, self._indices),
         )
         self.sample_count = int(descriptor[nb.COUNT])
         self._gauss_newton = descriptor.copy()
         self._gauss_newton[nb.GAUSS_NEWTON] = 1
+
+    @cached_property
+    def product(self) -> int:
+        for descriptor in (self.descriptor, self._gauss_newton):
+            descriptor[nb.PRODUCT_WORKER] = abi.compile_function(empirical_product.work, _WORKER).address
+        return super().product
 
     def batch(self, selection: range | Sequence[int]) -> EmpiricalLoss:
         """The same loss on some samples, a range of step one or a list of numbers; the data are shared.
@@ -128,7 +136,7 @@ class EmpiricalLoss(KernelLoss):
         """
         count = self._weights.size
         part = object.__new__(EmpiricalLoss)
-        part.__dict__.update({k: v for k, v in self.__dict__.items() if k != "oracle"})
+        part.__dict__.update({k: v for k, v in self.__dict__.items() if k not in _OF_ONE_DESCRIPTOR})
         chosen: slice | np.ndarray
         descriptor = self.descriptor.copy()
         if isinstance(selection, range) and selection.step == 1:
@@ -159,8 +167,9 @@ class EmpiricalLoss(KernelLoss):
         """G v, shape (P,): the Hessian without second derivatives of the network (penalties included)."""
         result = np.empty(self.size)
         theta, v = _vector(theta), _vector(v)
+        product = self._call_product
         address = self._gauss_newton.ctypes.data
-        self._call_product(address, theta.ctypes.data, v.ctypes.data, 0, 0, result.ctypes.data)
+        product(address, theta.ctypes.data, v.ctypes.data, 0, 0, result.ctypes.data)
         return result
 
     def outputs(self, theta: np.ndarray) -> np.ndarray:

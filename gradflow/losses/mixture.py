@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
 from ..errors import ArgumentError
 from ..inputs import Gaussian, Mixture
-from ..kernels import abi, weighted_sum
+from ..kernels import weighted_sum
 from ..networks import MLP
 from ..spherical import Spherical
 from .compiled import KernelLoss
@@ -24,16 +25,21 @@ class WeightedLoss(KernelLoss):
     def __init__(self, parts: Sequence[KernelLoss], weights: Sequence[float] | np.ndarray):
         shares = np.array(weights, dtype=np.float64)
         table = np.array(
-            [(part.derivatives, part.product, part.descriptor.ctypes.data) for part in parts], dtype=np.int64
+            [(part.derivatives, 0, part.descriptor.ctypes.data) for part in parts], dtype=np.int64
         )
         size = parts[0].size
         descriptor = np.zeros(weighted_sum.DESCRIPTOR_SIZE, dtype=np.int64)
         descriptor[:] = len(parts), size, table.ctypes.data, shares.ctypes.data
-        derivatives = abi.compile_function(weighted_sum.derivatives).address
-        product = abi.compile_function(weighted_sum.product).address
-        super().__init__(size, derivatives, product, descriptor, (tuple(parts), table, shares))
+        keep = (tuple(parts), table, shares)
+        super().__init__(size, weighted_sum.derivatives, weighted_sum.product, descriptor, keep)
+        self._table = table
         self.loss_floor = float(sum(p * part.loss_floor for p, part in zip(shares, parts)))
         self._parts = tuple(parts)
+
+    @cached_property
+    def product(self) -> int:
+        self._table[:, 1] = [part.product for part in self._parts]
+        return super().product
 
     def kernel_error(self, theta: np.ndarray) -> float:
         """The largest of the parts'."""

@@ -78,7 +78,6 @@ class PopulationLoss(KernelLoss):
                 side.expand(names, closed)
 
         derivatives = abi.compile_function(population.derivatives).address
-        product = abi.compile_function(population.product).address
         prepare = abi.compile_function(population.prepare_units).address
 
         factor, covariance = inputs.factor, inputs.cov
@@ -117,7 +116,7 @@ class PopulationLoss(KernelLoss):
         if kept.size == room:
             descriptor[pair_geometry.LINEARISATION] = kept.ctypes.data
         keep = (units, others, law, total, rows, records, tables, outputs, kept)
-        super().__init__(student.size, derivatives, product, descriptor, keep)
+        super().__init__(student.size, population.derivatives, population.product, descriptor, keep)
         self._teacher = theta
         self._expanded = units.expanded
         self._networks = teacher, student, inputs

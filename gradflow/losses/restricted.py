@@ -95,11 +95,15 @@ class Restricted(Objective):
         inner = self.inner.kernel
         indices = self.free.astype(np.int64)
         descriptor = np.array(
-            [inner.derivatives, inner.product, inner.descriptor, self.size, self.inner.size,
+            [inner.derivatives, 0, inner.descriptor, self.size, self.inner.size,
              indices.ctypes.data, self.theta.ctypes.data]
         )  # fmt: skip
         derivatives = abi.compile_function(restricted.derivatives).address
-        product = abi.compile_function(restricted.product).address
+
+        def product() -> int:
+            descriptor[restricted.INNER_PRODUCT] = inner.product()
+            return abi.compile_function(restricted.product).address
+
         keep = inner, indices, descriptor, self.theta
         return Kernel(derivatives, product, descriptor.ctypes.data, inner.counters, keep)
 

@@ -53,6 +53,11 @@ class Method:
     integers: int = 0
     work: int = 0
 
+    @property
+    def products(self) -> bool:
+        """Whether it, or the loop on its behalf, asks for ∇²L v."""
+        return not self.hessian
+
 
 class Run:
     """The arrays of one run of the compiled loop, and the calls of it.
@@ -98,7 +103,7 @@ class Run:
         words = {
             at.SIZE: size,
             at.KERNEL: self.kernel.derivatives,
-            at.PRODUCT: self.kernel.product,
+            at.PRODUCT: self.kernel.product() if method.products else 0,
             at.DESCRIPTOR: self.kernel.descriptor,
             at.STEP: abi.compile_function(method.step, at.STEP_FUNCTION).address,
             at.STAGES: method.stages,
@@ -131,6 +136,12 @@ class Run:
         for place, value in first.items():
             self.numbers[place] = value
         self.integers[at.ACCEPTED] = 1
+
+    def take_hessian(self, hessian: np.ndarray) -> None:
+        """∇²L at the point that the run starts from, for methods that want it there."""
+        if self.method.hessian and not self.method.own_evaluation:
+            self._arrays[at.HESSIAN][:] = hessian
+            self.integers[at.HESSIAN_READY] = 1
 
     def attempt(self, step: float) -> bool:
         """One step of the method from the state, not accepted; whether it passes the error test."""

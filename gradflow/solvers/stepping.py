@@ -56,10 +56,18 @@ class Integration:
     def begin(self, theta: np.ndarray) -> StopReason | None:
         """A reason not to begin, or None and the compiled loop is ready."""
         objective, rates, solver = self.objective, self.rates, self.solver
-        loss, gradient = objective.loss_and_gradient(theta)
+        hessian = None
+        if solver.method.hessian:  # no kernel of products is compiled for a single one
+            loss, gradient, hessian = objective.all_derivatives(theta)
+            velocity = -rates * gradient
+            with np.errstate(all="ignore"):
+                curved = np.einsum("ij,j->i", hessian, velocity)
+        else:
+            loss, gradient = objective.loss_and_gradient(theta)
+            velocity = -rates * gradient
+            curved = objective.hvp(theta, velocity)
         norm = float(np.abs(gradient).max())
-        velocity = -rates * gradient
-        first = [0.0, loss, norm, 0.0], theta, velocity, -rates * objective.hvp(theta, velocity)
+        first = [0.0, loss, norm, 0.0], theta, velocity, -rates * curved
         self.steps = AcceptedSteps(np.concatenate(first)[None], 1)
         if not (np.isfinite(loss) and np.isfinite(norm)):
             return StopReason.NON_FINITE
@@ -71,6 +79,8 @@ class Integration:
         order = solver.method.estimate_order
         step = first_step(objective, rates, theta, velocity, solver.rtol, solver.atol, order)
         run.start(0.0, theta, velocity, loss, gradient, step)
+        if hessian is not None:
+            run.take_hessian(hessian)
         return None
 
     def resume(self, state: FlowState) -> StopReason | None:

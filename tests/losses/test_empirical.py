@@ -330,7 +330,10 @@ def test_gauss_newton_and_single_samples(kind, rng):
 def test_batches(selection, rng):
     student, X, Y, w = case(rng, (3, 5, 4, 2), "tanh", True, 1101)
     theta, v = student.flat(), rng.normal(size=student.size)
-    part, rows = EmpiricalLoss(student, X, Y, w).batch(selection), np.array(selection)
+    whole = EmpiricalLoss(student, X, Y, w)
+    assert whole.kernel.descriptor == whole.descriptor.ctypes.data
+    part, rows = whole.batch(selection), np.array(selection)
+    assert part.kernel.descriptor == part.descriptor.ctypes.data
     alone = EmpiricalLoss(student, X[rows], Y[rows], w[rows])
     for a, b in zip(part.all_derivatives(theta), alone.all_derivatives(theta), strict=True):
         assert np.array_equal(a, b)

@@ -124,6 +124,27 @@ class Failing(Objective):
         return Counts(0, 0, 0)
 
 
+@pytest.mark.parametrize("inputs", ["population", "mixture", "samples", "frozen"])
+def test_methods_with_hessians_compile_no_products(inputs, rng):
+    teacher = gf.teachers.orthonormal(3, 4)
+    student = gf.MLP.random((4, 2, 1), "erf", False, seed=0)
+    law = {
+        "mixture": gf.Mixture([gf.Gaussian(), gf.Gaussian(cov=2 * np.eye(4))]),
+        "samples": rng.standard_normal((50, 4)),
+    }.get(inputs)
+    rates = np.ones(student.size)
+    rates[-1] = inputs != "frozen"
+    problem = gf.Problem(teacher, student, law)
+    for solver in (None, KenCarp58(t1=1.0)):  # None: the default
+        chosen = {} if solver is None else {"solver": solver}
+        gf.train(problem, rates=rates, refiner=None, progress=False, **chosen)
+    assert "product" not in vars(problem.objective)
+    before = problem.objective.gradient(problem.theta0)
+    step = 1e-6 * rng.standard_normal(student.size)
+    change = problem.objective.gradient(problem.theta0 + step) - before
+    assert np.abs(problem.objective.hvp(problem.theta0, step) - change).max() <= 1e-10
+
+
 def test_an_exception_in_a_users_objective_comes_out():
     with pytest.raises(ZeroDivisionError, match="mine"):
         integrate(KenCarp58(), Failing(ZeroDivisionError("mine"), 20), [1.0, 2.0])
