@@ -47,7 +47,8 @@ CRITICAL = 1e-10
 class Channel:
     """A channel to infinity and its limit.
 
-    pair        the two neurons; `sign` is −1 where one of them is mirrored (odd activation: −w, −a)
+    pair        the two neurons, the one with a > 0 then first; `signs` has −1 for the one that is mirrored
+                (−w, −a, for an odd activation) to bring both into the form above, else 1
     w, v, c     of the limit c σ(w·x) + (v·x) σ'(w·x), extrapolated to ε = 0; with biases w and v have
                 one more entry, for the input that is always one
     epsilon     ε|v| = |w_i − w_j|/2 of the end point that the result reports
@@ -60,7 +61,7 @@ class Channel:
     """
 
     pair: tuple[int, int]
-    sign: int
+    signs: tuple[int, int]
     w: np.ndarray
     v: np.ndarray
     c: float
@@ -84,7 +85,7 @@ class Channel:
 class _Coordinates:
     """θ as an affine function of φ = (w, c, v, rest) at fixed ε: θ = M(ε) φ + o(ε)."""
 
-    def __init__(self, student: MLP, pair: tuple[int, int], sign: int):
+    def __init__(self, student: MLP, pair: tuple[int, int], signs: tuple[int, int]):
         inputs, width = student.sizes[:2]
         bias, last = student.biases[0] is not None, width * inputs
 
@@ -93,7 +94,7 @@ class _Coordinates:
             return np.append(row, last + i) if bias else row
 
         outputs = last + (width if bias else 0)
-        self.size, self.sign = student.size, sign
+        self.size, self.signs = student.size, signs
         self.first, self.second = places(pair[0]), places(pair[1])
         self.outputs = outputs + pair[0], outputs + pair[1]
         taken = np.concatenate([self.first, self.second, self.outputs])
@@ -102,8 +103,8 @@ class _Coordinates:
 
     def of(self, theta: np.ndarray) -> tuple[np.ndarray, float]:
         """φ and ε of a point; a_i − a_j = 1/ε > 0 after the mirrored neuron is turned back."""
-        one, two = theta[self.first], self.sign * theta[self.second]
-        a, b = theta[self.outputs[0]], self.sign * theta[self.outputs[1]]
+        one, two = self.signs[0] * theta[self.first], self.signs[1] * theta[self.second]
+        a, b = self.signs[0] * theta[self.outputs[0]], self.signs[1] * theta[self.outputs[1]]
         epsilon = 1.0 / (a - b)
         phi = np.concatenate([(one + two) / 2, [a + b], (one - two) / (2 * epsilon), theta[self.rest]])
         return phi, epsilon
@@ -113,8 +114,8 @@ class _Coordinates:
         d, identity = self.dim, np.eye(self.dim)
         matrix, offset = np.zeros((self.size, self.size - 1)), np.zeros(self.size)
         for places, output, side, sign in (
-            (self.first, self.outputs[0], 1.0, 1),
-            (self.second, self.outputs[1], -1.0, self.sign),
+            (self.first, self.outputs[0], 1.0, self.signs[0]),
+            (self.second, self.outputs[1], -1.0, self.signs[1]),
         ):
             matrix[places, :d] = sign * identity
             matrix[places, d + 1 : 2 * d + 1] = sign * side * epsilon * identity
@@ -154,8 +155,8 @@ class _Affine(Objective):
         return self.inner.counts()
 
 
-def candidates(problem: Problem, theta: np.ndarray) -> list[tuple[tuple[int, int], int]]:
-    """Pairs ((i, j), sign) that look like a channel, a_i > 0 > sign·a_j, the most merged one first.
+def candidates(problem: Problem, theta: np.ndarray) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Pairs ((i, j), (s, t)) that look like a channel, s·a_i > 0 > t·a_j, the most merged one first.
 
     One hidden layer and one output; ReLU-like neurons have no σ' that a channel could end in.
     """
@@ -172,10 +173,11 @@ def candidates(problem: Problem, theta: np.ndarray) -> list[tuple[tuple[int, int
             if i == j or kinds[i] != kinds[j] or kinds[i].name in ("relu", "leaky_relu", "identity"):
                 continue
             sign = -1 if kinds[i].symmetry == "odd" and rows[i] @ rows[j] < 0 else 1
-            # A mirrored pair is the same seen from either side: take the neuron that needs no turning.
-            if not a[i] > 0 > sign * a[j]:
+            # A mirrored pair has output weights of one sign: the neuron is turned that gives it both.
+            signs = (1, 1) if sign == 1 else (1, -1) if a[i] > 0 else (-1, 1)
+            if not signs[0] * a[i] > 0 > signs[1] * a[j]:
                 continue
-            if sign == -1 and i > j:
+            if sign == -1 and i > j:  # the same pair the other way round
                 continue
             gap, middle = np.linalg.norm(rows[i] - sign * rows[j]), np.linalg.norm(rows[i] + sign * rows[j])
             others = np.abs(np.delete(a, [i, j])).max(initial=0.1)
@@ -185,8 +187,8 @@ def candidates(problem: Problem, theta: np.ndarray) -> list[tuple[tuple[int, int
                 and abs(a[i] + sign * a[j]) < CANCELLED * abs(a[i] - sign * a[j])
                 and grown
             ):
-                found.append((gap / middle, (i, j), sign))
-    return [(pair, sign) for _, pair, sign in sorted(found)]
+                found.append((gap / middle, (i, j), signs))
+    return [(pair, signs) for _, pair, signs in sorted(found)]
 
 
 def recognised(
@@ -221,16 +223,16 @@ def recognise(problem: Problem, theta: np.ndarray, monitor: Monitor) -> tuple[Ch
     At fixed ε Newton's method in (w, c, v, rest) finds the floor of the channel, at nine ε over a
     decade; the losses there are fitted by L₀ + ε²h + ε⁴h₂ and extrapolated to ε = 0.
     """
-    for pair, sign in candidates(problem, theta):
-        found = _follow(problem, theta, pair, sign, monitor)
+    for pair, signs in candidates(problem, theta):
+        found = _follow(problem, theta, pair, signs, monitor)
         if found is not None:
             return found
     return None
 
 
-def _follow(problem: Problem, theta, pair, sign: int, monitor: Monitor):
+def _follow(problem: Problem, theta, pair, signs, monitor: Monitor):
     assert problem.student is not None
-    coordinates = _Coordinates(problem.student, pair, sign)
+    coordinates = _Coordinates(problem.student, pair, signs)
     phi, _ = coordinates.of(theta)
     for longest in LONGEST:
         found = _decade(problem.objective, coordinates, phi, longest, pair, monitor)
@@ -269,7 +271,7 @@ def _decade(objective: Objective, coordinates: _Coordinates, phi, longest: float
     matrix, offset = coordinates.affine(epsilons[-1])
     channel = Channel(
         pair=pair,
-        sign=coordinates.sign,
+        signs=coordinates.signs,
         w=limit[:d],
         v=v,
         c=float(limit[d]),

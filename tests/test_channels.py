@@ -38,7 +38,7 @@ def test_the_limit_is_a_critical_point_of_the_limit_network():
     X, targets, start = tanh_channel()
     problem = gf.Problem(targets, start, X)
     channel, theta = recognise(problem, start.flat(), Monitor(False))
-    assert channel.pair == (0, 1) and channel.sign == 1
+    assert channel.pair == (0, 1) and channel.signs == (1, 1)
     assert channel.residual <= 1e-3 and channel.slope > 0
     at = np.concatenate([channel.w, channel.v, [channel.c]])
 
@@ -71,15 +71,23 @@ def test_a_run_into_a_channel_says_so(tmp_path):
     assert newton.channel.loss == pytest.approx(result.channel.loss, abs=1e-12)
 
 
-def test_mirrored_neurons_are_turned_back():
+@pytest.mark.parametrize("signs", [(1, -1), (-1, 1), (-1, -1)])
+def test_mirrored_neurons_are_turned_back(signs):
     X, targets, start = tanh_channel()
-    (rows, outputs), signs = start.weights, np.array([1.0, -1.0])
+    (rows, outputs), signs = start.weights, np.array(signs, dtype=np.float64)
     turned = gf.MLP([rows * signs[:, None], outputs * signs], [None, None], "tanh")
     direct, _ = recognise(gf.Problem(targets, start, X), start.flat(), Monitor(False))
     mirrored, _ = recognise(gf.Problem(targets, turned, X), turned.flat(), Monitor(False))
-    assert mirrored.sign == -1
+    assert np.prod(mirrored.signs) == np.prod(signs)
     assert mirrored.loss == pytest.approx(direct.loss, abs=1e-14)
-    assert np.abs(mirrored.w - direct.w).max() <= 1e-10 and mirrored.c == pytest.approx(direct.c, abs=1e-10)
+    # The limit is the same function: (w, v, c) or, all neurons turned, (−w, v, −c).
+    turn = np.sign(mirrored.w @ direct.w)
+    assert np.abs(turn * mirrored.w - direct.w).max() <= 1e-10
+    assert np.abs(mirrored.v - direct.v).max() <= 1e-9
+    assert turn * mirrored.c == pytest.approx(direct.c, abs=1e-10)
+    i, j = mirrored.pair
+    outputs = mirrored.signs[0] * turned.weights[1][0, i], mirrored.signs[1] * turned.weights[1][0, j]
+    assert outputs[0] > 0 > outputs[1]
 
 
 @pytest.mark.slow
@@ -88,7 +96,9 @@ def test_the_erf_run_that_goes_to_infinity():
     teacher = gf.teachers.orthonormal(8, 9)
     result = gf.train(teacher, gf.MLP.random((9, 8, 1), "erf", False, seed=3), progress=False)
     channel = result.channel
-    assert result.stop_reason is StopReason.CHANNEL and channel.sign == -1 and channel.pair == (0, 4)
+    assert (
+        result.stop_reason is StopReason.CHANNEL and np.prod(channel.signs) == -1 and channel.pair == (0, 4)
+    )
     assert channel.residual <= 1e-5 and channel.loss_error <= 1e-12
     assert channel.loss == pytest.approx(0.02059210528, abs=1e-11)
     # The limit's loss by Monte Carlo, as a z-score.

@@ -194,12 +194,14 @@ def _read(file, activations: Mapping[str, Activation]) -> Result:
 
 
 def _read_channel(group) -> Channel | Saturation:
-    numbers = {name: value.item() for name, value in group.attrs.items() if name not in ("pair", "kind")}
+    apart = ("kind", "pair", "signs")
+    numbers = {name: value.item() for name, value in group.attrs.items() if name not in apart}
     if group.attrs["kind"] == "neuron":
         return Saturation(**numbers)
     arrays = {name: group[name][()] for name in group}
     i, j = (int(n) for n in group.attrs["pair"])
-    return Channel(pair=(i, j), **numbers, **arrays)
+    s, t = (int(n) for n in group.attrs["signs"])
+    return Channel(pair=(i, j), signs=(s, t), **numbers, **arrays)
 
 
 def _read_extended(group) -> Extended | None:
