@@ -14,6 +14,17 @@ def _controller() -> threadpoolctl.ThreadpoolController:
     return threadpoolctl.ThreadpoolController()
 
 
+def _free_control() -> None:
+    """Let any Python thread set the number of OpenBLAS threads.
+
+    Newer threadpoolctl (3.8 was seen to) obeys only the thread that set a limit first and ignores all
+    others without a word. Here `_lock` keeps settings in order, and any thread may be first or last.
+    """
+    release = getattr(threadpoolctl.OpenBLASController, "clear_controlling_thread", None)
+    if release is not None:
+        release(force=True)
+
+
 _lock = threading.Lock()
 _inside = 0
 _limiter = None
@@ -31,6 +42,7 @@ def single_threaded_blas():
     global _inside, _limiter
     with _lock:
         if _inside == 0:
+            _free_control()
             _limiter = _controller().limit(limits=1, user_api="blas")
         _inside += 1
     try:
@@ -39,5 +51,7 @@ def single_threaded_blas():
         with _lock:
             _inside -= 1
             if _inside == 0 and _limiter is not None:
+                _free_control()
                 _limiter.restore_original_limits()
+                _free_control()
                 _limiter = None

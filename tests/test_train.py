@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import jax.numpy as jnp
 import numpy as np
@@ -563,3 +564,21 @@ def test_stages_print_on_one_line():
     for stage in (result, result.flow, result.refinement, online):
         assert len(repr(stage)) < 200 and "\n" not in repr(stage)
         assert f"loss {stage.losses[-1] if stage is online else stage.loss:.6g}" in repr(stage)
+
+
+def test_blas_runs_on_one_thread_in_any_python_thread():
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    from gradflow._threads import single_threaded_blas
+
+    def inside(_):
+        with single_threaded_blas():
+            return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    with threadpool_limits(2, user_api="blas"):
+        assert set(inside(0)) == {1}  # the main thread first, which then owns threadpoolctl's limits
+        with ThreadPoolExecutor(2) as pool:
+            for found in pool.map(inside, range(20)):
+                assert set(found) == {1}
+        outside = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    assert set(outside) == {2}
