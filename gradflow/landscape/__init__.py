@@ -2,6 +2,7 @@
 
 from .ansatz import Ansatz
 from .critical_points import CriticalPoint, CriticalPoints, critical_points
+from .find_ansatz import find_ansatz
 from .isotropy import isotropy, isotropy_order
 from .isotypic import Block, Blocks, blocks
 from .neurons import kinds, neurons
@@ -28,6 +29,7 @@ __all__ = [
     "connectivity",
     "critical_point",
     "critical_points",
+    "find_ansatz",
     "follow",
     "isotropy",
     "isotropy_order",

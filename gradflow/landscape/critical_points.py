@@ -20,6 +20,7 @@ from ..progress import Monitor
 from ..refiners import TrustRegionNewton
 from ..stopping import StopReason, is_converged
 from .isotropy import isotropy
+from .spectrum import zero_tolerance
 from .symmetries import activations, balanced, same_point
 from .table import table
 
@@ -238,7 +239,7 @@ class _Search:
             student = balanced(student)
         values = scipy.linalg.eigvalsh(self.objective.hessian(student.flat()[self.free]))
         largest = float(np.abs(values).max())
-        tolerance = max(8 * values.size * float(np.finfo(np.float64).eps), 1e-11) * largest
+        tolerance = zero_tolerance(values.size) * largest
         index, zero = int((values < -tolerance).sum()), int((np.abs(values) <= tolerance).sum())
         for point in self.found:
             if (point.index, point.zero) == (index, zero) and self.same(point, student, loss, values):

@@ -67,16 +67,32 @@ def isotropy_order(matrix: np.ndarray, rows: np.ndarray | None = None, tolerance
         raise ArgumentError("rows", f"{len(own)} rows", f"{len(matrix)}, as the matrix has")
     tolerance = number("tolerance", tolerance, minimum=0.0)
     labels = np.column_stack([matrix, own])
-    flat = np.sort(labels.ravel())
-    steps = np.concatenate([[0], np.cumsum(np.diff(flat) > tolerance)])
-    classes = steps[np.searchsorted(flat, labels, side="left")]
+    classes = value_classes(labels, tolerance)
     columns, fixed = classes[:, : matrix.shape[1]], classes[:, matrix.shape[1] :]
     order = 1
     prefix: list[int] = []
     for j in range(columns.shape[1]):
-        order *= sum(_extends(columns, fixed, [*prefix, i]) for i in range(j, columns.shape[1]))
+        order *= sum(
+            exchanged(columns, fixed, i, j) or _extends(columns, fixed, [*prefix, i])
+            for i in range(j, columns.shape[1])
+        )
         prefix.append(j)
     return order
+
+
+def value_classes(matrix: np.ndarray, tolerance: float) -> np.ndarray:
+    """Whole numbers, equal for entries that a chain of steps within the tolerance joins."""
+    flat = np.sort(matrix.ravel())
+    steps = np.concatenate([[0], np.cumsum(np.diff(flat) > tolerance)])
+    return steps[np.searchsorted(flat, matrix, side="left")]
+
+
+def exchanged(columns: np.ndarray, fixed: np.ndarray, i: int, j: int) -> bool:
+    """Whether exchanging two columns is an automorphism: the usual case, and a quick one."""
+    images = np.arange(columns.shape[1])
+    images[[i, j]] = j, i
+    here, there = np.column_stack([fixed, columns]), np.column_stack([fixed, columns[:, images]])
+    return bool(np.array_equal(_sorted_rows(here), _sorted_rows(there)))
 
 
 def _extends(columns: np.ndarray, fixed: np.ndarray, images: list[int]) -> bool:

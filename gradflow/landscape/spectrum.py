@@ -20,6 +20,15 @@ NULL = 1e-9
 """A tangent t of a symmetry counts if |∇²L t| is below this times |λ|_max: elsewhere ∇L is not zero."""
 
 
+def zero_tolerance(size: int) -> float:
+    """8 P ε, at least 1e-11: what counts as zero, relative to |λ|_max.
+
+    The Hessian itself is better, but the point is not: where L is flat to higher order in some direction its
+    position, and with it a small eigenvalue, is uncertain by more than rounding.
+    """
+    return max(8 * size * float(np.finfo(np.float64).eps), 1e-11)
+
+
 class Eigenvalue(NamedTuple):
     """One eigenvalue with its multiplicity; `spread` is the range of the computed ones it stands for."""
 
@@ -68,7 +77,7 @@ class GroupedSpectrum:
 def spectrum(result, tolerance: float | None = None) -> GroupedSpectrum:
     """The spectrum at the end point of a result.
 
-    tolerance   relative to the largest |λ|; default 8 P ε, at least 1e-13
+    tolerance   relative to the largest |λ|; `zero_tolerance` unless given
 
     Symmetries: scaling of homogeneous neurons, unused rotations, output weights that equal or dead neurons
     pass on, and others: `gradflow.landscape.tangents` has the list. They make zeros of ∇²L where ∇L = 0, at
@@ -82,7 +91,7 @@ def spectrum(result, tolerance: float | None = None) -> GroupedSpectrum:
     if not isinstance(result, Result):
         raise ArgumentError("result", type(result).__name__, "a Result")
     problem, moving = result.problem, result.rates != 0
-    relative = max(8 * result.theta.size * float(np.finfo(np.float64).eps), 1e-13)
+    relative = zero_tolerance(result.theta.size)
     relative = relative if tolerance is None else number("tolerance", tolerance, minimum=0.0)
     student, teacher = None if problem.student is None else result.student, problem.teacher
     dim, copies = None if student is None else student.sizes[0], 1
