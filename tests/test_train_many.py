@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 import gradflow as gf
 from gradflow import ArgumentError, StopReason
@@ -100,3 +101,15 @@ def test_bad_input():
     problem = gf.Problem(TEACHER, students(1)[0])
     with pytest.raises(ArgumentError, match="^students:"):
         gf.train_many([problem], students(1))
+
+
+def test_same_bits_where_blas_has_two_threads():
+    # 224 parameters: OpenBLAS would share the factorisations out.
+    teacher = gf.teachers.orthonormal(14, 15)
+    students = [gf.MLP.random((15, 14, 1), "erf", False, seed=seed) for seed in range(2)]
+    solver = gf.solvers.KenCarp58(rtol=1e-5, atol=1e-5, max_steps=12)
+    with threadpool_limits(2, user_api="blas"):
+        alone = [gf.train(teacher, s, solver=solver, refiner=None, progress=False) for s in students]
+        batch = gf.train_many(teacher, students, solver=solver, refiner=None, progress=False, workers=2)
+    for one, other in zip(alone, batch, strict=True):
+        assert np.array_equal(one.flow.step_theta, other.flow.step_theta)
