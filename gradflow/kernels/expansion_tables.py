@@ -17,6 +17,7 @@ from numba import carray
 
 from .abi import as_pointer, call_six, inner_jit
 from .blas import matrix, vector
+from .gauss_legendre import gauss_legendre
 from .hermite import BLOCK, CHUNK, XD, XE, XXE, C, D, E, hermite_chunk
 from .memory import allocate, clear, load, release, store
 from .pair_geometry import DESCRIPTOR_SIZE, TEACHERS
@@ -62,22 +63,7 @@ _X, _WEIGHT, _NOW, _SIGMA, _ONE, _WEIGHTED, _ROWS = 0, 1, 2, 3, 6, 9, 14
 σ'', Xσ', Xσ''."""
 
 
-_HALF_NODES = (
-    0.04830766568773832, 0.1444719615827965, 0.23928736225213706, 0.33186860228212767, 0.42135127613063533,
-    0.5068999089322294, 0.5877157572407623, 0.6630442669302152, 0.7321821187402897, 0.7944837959679424,
-    0.84936761373257, 0.8963211557660521, 0.9349060759377397, 0.9647622555875064, 0.9856115115452684,
-    0.9972638618494816,
-)  # fmt: skip
-_HALF_WEIGHTS = (
-    0.0965400885147278, 0.09563872007927486, 0.09384439908080457, 0.09117387869576389, 0.08765209300440381,
-    0.08331192422694675, 0.07819389578707031, 0.0723457941088485, 0.06582222277636185,
-    0.058684093478535544, 0.050998059262376175, 0.04283589802222668, 0.03427386291302143,
-    0.02539206530926206, 0.01627439473090567, 0.007018610009470096,
-)  # fmt: skip
-"""The Gauss–Legendre rule of 32 nodes on [−1, 1], its positive half, computed to 40 digits."""
-
-GAUSS = np.array([-x for x in _HALF_NODES[::-1]] + list(_HALF_NODES))
-GAUSS_WEIGHTS = np.array(_HALF_WEIGHTS[::-1] + _HALF_WEIGHTS)
+GAUSS, GAUSS_WEIGHTS = gauss_legendre(NODES)
 _ROOTS = np.sqrt(np.arange(ORDERS + 2.0 * CHUNK + 2.0))
 
 

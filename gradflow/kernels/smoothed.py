@@ -15,7 +15,7 @@ from .activation_blocks import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE
 from .bivariate_normal import normal_cdf
 from .blas import vector
 from .units import KINDS
-from .vector_math import scaled_tail
+from .vector_math import inlined, scaled_tail, select
 
 (
     ONE, ERF, RELU, LEAKY, CDF, GELU, IDENTITY, SQUARE, CUBE, SIN, COS, EXP, ELU, SELU, POLYNOMIAL
@@ -51,15 +51,15 @@ def degree(kind, table):
     return np.int64(0 if kind == ONE else 1 if kind == IDENTITY else 2 if kind == SQUARE else 3)
 
 
-@inner_jit
-def _scaled_tail(z):
-    """e^(z²/2) Φ(−z), z > 0: beyond 38, where the polynomial of `scaled_tail` ends, seven terms in 1/z²."""
-    if z <= 38.0:
-        factor, error = scaled_tail(z, 0.0)
-        return factor + error
-    q = 1.0 / (z * z)
+@inlined
+def scaled_tail_of(z):
+    """e^(z²/2) Φ(−z), z ≥ 0: beyond 38, where the polynomial of `scaled_tail` ends, seven terms in 1/z²."""
+    factor, error = scaled_tail(z, 0.0)
+    inverse = 1.0 / z
+    q = inverse * inverse
     odd = 1.0 - 7.0 * q * (1.0 - 9.0 * q * (1.0 - 11.0 * q))
-    return _ONE_OVER_ROOT_2PI / z * (1.0 - q * (1.0 - 3.0 * q * (1.0 - 5.0 * q * odd)))
+    far = _ONE_OVER_ROOT_2PI * inverse * (1.0 - q * (1.0 - 3.0 * q * (1.0 - 5.0 * q * odd)))
+    return select(z <= 38.0, factor + error, far)
 
 
 @inner_jit
@@ -69,7 +69,7 @@ def _truncated(m, s, h):
         return (math.exp(m), math.expm1(m)) if m <= 0.0 else (0.0, 0.0)
     z = h + s
     if z > 0.0:  # e^{m + s²/2} Φ(−z) = e^{−h²/2} · e^{z²/2} Φ(−z)
-        shifted = math.exp(-0.5 * h * h) * _scaled_tail(z)
+        shifted = math.exp(-0.5 * h * h) * scaled_tail_of(z)
     else:
         shifted = math.exp(m + 0.5 * s * s) * normal_cdf(-z)
     if abs(m) + 8.0 * s > 0.5:
@@ -88,19 +88,13 @@ def smoothed(kind, table, m, s, count, out):
     """Write t_0 … t_{count−1} into the array `out`."""
     if is_polynomial(kind):
         _polynomial_means(kind, table, m, s, count, out)
-    elif kind == SIN or kind == COS:
-        decay = math.exp(-0.5 * s * s)
-        sine, cosine = decay * math.sin(m), decay * math.cos(m)
-        for n in range(count):
-            turn = (n + (1 if kind == COS else 0)) % 4
-            out[n] = sine if turn == 0 else cosine if turn == 1 else -sine if turn == 2 else -cosine
     elif kind == EXP:
         for n in range(count):
             out[n] = math.exp(m + 0.5 * s * s)
-    elif kind == ERF or kind == CDF or kind == GELU:
-        _step_means(kind, m, s, count, out)
-    else:
+    elif KINKED[kind, 1] != 0.0:
         _kinked_means(kind, m, s, count, out)
+    else:
+        smooth_means(kind, m, s, count, out)
 
 
 @inner_jit
@@ -120,8 +114,18 @@ def _polynomial_means(kind, table, m, s, count, out):
 
 
 @inner_jit
-def _step_means(kind, m, s, count, out):
-    """c_n = (d/dm)^n Φ(m/R), R² = 1 + s²; gelu is zΦ(z), of which t_n = m c_n + s² c_{n+1} + n c_{n−1}."""
+def smooth_means(kind, m, s, count, out):
+    """The same for sine and cosine, erf, normal_cdf and gelu, whose t_n are bounded.
+
+    c_n = (d/dm)^n Φ(m/R), R² = 1 + s²; gelu is zΦ(z), of which t_n = m c_n + s² c_{n+1} + n c_{n−1}.
+    """
+    if kind == SIN or kind == COS:
+        decay = math.exp(-0.5 * s * s)
+        sine, cosine = decay * math.sin(m), decay * math.cos(m)
+        for n in range(count):
+            turn = (n + (1 if kind == COS else 0)) % 4
+            out[n] = sine if turn == 0 else cosine if turn == 1 else -sine if turn == 2 else -cosine
+        return
     inverse = 1.0 / math.sqrt(1.0 + s * s)
     h = m * inverse
     before, now = 0.0, normal_cdf(h)

@@ -9,6 +9,7 @@ allocate. The order of every sum is fixed by the sizes alone.
     gram       G += A Bᵀ                      sums over samples of products of rows
     hadamard   out = a ∘ b                    elementwise
     row_pairs  out[(j, q)] = a_j ∘ b_q        all products of two rows
+    lane_sum   Σ a                            of one row
 
 `combine` and `gram` are written as LLVM vector code (`<LANES x double>`) rather than left to the loop
 vectoriser: no run-time alias checks, no scalar remainders, no reassociation flags.
@@ -216,6 +217,25 @@ def multiply_add(typingctx, a, b, out, length):
         return context.get_dummy_value()
 
     return types.void(*(types.int64,) * 4), codegen
+
+
+@intrinsic
+def lane_sum(typingctx, a, length):
+    """Σ a over `length` doubles, a multiple of PAD: one sum per lane, then by halves."""
+
+    def codegen(context, builder, signature, args):
+        a, length = args
+        slot = cgutils.alloca_once_value(builder, ir.Constant(_VECTOR, [0.0] * LANES))
+        with cgutils.for_range(builder, builder.udiv(length, _INT64(LANES))) as loop:
+            x = _load(builder, _offset(builder, a, loop.index, LANES))
+            builder.store(builder.fadd(builder.load(slot), x), slot)
+        lanes = [builder.extract_element(builder.load(slot), ir.IntType(32)(k)) for k in range(LANES)]
+        while len(lanes) > 1:
+            half = len(lanes) // 2
+            lanes = [builder.fadd(lanes[k], lanes[half + k]) for k in range(half)]
+        return lanes[0]
+
+    return types.float64(types.int64, types.int64), codegen
 
 
 @inner_jit

@@ -12,9 +12,11 @@ from ..errors import ArgumentError
 from ..inputs import Gaussian
 from ..kernels import abi, expansion_tables, pair_erf, pair_expansion, pair_geometry, pair_relu, population
 from ..kernels import population_double_double as double_double
-from ..kernels.pair_gated import GATED, gated
+from ..kernels.gates import GATED
+from ..kernels.pair_gated import gated
 from ..kernels.pair_general import general
 from ..kernels.pair_mixture import MIXTURES, mixture
+from ..kernels.pair_panels import PANELS, panels
 from ..kernels.units import FIELDS, FIRST_ORDER_ROWS, INVERSE, KINDS, NORM, PAIR, VALUE
 from ..networks import MLP
 from . import expansion
@@ -285,7 +287,7 @@ def _pair_kernel(units: _Units, others: _Units, names: set | None = None) -> int
     # With biases a gelu among smooth units is cheaper by expansion; where there are kinks, by panels.
     if not names <= set(KINDS) or ("gelu" in names and not names & _KINKED):
         return 0
-    return abi.compile_function(general, PAIR).address
+    return abi.compile_function(panels if names <= PANELS else general, PAIR).address
 
 
 def _sizes(descriptor: np.ndarray, units: np.ndarray) -> np.ndarray:

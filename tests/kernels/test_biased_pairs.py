@@ -11,8 +11,10 @@ import pytest
 
 import gradflow as gf
 from gradflow.kernels import abi, smoothed
+from gradflow.kernels.gauss_legendre import gauss_legendre
 from gradflow.kernels.pair_gated import gated
 from gradflow.kernels.pair_general import general
+from gradflow.kernels.pair_panels import PANELS, panels
 from gradflow.kernels.units import (
     A00,
     A01,
@@ -177,12 +179,13 @@ CASES = [
     ("elu", "sin", 4.2, 0.75, 1.0, -4.2, -1.6),
     ("relu", "cube", 0.8, 1.1, 1e-4, 0.2, 0.3),
     ("exp", "relu", 0.5, 0.6, 2.5, 0.03, -1.3),
+    ("selu", "sin", 1.17, 2.91, 0.193, 1.6, -3.76),
 ]
 
 
 def of(first, second):
     gates = {"relu", "leaky_relu", "erf", "normal_cdf", "identity"}
-    return gated if {first, second} <= gates else general
+    return gated if {first, second} <= gates else panels if {first, second} <= PANELS else general
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{case[1]}-{case[4]:g}")
@@ -215,10 +218,13 @@ def test_both_kernels_agree(rng):
                     np.testing.assert_allclose(entries, two[name], atol=2e-13 * scale + 1e-16 * r * t, rtol=0)
 
 
-def test_any_size(rng):
-    """Norms and biases from 1e-140 to 1e140, zeros, any angle: every row of the gates is a number."""
-    call = abi.callable_from_python(abi.compile_function(gated, PAIR).address)
-    names = ("relu", "erf", "normal_cdf", "leaky_relu", "identity", "one")
+@pytest.mark.parametrize("pair, names", [
+    (gated, ("relu", "erf", "normal_cdf", "leaky_relu", "identity", "one")),
+    (panels, ("elu", "selu", "relu", "leaky_relu", "erf", "gelu", "one")),
+], ids=["gates", "panels"])  # fmt: skip
+def test_any_size(rng, pair, names):
+    """Norms and biases from 1e-140 to 1e140, zeros, any angle: every row is a number."""
+    call = abi.callable_from_python(abi.compile_function(pair, PAIR).address)
     for _ in range(3000):
         sizes = rng.choice([0.0, 1.0, 1.0], 4) * 10.0 ** (rng.choice([1, 10, 140]) * rng.uniform(-1, 1, 4))
         r, t, b, shift = sizes * [1, 1, *rng.choice([-1, 1], 2)]
@@ -266,8 +272,45 @@ def test_erf_far_from_its_kink_beside_a_small_unit():
     assert np.abs(found - true).max() < 2e-15 * natural
 
 
+@pytest.mark.parametrize("name", ["elu", "selu"])
+def test_steep_units_at_the_smallest_angles(name):
+    """K and its slopes go on to their values at θ = 0: the e^z of a steep unit is seen at any angle."""
+    for r, t, b, shift in ((0.3, 85.0, -0.02, 20.4), (2.1, 55.0, 0.15, 9.9), (1.6, 96.0, 0.9, -28.6)):
+        there = rows(panels, name, name, r, t, mp.mpf(0), b, shift)
+        for theta in (2e-16, 8e-16, 4e-15):
+            here = rows(panels, name, name, r, t, mp.mpf(theta), b, shift)
+            for entry in ("value", "first", "bias"):
+                bound = 1e-14 * np.abs(there[entry]).max() + t * theta
+                np.testing.assert_allclose(here[entry], there[entry], atol=bound, rtol=0)
+
+
+def test_panels_and_finite_sums_agree(rng):
+    """Pairs with the constant 1: the integral of one unit against its elementary mean."""
+    for name in sorted(PANELS - {"one"}):
+        for pair in ((name, "one"), ("one", name)):
+            r, b = 10.0 ** rng.uniform(-1, 1), rng.standard_normal()
+            case = (
+                (*pair, r, 0.0, mp.pi / 2, b, 0.0) if pair[1] == "one" else (*pair, 0.0, r, mp.pi / 2, 0.0, b)
+            )
+            one, two = rows(panels, *case), rows(general, *case)
+            for entry, values in one.items():
+                np.testing.assert_allclose(values, two[entry], atol=1e-14 * (r + abs(b) + 1 / r), rtol=0)
+
+
+@pytest.mark.parametrize("count", [8, 24, 32])
+def test_gauss_legendre(count):
+    """Nodes and weights within 1.5e-16 relative; x^k integrated for k < 2·count."""
+    nodes, weights = gauss_legendre(count)
+    with mpmath.workdps(40):
+        for x, w in zip(nodes, weights):
+            z = mpmath.findroot(lambda y: mpmath.legendre(count, y), mpmath.mpf(float(x)))
+            slope = count * mpmath.legendre(count - 1, z) / ((1 - z) * (1 + z))
+            assert abs(x - z) <= 1.5e-16 * abs(z)
+            assert abs(w * (1 - z * z) * slope**2 / 2 - 1) <= 1.5e-16
+
+
 def test_the_scaled_tail_far_out():
-    called = numba.njit(lambda z: smoothed._scaled_tail(z))
+    called = numba.njit(lambda z: smoothed.scaled_tail_of(z))
     with mpmath.workdps(30):
         for z in (0.5, 20.0, 37.9, 38.1, 60.0, 100.0, 1e3, 1e8):
             y = mpmath.mpf(z)
