@@ -75,6 +75,10 @@ class CriticalPoints(list):
         super().__init__(sorted(points, key=lambda point: point.loss))
         self.runs, self.ended = runs, ended
 
+    def __str__(self) -> str:
+        header = f"{self.ended} of {self.runs} runs ended at a critical point, at {len(self)} different ones"
+        return f"{header}\n{self.table()}"
+
     def table(self) -> Any:
         """One row per point; a DataFrame if pandas is installed."""
         names = ("loss", "grad_norm", "index", "zero", "isotropy")

@@ -73,6 +73,18 @@ class Blocks:
         """The number of eigenvalues within the tolerance of zero."""
         return sum(b.multiplicity * int((abs(b.eigenvalues) <= self.tolerance).sum()) for b in self.blocks)
 
+    def __str__(self) -> str:
+        lines = [
+            f"{self.size:g} eigenvalues from {self.smallest:.6g} to {self.largest:.6g}, "
+            f"index {self.index:g}, {self.zero:g} zero (within {self.tolerance:.1e})"
+        ]
+        lines += [
+            f"  {block.multiplicity:>12g} × {block.symmetry}: "
+            + ", ".join(f"{v:.9g}" for v in block.eigenvalues)
+            for block in self.blocks
+        ]
+        return "\n".join(lines)
+
     def of(self, symmetry: str) -> np.ndarray:
         """The eigenvalues of one representation; empty where it does not occur."""
         found = [block.eigenvalues for block in self.blocks if block.symmetry == symmetry]

@@ -173,6 +173,14 @@ class SymmetricPoint:
     digits: tuple[str, ...]
     loss_digits: str
 
+    def __str__(self) -> str:
+        lines = [f"L = {self.loss_digits}, |∇L| = {self.residual:.1e} in {DIGITS} digits"]
+        for parameter, value in zip(self.ansatz.parameters, self.digits):
+            block = "own weight" if parameter.own else f"weights on block {parameter.block}"
+            what = "output weight" if parameter.block < 0 else block
+            lines.append(f"  group {parameter.group}, {what} (× {parameter.size:g}): {value}")
+        return "\n".join(lines)
+
     @cached_property
     def spectrum(self):
         """Eigenvalues of the full Hessian with their multiplicities (`isotypic.Blocks`)."""

@@ -292,8 +292,9 @@ def trust_region_step(values: np.ndarray, coefficients: np.ndarray, radius: floa
     multiplier = min(max(floor + 1e-3 * size / radius, lower), upper)
     for _ in range(100):
         shifted = np.maximum(values + multiplier, 1e-300)
-        step = -coefficients / shifted
-        length = float(np.linalg.norm(step))
+        with np.errstate(over="ignore"):  # an infinite length is longer than the radius
+            step = -coefficients / shifted
+            length = float(np.linalg.norm(step))
         if abs(length - radius) <= 1e-8 * radius:
             break
         if length > radius:

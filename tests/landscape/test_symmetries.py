@@ -153,6 +153,44 @@ def test_near_points_are_as_far_as_their_parameters_when_nothing_cancels(rng):
     assert landscape.same_point(two, one).distance == pytest.approx(match.distance)
 
 
+def images(net, X):
+    """Networks of the same function made by signs and permutations, found by their values at X alone."""
+    count, (W, A), (b, c) = net.sizes[1], net.weights, net.biases
+    for signs in itertools.product((1.0, -1.0), repeat=count):
+        s = np.array(signs)
+        for outputs in (A, A * s):
+            hidden = None if b is None else s * b
+            other = gf.MLP([s[:, None] * W, outputs], [hidden, c], net.activations[0])
+            apart = net(X) - other(X)
+            shift = apart.mean(axis=0) if c is not None else np.zeros(len(A))
+            if np.abs(apart - shift).max() < 1e-10:
+                for order in map(list, itertools.permutations(range(count))):
+                    biases = [None if b is None else hidden[order], None if c is None else c + shift]
+                    yield gf.MLP([(s[:, None] * W)[order], outputs[:, order]], biases, net.activations[0])
+
+
+@pytest.mark.parametrize("activation", ["erf", "sigmoid", "cos", "softplus", "gelu", "silu", "elu"])
+@pytest.mark.parametrize("bias", [False, True])
+def test_distances_are_the_smallest_over_all_images(activation, bias, rng):
+    """Whole numbers as weights, some neurons opposite ones: many images, with ties and cancelling sets."""
+    X = rng.standard_normal((20, 2))
+    for _ in range(12):
+        W = rng.integers(1, 4, (3, 2)) * rng.choice([-1.0, 1.0], (3, 2))
+        A = rng.integers(1, 3, (1, 3)) * rng.choice([-1.0, 1.0], (1, 3))
+        if rng.random() < 0.5:
+            W[1], A[0, 1] = -W[0], A[0, 0]
+        biases = [rng.integers(-1, 2, 3).astype(float), rng.standard_normal(1)] if bias else None
+        one = gf.MLP([W, A], biases, activation)
+        found = list(images(one, X))
+        other = found[rng.integers(len(found))]
+        assert landscape.same_point(one, other).same
+        moved = other.with_flat(other.flat() + rng.choice([1e-4, 0.1]) * rng.standard_normal(other.size))
+        match = landscape.same_point(one, moved)
+        best = min(np.linalg.norm(one.flat() - image.flat()) for image in images(moved, X))
+        assert match.distance == pytest.approx(best, rel=1e-10)
+        np.testing.assert_allclose(landscape.arranged(other, landscape.same_point(one, other))(X), one(X))
+
+
 @pytest.mark.parametrize("activation", ["erf", "square", "relu", "softplus", "elu"])
 def test_isotropy_against_all_permutations(activation, rng):
     """A permutation of the student's columns counts if `same_point` finds the old student."""

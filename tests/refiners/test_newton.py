@@ -12,6 +12,12 @@ from gradflow.refiners.newton import trust_region_step
 from gradflow.stopping import StopReason
 
 
+def test_lengths_that_overflow_are_longer_than_the_radius():
+    """A null direction with a slope: the first trial step has entries of 1e203, whose squares overflow."""
+    step, on_boundary = trust_region_step(np.array([0.0, 1.0]), np.array([1e-3, 0.0]), 1e190)
+    assert on_boundary and step[0] == pytest.approx(-1e190, rel=1e-7)
+
+
 def model(values, coefficients, step):
     return float(coefficients @ step + 0.5 * step @ (values * step))
 
