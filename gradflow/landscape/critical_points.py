@@ -220,8 +220,15 @@ class _Search:
                 step = -coefficients / np.maximum(np.abs(values), 1e-6 * np.abs(values).max())
                 step[:uphill] *= -1.0
             length = float(np.linalg.norm(step))
-            theta = theta + vectors @ (step * min(1.0, STEP / max(length, 1e-300)))
+            theta = self.rescaled(theta + vectors @ (step * min(1.0, STEP / max(length, 1e-300))))
         return theta
+
+    def rescaled(self, theta: np.ndarray) -> np.ndarray:
+        """Homogeneous neurons `balanced`: bounded steps else drift along their scalings."""
+        assert self.problem.student is not None
+        if self.restricted is not None or all(s.degree is None for s in activations(self.problem.student)):
+            return theta
+        return balanced(self.problem.student.with_flat(theta)).flat()
 
     def leave_saddles(self) -> None:
         for point in [p for p in self.found if p.index]:

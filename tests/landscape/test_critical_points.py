@@ -93,3 +93,18 @@ def test_bad_arguments(argument, settings):
     given = {"problem": PROBLEM, "starts": 1, "seed": 0, **settings}
     with pytest.raises(gf.ArgumentError, match=f"^{argument}: "):
         landscape.critical_points(given.pop("problem"), given.pop("starts"), **given)
+
+
+def test_newton_does_not_drift_along_the_scalings_of_relus():
+    """Steps of bounded length would spend themselves on |w|/|a|: without `balanced` no start arrives."""
+    teacher = gf.teachers.orthonormal(3, 3, "relu")
+    problem = gf.Problem(teacher, gf.MLP.random((3, 2, 1), "relu", False, seed=0))
+    found = landscape.critical_points(problem, 8, seed=0, methods=["newton"])
+    assert found.ended >= 3
+    for point in found:
+        theta, norms = point.student.flat(), np.linalg.norm(point.student.weights[0], axis=1)
+        assert np.abs(problem.gradient(theta)).max() <= 1e-12
+        assert norms == pytest.approx(np.abs(point.student.weights[1][0]))
+        values = np.linalg.eigvalsh(problem.hessian(theta))
+        assert (values < -1e-9 * values[-1]).sum() == point.index
+    assert str(found).startswith(f"{found.ended} of 8 runs")
