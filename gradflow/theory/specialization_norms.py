@@ -80,7 +80,7 @@ def conserved_norms(
     drift = float(np.abs(values - values[0]).max())
     return Check(
         name="specialization.weight_norms.flow",
-        statement=f"Along the gradient flow of an {activation} student with rates r_w = {rates[0]:g}, r_b "
+        statement=f"Along the gradient flow of one {activation} student with rates r_w = {rates[0]:g}, r_b "
         f"= {rates[1]:g} and r_v = {rates[2]:g}, |w|^2/r_w + b^2/r_b - |v|^2/r_v of every node stays what "
         f"it was ({'with' if bias else 'without'} biases).",
         source=f"{PAPER}, section 5.1 (in words); derived, with rates and biases",

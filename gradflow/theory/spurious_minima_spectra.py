@@ -119,7 +119,7 @@ def family(widths: Iterable[int], dense_up_to: int = 12, shift: float = 0.0) -> 
             "blocks_against_full_hessians": dense,
         },
         residual=max(gradient, dense, float(not_minimum)),
-        tolerance=5e-12,
+        tolerance=1e-12 + 1e-16 * max(chosen),
     )
 
 

@@ -18,7 +18,7 @@ def test_exponents_and_a_smooth_activation():
 def test_exponents_along_a_flow():
     checks = list(noisy.theorem_5_on_the_way(1))
     assert all(check.holds for check in checks)
-    assert all(check.computed["errors"][1] < 1e-3 * check.computed["errors"][0] for check in checks)
+    assert all(min(check.computed["errors"]) < 1e-3 * max(check.computed["errors"]) for check in checks)
     assert not any(check.holds for check in noisy.theorem_5_on_the_way(1, expected=2.5))
 
 
