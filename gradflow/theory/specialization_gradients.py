@@ -205,7 +205,7 @@ def deep_pair(seed: int, more: int = 1, hidden: tuple[int, ...] = (3, 5, 4)) -> 
 
 @register("specialization.lemma_1")
 def _lemma_1(size: str, progress: Progress) -> Iterator[Check]:
-    X = np.random.default_rng(2).standard_normal((10 if size == "quick" else 300, 4))
+    X = np.random.default_rng(2).standard_normal((10 if size == "quick" else 100, 4))
     for hidden in ((3,), (3, 5, 4)) if size == "quick" else ((3,), (3, 5), (3, 5, 4), (6, 4, 5, 3, 4, 5)):
         progress(f"{len(hidden)} hidden layers")
         yield lemma_1(*deep_pair(0, 2, hidden), X)
@@ -213,6 +213,6 @@ def _lemma_1(size: str, progress: Progress) -> Iterator[Check]:
 
 @register("specialization.theorem_1")
 def _theorem_1(size: str, progress: Progress) -> Iterator[Check]:
-    X = np.random.default_rng(3).standard_normal((10 if size == "quick" else 1000, 4))
+    X = np.random.default_rng(3).standard_normal((10 if size == "quick" else 200, 4))
     yield theorem_1(*deep_pair(4, 2), X)
     yield without_biases(MLP.random((3, 4, 4, 2), "relu", False, seed=0), np.abs(X[:, :3]))
