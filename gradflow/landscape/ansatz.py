@@ -92,8 +92,11 @@ class Ansatz:
                 integer("groups", g, 0, sizes.size - 1)
         for name in ("teacher_outputs", "teacher_norms"):
             given = getattr(self, name)
-            if given is not None and real_array(name, given, 1).size != sizes.size:
-                raise ArgumentError(name, given, f"{sizes.size} numbers, one per block")
+            if given is not None:
+                numbers = real_array(name, given, 1)
+                if numbers.size != sizes.size:
+                    raise ArgumentError(name, given, f"{sizes.size} numbers, one per block")
+                object.__setattr__(self, name, tuple(numbers.tolist()))
         if not isinstance(self.train_outputs, (bool, np.bool_)):
             raise ArgumentError("train_outputs", repr(self.train_outputs), "True or False")
 

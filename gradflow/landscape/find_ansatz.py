@@ -60,8 +60,8 @@ def find_ansatz(result, tolerance: float = 1e-6) -> tuple[Ansatz, np.ndarray]:
         tuple(groups),
         unused,
         name,
-        teacher_outputs=tuple(map(float, c[first])),
-        teacher_norms=tuple(map(float, r[first])),
+        teacher_outputs=tuple(c[first]),
+        teacher_norms=tuple(r[first]),
         train_outputs=not frozen,
     )
     return ansatz, ansatz.point(values)

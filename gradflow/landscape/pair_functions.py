@@ -40,7 +40,10 @@ def erf(s: np.ndarray, t: np.ndarray, q: np.ndarray) -> Table:
 
 
 def relu(s: np.ndarray, t: np.ndarray, q: np.ndarray) -> Table:
-    """K, its gradient and its Hessian for relu; Δ² = st − q²."""
+    """K, its gradient and its Hessian for relu; Δ² = st − q².
+
+    At a small angle θ Hessians of whole networks lose a factor 1/θ: their error is about ε/θ.
+    """
     square = s * t - q * q
     flat = square <= COLLINEAR * s * t
     D = np.sqrt(np.where(flat, 1.0, square))
