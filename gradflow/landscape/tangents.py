@@ -21,7 +21,7 @@ from itertools import combinations
 import numpy as np
 import scipy.linalg
 
-from ..inputs import Gaussian, Samples
+from ..inputs import Gaussian, Mixture, Samples
 from ..losses.reduced import isotropic
 from ..networks import MLP
 
@@ -215,7 +215,8 @@ def _rotations(first: _Layer, teacher, inputs, last_alone: bool) -> None:
     They change the student's C^{1/2} w and not its w·μ + b.
     """
     gaussian = isinstance(inputs, Gaussian)
-    if not isinstance(teacher, MLP) or not (gaussian or isotropic(inputs)):
+    laws = inputs.components if isinstance(inputs, Mixture) else (inputs,)
+    if not isinstance(teacher, MLP) or not (gaussian or all(map(isotropic, laws))):
         return
     W, V = first.w[:, : first.width], np.array(teacher.weights[0])
     factor = mean = None

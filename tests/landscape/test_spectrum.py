@@ -131,6 +131,8 @@ ZEROS = {
     "saddle": (lambda: saddle(None), 3, 1),
     "saddle, anisotropic": (lambda: saddle(gf.Gaussian(cov=np.diag([1.0, 2, 3, 4, 5]))), 3, 1),
     "saddle, mean": (lambda: saddle(gf.Gaussian(np.array([0.3, 0.2, 0, 0, 0.5]), np.eye(5))), 2, 2),
+    "saddle, mixture": (
+        lambda: saddle(gf.Mixture([gf.Gaussian(cov=c * np.eye(5)) for c in (1.0, 4.0)])), 3, 1),
     "dependent features": (lambda: itself(random((6, 2, 1), "tanh", True), WIDE), 4, 0),
     "fewer samples than features": (lambda: itself(random((6, 2, 1), "softplus", True), draw(3, 6)), 8, 6),
     "flat covariance": (lambda: minimum(gf.teachers.orthonormal(3, 4), random((4, 2, 1), "erf", True),
