@@ -81,7 +81,7 @@ def isotropy_order(matrix: np.ndarray, rows: np.ndarray | None = None, tolerance
 
 
 def value_classes(matrix: np.ndarray, tolerance: float) -> np.ndarray:
-    """Whole numbers, equal for entries that a chain of steps within the tolerance joins."""
+    """Whole numbers in place of entries, equal where a chain of steps within the tolerance joins them."""
     flat = np.sort(matrix.ravel())
     steps = np.concatenate([[0], np.cumsum(np.diff(flat) > tolerance)])
     return steps[np.searchsorted(flat, matrix, side="left")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .._validate import number, real_array
+from .isotropy import value_classes
 
 
 def permuted(a, b, tolerance: float = 1e-6) -> tuple[np.ndarray, np.ndarray] | None:
@@ -20,10 +21,7 @@ def permuted(a, b, tolerance: float = 1e-6) -> tuple[np.ndarray, np.ndarray] | N
     tolerance = number("tolerance", tolerance, minimum=0.0)
     if a.shape != b.shape:
         return None
-    both = np.stack([a, b])
-    order = np.sort(both, axis=None)
-    steps = np.concatenate([[0], np.cumsum(np.diff(order) > tolerance)])
-    labels = steps[np.searchsorted(order, both, side="left")]
+    labels = value_classes(np.stack([a, b]), tolerance)
     return _search(labels, np.zeros((2, a.shape[0]), int), np.zeros((2, a.shape[1]), int))
 
 
