@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .._threads import single_threaded_blas
 from .._validate import number
 from ..errors import ArgumentError
 from ..inputs import Gaussian
@@ -44,9 +45,11 @@ def find_ansatz(result, tolerance: float = 1e-6) -> tuple[Ansatz, np.ndarray]:
     V, c = teacher.weights[0], teacher.weights[1][0]
     r = np.linalg.norm(V, axis=1)
     r[np.abs(r - 1.0) <= UNIT] = 1.0
-    W, a = student.weights[0] @ (V / r[:, None]).T, student.weights[1][0]
+    with single_threaded_blas():
+        W, a = student.weights[0] @ (V / r[:, None]).T, student.weights[1][0]
+        outside = student.weights[0] - W @ (V / r[:, None])
     scale = float(np.abs(student.weights[0]).max())
-    if np.abs(student.weights[0] - W @ (V / r[:, None])).max() > tolerance * scale:
+    if np.abs(outside).max() > tolerance * scale:
         raise ArgumentError("result", "weights outside the teachers' span", "weights in it")
     classes = value_classes(np.column_stack([W, a]), tolerance * scale)
     columns, outputs = classes[:, :-1], classes[:, -1:]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._threads import single_threaded_blas
 from .._validate import number
 from ..errors import ArgumentError
 from ..networks import MLP
@@ -75,7 +76,8 @@ def _rows(result, tolerance: float, loose: float) -> list[dict]:
     student = network("result", student)
     usable = isinstance(teacher, MLP) and len(teacher.weights) == 2 and teacher.sizes[0] == student.sizes[0]
     asleep = [row["dead"] for row in result.neurons()] if isinstance(result, Result) else None
-    return _Labels(student, teacher if usable else None, tolerance, loose, asleep).rows()
+    with single_threaded_blas():
+        return _Labels(student, teacher if usable else None, tolerance, loose, asleep).rows()
 
 
 class _Labels:
