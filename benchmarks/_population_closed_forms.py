@@ -29,7 +29,7 @@ NEAR_KINKS = "same, kinks as close (blocks × θ)"
 SMOOTH = ("identity", "square", "cube", "polynomial", "sin", "cos", "exp")
 ROWS = tuple((name, biased) for name, biased in (
     *((name, False) for name in ("leaky_relu", "normal_cdf", "gelu", "elu", "selu", *SMOOTH)),
-    ("erf", True), ("relu", True),
+    ("erf", True), ("relu", True), ("elu", True), ("selu", True),
 ))  # fmt: skip
 
 

@@ -11,7 +11,6 @@ import pytest
 
 import gradflow as gf
 from gradflow.kernels import abi, smoothed
-from gradflow.kernels.gauss_legendre import gauss_legendre
 from gradflow.kernels.pair_gated import gated
 from gradflow.kernels.pair_general import general
 from gradflow.kernels.pair_panels import PANELS, panels
@@ -295,18 +294,6 @@ def test_panels_and_finite_sums_agree(rng):
             one, two = rows(panels, *case), rows(general, *case)
             for entry, values in one.items():
                 np.testing.assert_allclose(values, two[entry], atol=1e-14 * (r + abs(b) + 1 / r), rtol=0)
-
-
-@pytest.mark.parametrize("count", [8, 24, 32])
-def test_gauss_legendre(count):
-    """Nodes and weights within 1.5e-16 relative; x^k integrated for k < 2·count."""
-    nodes, weights = gauss_legendre(count)
-    with mpmath.workdps(40):
-        for x, w in zip(nodes, weights):
-            z = mpmath.findroot(lambda y: mpmath.legendre(count, y), mpmath.mpf(float(x)))
-            slope = count * mpmath.legendre(count - 1, z) / ((1 - z) * (1 + z))
-            assert abs(x - z) <= 1.5e-16 * abs(z)
-            assert abs(w * (1 - z * z) * slope**2 / 2 - 1) <= 1.5e-16
 
 
 def test_the_scaled_tail_far_out():
