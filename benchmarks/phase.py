@@ -4,7 +4,8 @@
 
 For k = 4…12 and n = 1…k, flows from Glorot-normal erf students in d = k + 1 with rtol 1e-6, followed to a
 gradient of 1e-6 and then refined; the share of starts that end at the C-A optimal point, at P-n-C, and
-elsewhere. γ₁: the largest n/k up to which all end at C-A optimal; γ₂: the smallest from which none does.
+elsewhere. γ₁: the largest n/k up to which all end at C-A optimal; γ₂: the smallest from which none does;
+between them the n/k at which half of the starts do.
 Beside them, from the blocks of the Hessian, where P-n-C becomes and C-A optimal ceases to be a minimum.
 Meant: k ≤ 12 in under 10 minutes, k ≤ 20 in under an hour on two cores. Every finished cell goes to
 benchmarks/results/phase.part, and the next call goes on from there; `--again` begins anew.
@@ -70,12 +71,11 @@ def picture(rows: list[dict], path) -> None:
         c=shade, cmap="coolwarm", vmin=0, vmax=1, s=90, edgecolors="k", linewidths=0.4,
     )  # fmt: skip
     widths = sorted({row["k"] for row in rows if row["k"] >= 6})
-    stable = [transition.crossing(k, transition.perturbed_margin) / k for k in widths]
-    crossing = [transition.crossing(k, transition.loss_gap) / k for k in widths]
-    bucket = [1 - (transition.critical_bucket(k) - 1) / k for k in widths]
-    axes.plot(stable, widths, "k--", label="P-n-C a minimum to the right")
-    axes.plot(crossing, widths, "k-", label="equal losses")
-    axes.plot(bucket, widths, "k:", label="C-A optimal a minimum to the left")
+    limits = [list(transition.gammas(k).values()) for k in widths]
+    styles = ("k--", "k-", "k:")
+    names = ("P-n-C a minimum to the right", "equal losses", "C-A optimal a minimum to the left")
+    for values, style, name in zip(zip(*limits), styles, names):
+        axes.plot(values, widths, style, label=name)
     axes.set(xlabel="n / k", ylabel="k", title="share of flows that end at C-A optimal")
     figure.legend(loc="outside lower center", ncols=3, fontsize=8)
     figure.colorbar(points)
@@ -114,11 +114,16 @@ def main(argv: list[str]) -> None:
                 flush=True,
             )
         first, second = phase.boundaries(diagram, k)
-        print(f"  k {k}: all C-A up to n/k = {first:.3f}, none from {second:.3f}", flush=True)
-    gammas = {k: phase.boundaries(diagram, k) for k in range(chosen.smallest, chosen.largest + 1)}
+        half = phase.half_way(diagram, k)
+        print(
+            f"  k {k}: all C-A up to n/k = {first:.3f}, half at {half:.3f}, none from {second:.3f}",
+            flush=True,
+        )
+    widths = range(chosen.smallest, chosen.largest + 1)
+    gammas = {k: [*phase.boundaries(diagram, k), phase.half_way(diagram, k)] for k in widths}
     results = {
         "rows": rows,
-        "boundaries": {str(k): [g if np.isfinite(g) else None for g in pair] for k, pair in gammas.items()},
+        "boundaries": {str(k): [g if np.isfinite(g) else None for g in row] for k, row in gammas.items()},
         "seconds": sum(row["seconds"] for row in rows),
     }
     print(f"{results['seconds']:.0f} s in all")

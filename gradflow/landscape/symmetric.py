@@ -25,6 +25,9 @@ DIGITS = 40
 NEAR = 1e-20
 """A residual below this is that of a critical point."""
 
+HALVINGS = 6
+"""How often `follow` tries half the step before it goes on from a point that is not critical."""
+
 NULL_CUT = 1e-11
 """Eigenvalues of the reduced Hessian below this times the largest are null directions (ReLU scaling)."""
 
@@ -227,7 +230,8 @@ def follow(
     ratio    > 1; sizes that are further apart are joined by steps of this factor. Each begins on the
              straight line in log s through the last two points
 
-    The ends carry their residuals: nothing else says that a step was too long.
+    A step whose end is not a critical point (residual above `NEAR`) is halved, `HALVINGS` times at most; an
+    end that is none even so carries its residual, and the next one begins there.
     """
     ratio = number("ratio", ratio, minimum=1.0, exclusive=True)
     wanted = sequence("sizes", sizes, "a sequence of sizes")
@@ -237,29 +241,34 @@ def follow(
     last = critical_point(family(at), start)
     points, slope = [last], np.zeros(last.x.size)
     for size in wanted[1:]:
-        steps = max(1, math.ceil(abs(math.log(size / at)) / math.log(ratio) * (1 - 1e-12)))
-        way = [at * (size / at) ** (i / steps) for i in range(1, steps)]
-        for to in [*way, size]:
-            length = math.log(to / at)
-            found = critical_point(family(to), last.x + length * slope)
-            if length:
-                slope = (found.x - last.x) / length
+        while at != size:
+            whole = math.log(size / at)
+            length = math.copysign(min(abs(whole), math.log(ratio)), whole)
+            for halving in range(HALVINGS + 1):
+                length = length if halving == 0 else 0.5 * length
+                to = size if abs(length) >= abs(whole) * (1 - 1e-12) else at * math.exp(length)
+                found = critical_point(family(to), last.x + length * slope)
+                if found.residual <= NEAR:
+                    break
+            else:
+                to, found = size, critical_point(family(size), last.x + whole * slope)
+            slope = (found.x - last.x) / math.log(to / at)
             last, at = found, to
         points.append(last)
     return points
 
 
 def _finish(objective: ReducedLoss, x: np.ndarray, mp) -> SymmetricPoint:
-    """Newton with the residual in `DIGITS` digits and the Hessian in Float64, while it helps."""
+    """Newton with the residual in `DIGITS` digits and the Hessian in Float64, till it no longer helps."""
     numbers = [mp.mpf(float(v)) for v in x]
     sizes = objective.ansatz.sizes
-    best = None
-    for _ in range(12):
+    best, before = None, np.inf
+    for _ in range(16):
         value, gradient = objective.precise(numbers, mp)
         residual = float(max(abs(g) / mp.mpf(n) for g, n in zip(gradient, sizes)))
-        if best is not None and residual >= 0.5 * best[1]:
-            break
-        best = numbers, residual, value
+        helped = best is None or residual < 0.5 * best[1]
+        if helped:
+            best = numbers, residual, value
         if residual < 10.0 ** (8 - DIGITS) or not np.isfinite(residual):
             break
         roots = np.sqrt(sizes)
@@ -273,6 +282,11 @@ def _finish(objective: ReducedLoss, x: np.ndarray, mp) -> SymmetricPoint:
         scale = mp.mpf(residual)
         scaled = np.array([float(g / scale) for g in gradient]) / roots
         step = -(vectors[:, used] / values[used]) @ (vectors[:, used].T @ scaled) / roots
+        # A step may raise the residual, whose stiff directions see others squared, if the next is shorter.
+        length = residual * float(np.linalg.norm(step * roots))
+        if not helped and not length < 0.5 * before:
+            break
+        before = length
         numbers = [v + scale * mp.mpf(float(d)) for v, d in zip(numbers, step)]
     assert best is not None
     numbers, residual, value = best

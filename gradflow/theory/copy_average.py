@@ -12,13 +12,14 @@ teacher weights?, NeurIPS 2023. The formulas of one neuron are derived (docs/cop
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import ArgumentError
 from ..landscape import Ansatz, SymmetricPoint, critical_point
+from ..landscape import follow as continued
 from ..networks import MLP
 
 SOURCE = "Simsek et al., NeurIPS 2023 (copy/average)"
@@ -93,41 +94,36 @@ def best_ansatz(n: float | int, k: float | int, unused: float | int = 1) -> tupl
     return ansatz, ansatz.point([[(1.0, 0.0), 0.0, *zero, 1.0], average])
 
 
-def perturbed_copy(
-    n: float | int, k: float | int, start=None, activation: str = "erf", unused: float | int = 1
-) -> SymmetricPoint:
+def perturbed_family(k: float | int, activation: str = "erf") -> Callable[[float | int], Ansatz]:
+    """The ansatz of P-n-C with k teachers as a function of n, 1 < n < k, fractions included."""
+    return lambda n: Ansatz((n, k - n), (0,), 1, activation)
+
+
+def perturbed_copy(n: float | int, k: float | int, start=None, activation: str = "erf") -> SymmetricPoint:
     """The P-n-C point: a root of the four equations ∂L/∂(α, β, γ, a) = 0, 1 < n < k (fractions as well).
 
-    start   x of a point nearby (`SymmetricPoint.x` of another n); by default α = a = 1, β = −1/2k, γ = 1/2k,
-            which is near for n close to k
+    start   x of a point nearby (`SymmetricPoint.x` of another n); by default α = a = 1, β = 0, γ = 1/k, the
+            limit for n = k − 1 and large k
     """
-    ansatz = Ansatz((n, k - n), (0,), unused, activation)
+    ansatz = perturbed_family(k, activation)(n)
     if start is None:
-        row = [(1.0, -0.5 / k), 0.5 / k, *([0.0] * (unused > 0)), 1.0]
-        start = ansatz.point([row])
+        start = ansatz.point([[(1.0, 0.0), 1.0 / k, 0.0, 1.0]])
     return critical_point(ansatz, np.asarray(start, dtype=np.float64))
 
 
 def follow(
-    widths: Sequence[float | int], k: float | int, activation: str = "erf", step: float = 0.02
+    widths: Sequence[float | int], k: float | int, activation: str = "erf", ratio: float = 1.04
 ) -> list[SymmetricPoint]:
-    """P-n-C points for widths 1 < n < k in descending order, continued from n = k − 1.
+    """P-n-C points for widths 1 < n < k, continued from n = k − 1 (`landscape.follow`)."""
+    first = perturbed_copy(k - 1, k, None, activation)
+    family = perturbed_family(k, activation)
+    return continued(family, [k - 1, *widths], first.x, ratio)[1:]
 
-    Steps of `step` in log n, each begun at the straight line through the last two points.
-    """
-    points: list[SymmetricPoint] = []
-    n = max(float(k) - 1.0, float(max(widths)))
-    last = perturbed_copy(n, k, None, activation)
-    before: tuple[float, np.ndarray] | None = None
-    for width in widths:
-        while n > width:
-            to = max(float(width), n * math.exp(-step))
-            start: np.ndarray | None = last.x
-            if before is not None and before[1].size == last.x.size:
-                start = last.x + (to - n) / (n - before[0]) * (last.x - before[1])
-            if len(Ansatz((to, k - to), (0,), 1).parameters) != last.x.size:
-                start = None  # with k − n = 1 or n = 1 there are fewer numbers: begin afresh
-            before = n, last.x
-            last, n = perturbed_copy(to, k, start, activation), to
-        points.append(last)
-    return points
+
+def perturbed_average(n: int, k: int, activation: str = "relu") -> SymmetricPoint:
+    """The critical point near the best CA point: n − 1 perturbed copies and one average (erf: itself)."""
+    l = k - n + 1
+    neuron = one_neuron(l, activation)
+    ansatz = Ansatz((n - 1, l), (0, None), 1, activation)
+    average = [0.0, neuron.norm / math.sqrt(l), 0.0, neuron.output]
+    return critical_point(ansatz, ansatz.point([[(1.0, 0.0), 0.0, 0.0, 1.0], average]))

@@ -11,18 +11,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
-import numpy as np
-
 from .._train import train
 from .._validate import integer
 from ..errors import ArgumentError
 from ..landscape import kinds
 from ..networks import MLP
-from ..solvers import FlowSolver, KenCarp58
+from ..solvers import BDF, FlowSolver, KenCarp58
 from ..teachers import orthonormal
 from .check import Check
 from .copy_average import SOURCE, follow, one_neuron
-from .copy_average_transition import best_is_stable, perturbed_is_stable
+from .copy_average_index import best_is_stable
+from .copy_average_transition import perturbed_is_stable
 from .registry import Progress, register
 
 FLOW = KenCarp58(rtol=1e-6, atol=1e-8, gtol=1e-6)
@@ -107,6 +106,30 @@ def shares(found: Iterable[End]) -> dict[str, float]:
     return {name: names.count(name) / len(names) for name in sorted(set(names))}
 
 
+def boundaries(diagram: dict[tuple[int, int], dict[str, float]], k: int) -> tuple[float, float]:
+    """γ₁ and γ₂ for one k: the largest n/k up to which every start ends at C-A, and the smallest from which
+    none does; NaN where there is none. `diagram` has the shares of (n, k)."""
+    here = {n: share.get("C-A", 0.0) for (n, width), share in diagram.items() if width == k and n < k}
+    pure = [n for n in sorted(here) if all(here[m] == 1.0 for m in here if m <= n)]
+    none = [n for n in sorted(here) if all(here[m] == 0.0 for m in here if m >= n)]
+    first = max(pure) / k if pure else float("nan")
+    return first, (min(none) / k if none else float("nan"))
+
+
+def half_way(diagram: dict[tuple[int, int], dict[str, float]], k: int) -> float:
+    """The n/k at which half of the starts end at C-A, on the straight line between two widths; else NaN."""
+    here = {n: share.get("C-A", 0.0) for (n, width), share in diagram.items() if width == k and n < k}
+    for n in sorted(here)[:-1]:
+        if here[n] >= 0.5 > here[n + 1]:
+            return (n + (here[n] - 0.5) / (here[n] - here[n + 1])) / k
+    return float("nan")
+
+
+def unseen(starts: int) -> float:
+    """The share that an end not seen in so many starts has at most, with 95 % confidence."""
+    return 1 - 0.05 ** (1 / starts)
+
+
 @register("copy_average.phase")
 def check_phase(
     size: str,
@@ -119,7 +142,7 @@ def check_phase(
     starts = 6 if size == "quick" else 50
     if widths is None:
         widths = (4, 6, 8) if size == "quick" else range(4, 13)
-    diagram: dict = {}
+    diagram: dict[tuple[int, int], dict[str, float]] = {}
     violations = 0
     runs = rare = 0
     for k in widths:
@@ -127,13 +150,14 @@ def check_phase(
             progress(f"phase diagram: k {k}, n {n}")
             found = list(ends(n, k, range(starts), threads=2))
             runs += len(found)
-            diagram[f"{n}/{k}"] = shares(found)
+            diagram[n, k] = shares(found)
             rare += sum(e.configuration in RARE for e in found)
             allowed = {*RARE, "exact"} if n == k else {*RARE, "C-A"} if n == 1 else set(RARE)
             if 1 < n < k:
                 allowed |= {"C-A"} if stable_best(n, k) else set()
                 allowed |= {"P-n-C"} if stable_perturbed(n, k) else set()
             violations += sum(e.configuration not in allowed for e in found)
+    gammas = {str(k): [*boundaries(diagram, k), half_way(diagram, k)] for k in widths}
     return Check(
         name="copy_average.phase",
         statement=(
@@ -142,17 +166,48 @@ def check_phase(
             "out, and fewer than one in fifty: channels to infinity, plateaus with an unused neuron."
         ),
         source=f"{SOURCE}, experiment; stability is computed here",
-        computed={"shares": diagram, "runs": runs, "channels, plateaus, not converged": rare},
+        computed={"shares": {f"{n}/{k}": share for (n, k), share in diagram.items()}}
+        | {"runs": runs, "channels, plateaus, not converged": rare}
+        | {"n/k to which all, from which none, half of the starts end at C-A": gammas}
+        | {"share that may hide behind none, 95 %": unseen(starts)},
         residual=float(violations + max(0, rare - runs // 50)),
         tolerance=0.0,
     )
 
 
-def boundaries(diagram: dict[tuple[int, int], dict[str, float]], k: int) -> tuple[float, float]:
-    """γ₁ and γ₂ for one k: the largest n/k up to which every start ends at C-A, and the smallest from which
-    none does. `diagram` has the shares of (n, k)."""
-    here = {n: share.get("C-A", 0.0) for (n, width), share in diagram.items() if width == k and n < k}
-    pure = [n for n in sorted(here) if all(here[m] == 1.0 for m in here if m <= n)]
-    none = [n for n in sorted(here) if all(here[m] == 0.0 for m in here if m >= n)]
-    first = max(pure) / k if pure else float("nan")
-    return first, (min(none) / k if none else float(np.nan))
+@register("copy_average.phase_solvers")
+def check_solvers(
+    size: str,
+    progress: Progress,
+    others: dict[str, FlowSolver] | None = None,
+    cells: Sequence[tuple[int, int]] | None = None,
+) -> Check:
+    """Whether another solver, or a tighter tolerance, ends where `FLOW` does, start by start."""
+    if others is None:
+        others = {"BDF 1e-6": BDF(rtol=1e-6, atol=1e-8, gtol=1e-6)}
+        others |= {"KenCarp58 1e-9": KenCarp58(rtol=1e-9, atol=1e-11, gtol=1e-6)}
+    if cells is None:
+        cells = ((4, 5),) if size == "quick" else ((6, 8), (8, 10), (9, 12))
+    starts = 20 if size == "quick" else 200
+    rows, worst = {}, 0.0
+    for n, k in cells:
+        progress(f"{starts} flows by {1 + len(others)} solvers, n {n}, k {k}")
+        first = list(ends(n, k, range(starts), threads=2))
+        rows[f"{n}/{k}"] = {"KenCarp58 1e-6": shares(first)}
+        for name, solver in others.items():
+            found = list(ends(n, k, range(starts), threads=2, solver=solver))
+            other = sum(a.configuration != b.configuration for a, b in zip(first, found)) / starts
+            rows[f"{n}/{k}"][name] = shares(found) | {"ends elsewhere": other}
+            worst = max(worst, other)
+    return Check(
+        name="copy_average.phase_solvers",
+        statement=(
+            "In mixed cells of the phase diagram the same starts end at the same configuration with another "
+            "solver (BDF, the default of `train`) and with a tolerance of 1e-9 (largest share of starts that "
+            "do not: those near the border of two basins)."
+        ),
+        source="measured",
+        computed={"starts": starts, "shares": rows},
+        residual=worst,
+        tolerance=0.02,
+    )

@@ -136,6 +136,18 @@ def test_families_are_followed_both_ways_and_through_fractions():
     np.testing.assert_allclose(back[-1].x, down[0].x, rtol=1e-15, atol=1e-30)
 
 
+def test_families_are_not_lost_on_long_steps():
+    """P-n-C of 1,000 teachers: steps of 20 % once ended beside the branch, residual 1e-4."""
+
+    def wide(size):
+        return Ansatz((size, 1000 - size), (0,), 1)
+
+    points = follow(wide, [999, 200, 100], wide(999).point([((1.0, 0.0), 1e-3, 0.0, 1.0)]), ratio=1.2)
+    assert max(point.residual for point in points) <= 1e-20
+    fine = follow(wide, [200, 190, 100], points[1].x, ratio=1.02)
+    np.testing.assert_allclose(points[-1].x, fine[-1].x, rtol=1e-12, atol=1e-20)
+
+
 @pytest.mark.parametrize(
     ("argument", "call"),
     [

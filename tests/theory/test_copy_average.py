@@ -11,8 +11,10 @@ from gradflow import theory
 from gradflow.errors import ArgumentError
 from gradflow.landscape import blocks
 from gradflow.theory import copy_average as ca
+from gradflow.theory import copy_average_index as indices
 from gradflow.theory import copy_average_phase as phase
 from gradflow.theory import copy_average_points as points
+from gradflow.theory import copy_average_relu as relu
 from gradflow.theory import copy_average_transition as transition
 from gradflow.theory import copy_average_variations as variations
 
@@ -27,7 +29,20 @@ def one(found):
 
 @pytest.mark.parametrize(
     "name",
-    ["anisotropic", "best_partition", "concave", "critical", "index", "norms", "one_neuron", "perturbed"],
+    [
+        "anisotropic",
+        "best_partition",
+        "branch",
+        "concave",
+        "critical",
+        "full_hessian",
+        "index",
+        "norms",
+        "one_neuron",
+        "perturbed",
+        "relu_convex",
+        "relu_critical",
+    ],
 )
 def test_quick_checks_hold(name):
     found = list(theory.run(f"copy_average.{name}", "quick"))
@@ -42,6 +57,22 @@ def wrong_optimum(teachers, activation="erf"):
 def wrong_norm(teachers, r):
     w, a = variations.equal_norms(teachers, r)
     return w * (1 + 1e-6), a
+
+
+def shifted_gammas(k):
+    found = transition.gammas(k)
+    return found | {"crossing": found["crossing"] + 3e-6}
+
+
+def wrong_limits(k):
+    """The limit of stability of P-n-C one neuron too high."""
+    found = transition.gammas(k)
+    return found | {"gamma_1": found["gamma_1"] + 1 / k}
+
+
+def touching_another_branch(widths, k):
+    """A branch that goes on as that of another k."""
+    return ca.follow(widths[:-1], k) + [ca.perturbed_copy(widths[-1], k, np.array([0.0, 0.0, 0.0, 0.0, 1.0]))]
 
 
 def leaning(sizes, vectors, activation, optimum):
@@ -67,9 +98,20 @@ BROKEN = {
     # points that are moved
     "perturbed": lambda: transition.check_perturbed("quick", silent, shift=1e-6),
     # claims about other points
-    "index": lambda: transition.check_index("quick", silent, lambda sizes: max(sizes) > 1),
-    "transition": lambda: transition.check_transition(
-        "quick", silent, lambda point: transition.loss_gap(point) + 1e-3, (12,)
+    "index.all": lambda: indices.check_index("quick", silent, lambda sizes: sum(l - 1 for l in sizes))[0],
+    "index.best": lambda: indices.check_index("quick", silent, lambda sizes: 0)[1],
+    "branch": lambda: transition.check_branch("quick", silent, touching_another_branch),
+    "transition": lambda: transition.check_transition("quick", silent, shifted_gammas, (12,)),
+    "full_hessian": lambda: transition.check_full_hessian("quick", silent, wrong_limits, (12,)),
+    # erf's loss is not convex, its points are critical, and relu has both kinds of ends
+    "relu_convex": lambda: relu.check_convex("quick", silent, lambda l: -(l**1.5)),
+    "relu_critical": lambda: relu.check_not_critical("quick", silent, "erf"),
+    "relu_excess": lambda: relu.check_not_critical("quick", silent, excess=lambda sizes: 0.0),
+    "relu_ends": lambda: relu.check_ends("quick", silent, ("C-A",), (5,)),
+    "spread": lambda: variations.check_spread("quick", silent, ("C-A",), (0.0,)),
+    # Newton's method from t = 1 instead of the flow to its end
+    "phase_solvers": lambda: phase.check_solvers(
+        "quick", silent, {"until t = 1": gf.solvers.KenCarp58(rtol=1e-6, atol=1e-8, t1=1.0)}, ((4, 5),)
     ),
     "norms": lambda: variations.check_norms("quick", silent, wrong_norm)[0],
     "norms.mixed": lambda: variations.check_norms("quick", silent, spreads=(0.0, 1e-4))[2],
@@ -108,16 +150,55 @@ def test_both_ways_to_write_the_best_point_agree():
         a, x = ca.best_ansatz(n, k)
         b, y = ca.bucket_ansatz([1] * (n - 1) + [k - n + 1])
         assert np.abs(blocks(a, x).eigenvalues() - blocks(b, y).eigenvalues()).max() <= 1e-12
+        point = ca.perturbed_average(n, k, "erf")
+        assert np.abs(point.x - x).max() <= 1e-15 and point.residual <= 1e-30
+
+
+@pytest.mark.parametrize("l", [1, 2, 3, 10, 1000, 10**7])
+def test_influence_and_resistance_against_many_digits(l):
+    with mpmath.workdps(50):
+        z = mpmath.mpf(1) / (4 * mpmath.mpf(l) ** 2)
+        push = 1 / ((1 - z) ** -0.5 - 1)
+        assert float(indices.influence(l) / push - 1) == pytest.approx(0, abs=2e-14)
+        bear = 1 / ((1 - z) ** 1.5 / (1 - 2 * z) - 1)
+        assert bear < push  # so that of two averages the smaller one splits
+        if l > 1:
+            assert float(indices.resistance(l) / bear - 1) == pytest.approx(0, abs=2e-14)
+    assert indices.influence(1) == pytest.approx(3 + 2 * math.sqrt(3), rel=1e-15)
+
+
+def test_splitting_an_average_is_a_mode_of_the_full_hessian():
+    sizes = (5, 3, 1)
+    student = ca.copy_average(sizes, np.eye(9, 10))
+    hessian = gf.Problem(gf.teachers.orthonormal(9, 10), student).hessian(student.flat())
+    mode = np.zeros((3, 10))
+    mode[:, 5:7] = np.outer([1.0, 1.0, 1.0], [1.0, -1.0])  # teachers 5 and 6, of the second bucket
+    rows = [np.append((mode * (np.arange(3) == m)[:, None]).ravel(), np.zeros(3)) for m in range(3)]
+    block = np.array(rows) @ hessian @ np.array(rows).T / 2
+    u = np.sqrt([l * (2 * l - 1) / 2 for l in sizes])
+    delta = 4 * u**2 / [indices.influence(5), -1 - indices.resistance(3), indices.influence(1)]
+    np.testing.assert_allclose(block, (np.diag(delta) + 4 * np.outer(u, u)) / math.pi, atol=1e-13)
+    assert indices.index(sizes) == 2 == (np.linalg.eigvalsh(hessian) < -1e-10).sum()
 
 
 def test_transitions_at_small_k_have_both_stable_points_between():
-    stable = transition.crossing(12, transition.perturbed_margin)
-    cross = transition.crossing(12, transition.loss_gap)
-    bucket = transition.critical_bucket(12)
-    assert 6 < stable < 7 and 9 < cross < 10 and 2 < bucket < 3
+    stable, cross, best = (12 * value for value in transition.gammas(12).values())
+    assert 6 < stable < 7 and 9 < cross < 10 < best < 11
     assert not transition.perturbed_is_stable(6, 12) and transition.perturbed_is_stable(7, 12)
-    assert transition.best_is_stable(10, 12) and not transition.best_is_stable(11, 12)
-    assert math.isnan(transition.critical_bucket(6))
+    assert indices.best_is_stable(10, 12) and not indices.best_is_stable(11, 12)
+    assert math.isnan(indices.critical_bucket(6)) and math.isnan(transition.gammas(4)["gamma_1"])
+
+
+def test_transitions_are_where_the_functions_vanish():
+    """A step of Newton's method that ends beside the branch shows as a limit at which nothing vanishes."""
+    k = 1_000
+    stable = transition.crossing(k, transition.perturbed_margin)
+    cross = transition.crossing(k, transition.loss_gap)
+    below, above, low, high = ca.follow([0.999 * stable, 1.001 * stable, cross - 0.1, cross + 0.1], k)
+    assert transition.perturbed_margin(below) < 0 < transition.perturbed_margin(above)
+    assert transition.loss_gap(low) > 0 > transition.loss_gap(high)
+    assert stable / k == pytest.approx(0.22345409, abs=2e-7)
+    assert k * (cross / k - transition.CROSSING_LIMIT) == pytest.approx(-1.43796, abs=1e-5)
 
 
 def test_phase_cells_and_boundaries():
@@ -126,6 +207,8 @@ def test_phase_cells_and_boundaries():
     assert all(e.grad_norm <= 1e-14 and e.smallest > 0 for e in found)
     assert found == list(phase.ends(2, 4, range(3)))
     diagram = {(1, 4): {"C-A": 1.0}, (2, 4): {"C-A": 0.5, "P-n-C": 0.5}, (3, 4): {"P-n-C": 1.0}}
-    assert phase.boundaries(diagram, 4) == (0.25, 0.75)
+    assert phase.boundaries(diagram, 4) == (0.25, 0.75) and phase.half_way(diagram, 4) == 0.5
+    assert math.isnan(phase.half_way({(1, 4): {"C-A": 1.0}}, 4))
+    assert phase.unseen(50) == pytest.approx(0.0582, abs=1e-4)
     with pytest.raises(ArgumentError, match="n"):
         list(phase.ends(5, 4, range(1)))
