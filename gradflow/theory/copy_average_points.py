@@ -18,6 +18,9 @@ from .registry import Progress, register
 
 DIGITS = 40
 
+LARGEST_BY_NEWTON = 50
+"""Beyond, the full Hessian's condition number, about ℓ⁵ for erf, is past what Newton in Float64 resolves."""
+
 
 def minimise_along_the_sum(teachers: int, activation: str) -> OneNeuron:
     """The one-neuron optimum by mpmath: a eliminated, the root of dL/dr along Σ v_j/√ℓ, 40 digits.
@@ -83,7 +86,7 @@ def check_one_neuron(
 
     norm_bound   the bound on √ℓ |w| that is tested, 1 in the theorem
     """
-    counts = [1, 2, 3, 5, 8, 13] if size == "quick" else [*range(1, 31), 50, 100]
+    counts = [1, 2, 3, 5, 8, 13, 200] if size == "quick" else [*range(1, 31), 50, 100, 300, 1000]
     checks = []
     found: dict[int, OneNeuron] = {}
     for activation in ("erf", "relu"):
@@ -92,13 +95,15 @@ def check_one_neuron(
             progress(f"one {activation} neuron for {l} teachers")
             formula = closed(l, activation)
             precise = minimise_along_the_sum(l, activation)
-            newton, sine = minimise_the_loss(l, activation, seed=l)
-            if activation == "erf":
-                found[l] = newton
-            for other in (precise, newton):
+            others = [precise]
+            if l <= LARGEST_BY_NEWTON:
+                newton, sine = minimise_the_loss(l, activation, seed=l)
+                others, sines = [precise, newton], max(sines, sine)
+                if activation == "erf":
+                    found[l] = newton
+            for other in others:
                 gaps = [abs(a - b) / max(1.0, abs(b)) for a, b in zip(formula, other)]
                 worst = max(worst, *gaps)
-            sines = max(sines, sine)
         checks.append(
             Check(
                 name=f"copy_average.one_neuron.{activation}",
@@ -110,7 +115,7 @@ def check_one_neuron(
                         else "a|w| = 2ℓ h(1/√ℓ), L = ℓ/2 + ℓ(ℓ−1)/2π − 2ℓ² h(1/√ℓ)²"
                     )
                     + ", along Σ v_j: the closed form, a one-dimensional root in 40 digits and Newton's "
-                    "method on the full loss from a random start agree in a, |w| and L."
+                    "method on the full loss from a random start (ℓ ≤ 50) agree in a, |w| and L."
                 ),
                 source=f"{SOURCE}; the closed form is derived",
                 computed={"teachers": counts, "losses": [closed(l, activation).loss for l in counts]}
@@ -119,13 +124,13 @@ def check_one_neuron(
                 tolerance=2e-11,
             )
         )
-    excess = max(max(l - f.output, f.norm - norm_bound * l**-0.5) for l, f in found.items())
+    excess = max(max(1 - f.output / l, f.norm * l**0.5 - norm_bound) for l, f in found.items())
     checks.append(
         Check(
             name="copy_average.one_neuron.bounds",
-            statement="For erf, the best neuron for ℓ teachers has a ≥ ℓ and |w| ≤ 1/√ℓ (found by Newton).",
+            statement="For erf, the best neuron for ℓ teachers has a ≥ ℓ and |w| ≤ 1/√ℓ (found by Newton; relative).",
             source=SOURCE,
-            computed={"teachers": counts, "a": [f.output for f in found.values()]}
+            computed={"teachers": list(found), "a": [f.output for f in found.values()]}
             | {"norm": [f.norm for f in found.values()]},
             residual=max(0.0, excess),
             tolerance=2e-11,
