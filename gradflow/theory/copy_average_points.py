@@ -128,7 +128,9 @@ def check_one_neuron(
     checks.append(
         Check(
             name="copy_average.one_neuron.bounds",
-            statement="For erf, the best neuron for ℓ teachers has a ≥ ℓ and |w| ≤ 1/√ℓ (found by Newton; relative).",
+            statement=(
+                "For erf, the best neuron for ℓ teachers has a ≥ ℓ and |w| ≤ 1/√ℓ (found by Newton; relative)."
+            ),
             source=SOURCE,
             computed={"teachers": list(found), "a": [f.output for f in found.values()]}
             | {"norm": [f.norm for f in found.values()]},
