@@ -129,7 +129,7 @@ def check_one_neuron(
         Check(
             name="copy_average.one_neuron.bounds",
             statement=(
-                "For erf, the best neuron for ℓ teachers has a ≥ ℓ and |w| ≤ 1/√ℓ (found by Newton; relative)."
+                "For erf, the best neuron for ℓ teachers has a ≥ ℓ and |w| ≤ 1/√ℓ (by Newton; relative)."
             ),
             source=SOURCE,
             computed={"teachers": list(found), "a": [f.output for f in found.values()]}
