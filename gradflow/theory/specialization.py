@@ -64,7 +64,7 @@ def largest_gradient(student: MLP, teacher: MLP, X: np.ndarray) -> float:
 
 
 def critical_student(
-    sizes: tuple[int, ...], teacher: MLP, X: np.ndarray, seed: int, attempts: int = 10
+    sizes: tuple[int, ...], teacher: MLP, X: np.ndarray, seed: int, attempts: int = 40
 ) -> tuple[MLP, int]:
     """A student trained to the end of Float64 at which the gradient of every sample vanishes.
 
