@@ -16,6 +16,7 @@ from ..progress import Monitor
 from ..stopping import StopReason
 from .base import Refinement, Refiner
 from .singular import classify
+from .trust_region import trust_region_step
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -141,8 +142,11 @@ class _Run:
             values, vectors = self.eigen
             values, coefficients = self.without_noise(values, vectors.T @ self.gradient)
             step, on_boundary = trust_region_step(values, coefficients, radius)
-            predicted = -float(step @ (coefficients + 0.5 * values * step))
-            length = float(np.linalg.norm(step))
+            with np.errstate(over="ignore", invalid="ignore"):  # beside a kink eigenvalues can be 1e200
+                predicted = -float(step @ (coefficients + 0.5 * values * step))
+                length = float(np.linalg.norm(step))
+            if not (np.isfinite(predicted) and np.isfinite(length)):
+                return
             # Below this the difference of two losses is rounding: the polish judges by the gradient.
             if predicted <= 8 * EPS * abs(self.loss) + 0.5 * self.objective.loss_floor or length == 0.0:
                 return
@@ -261,51 +265,3 @@ class _Run:
             seconds=time.monotonic() - self.began,
             settings=self.settings.settings(),
         )
-
-
-def trust_region_step(values: np.ndarray, coefficients: np.ndarray, radius: float) -> tuple[np.ndarray, bool]:
-    """The global minimiser of g·s + ½ s·Λs within |s| ≤ radius, Λ = diag(values) ascending.
-
-    Returns s in the eigenbasis and whether it lies on the boundary. The multiplier μ ≥ max(0, −λ₁)
-    solves 1/|s(μ)| = 1/radius by safeguarded Newton; in the hard case (no component of g along the
-    lowest eigenvalues) an eigenvector of λ₁ fills the step up to the boundary.
-    """
-    lowest = values[0]
-    scale = max(float(np.abs(values).max()), 1e-300)
-    size = float(np.linalg.norm(coefficients))
-    if lowest > 1e-14 * scale:
-        step = -coefficients / values
-        if float(np.linalg.norm(step)) <= radius:
-            return step, False
-    floor = max(0.0, -lowest)
-    # Hard case: the step at μ = −λ₁ (with the lowest directions left out) stays inside.
-    low = values + floor <= 1e-13 * scale
-    if low.any() and float(np.linalg.norm(coefficients[low])) <= 1e-14 * max(size, 1e-300):
-        inner = np.where(low, 0.0, -coefficients / np.where(low, 1.0, values + floor))
-        short = float(np.linalg.norm(inner))
-        if short < radius:
-            if lowest < -1e-14 * scale:
-                inner[0] += np.sqrt(radius**2 - short**2)
-                return inner, True
-            return inner, False
-    lower, upper = floor, floor + size / radius + 1e-300
-    multiplier = min(max(floor + 1e-3 * size / radius, lower), upper)
-    for _ in range(100):
-        shifted = np.maximum(values + multiplier, 1e-300)
-        with np.errstate(over="ignore"):  # an infinite length is longer than the radius
-            step = -coefficients / shifted
-            length = float(np.linalg.norm(step))
-        if abs(length - radius) <= 1e-8 * radius:
-            break
-        if length > radius:
-            lower = multiplier
-        else:
-            upper = multiplier
-        with np.errstate(all="ignore"):
-            slope = float(np.sum(coefficients**2 / shifted**3))
-            multiplier += (length**2 / slope) * (length / radius - 1.0)
-        if not lower < multiplier < upper:
-            multiplier = 0.5 * (lower + upper)
-        if upper - lower <= EPS * upper:
-            break
-    return step, True

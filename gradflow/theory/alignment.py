@@ -32,6 +32,9 @@ SOURCE = "Zhu, Ying & Zuo 2021"
 NEGATIVE = 1e-6
 """A point with an eigenvalue below −1e-6 of the largest is a saddle, not a local minimum."""
 
+CRITICAL = 1e-6
+"""A larger gradient is no critical point: some flow was held up at a kink."""
+
 DEAD = 1e-3
 """A student shorter than this (the teacher has length one) may be dying."""
 
@@ -45,7 +48,7 @@ def angular(angle):
 class End:
     """Where one start ended.
 
-    weights W (m, d), loss L, grad_norm |∇L|_∞, minimum: no negative curvature; teacher (d,) and activation.
+    weights W (m, d), loss L, grad_norm |∇L|_∞, minimum: critical and no negative curvature; teacher (d,) and activation.
     If σ is even the teacher's line counts and not its ray {λv : λ ≥ 0}.
     """
 
@@ -117,7 +120,7 @@ def descend(activation: str, students: int, dim: int, seed: int, length: float =
     alive = np.ones(students, dtype=bool)
     while True:
         rates = np.concatenate([np.repeat(alive, dim).astype(np.float64), np.zeros(students)])
-        solver = type(default_solver(W.size))(rtol=1e-6, atol=1e-8, gtol=1e-9, max_steps=1000)
+        solver = type(default_solver(W.size))(rtol=1e-6, atol=1e-8, gtol=1e-9, max_steps=10_000)
         there = problem(activation, W, teacher)
         result = train(there, rates=rates, solver=solver, refiner=None, progress=False)
         W = result.student.weights[0].copy()
@@ -131,7 +134,8 @@ def descend(activation: str, students: int, dim: int, seed: int, length: float =
     # A dead ReLU neuron has no Hessian; the others must have no negative curvature.
     seen = np.flatnonzero(np.repeat(np.linalg.norm(W, axis=1) > DEAD, dim))
     values = np.linalg.eigvalsh(result.problem.hessian(result.theta)[np.ix_(seen, seen)])
-    minimum = bool(values.size == 0 or values[0] >= -NEGATIVE * values[-1])
+    bent = values.size and values[0] < -NEGATIVE * values[-1]
+    minimum = bool(result.grad_norm <= CRITICAL and not bent)
     return End(W, result.loss, result.grad_norm, minimum, teacher, activation)
 
 

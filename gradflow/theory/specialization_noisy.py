@@ -8,11 +8,8 @@ import numpy as np
 import scipy.optimize
 import scipy.stats
 
-from .._train import train
-from ..solvers import Tsit5
 from .check import Check
 from .registry import Progress, register
-from .specialization import critical_student, extended, largest_gradient, sines, unit_teacher
 from .specialization_gradients import PAPER
 
 
@@ -77,56 +74,7 @@ def theorem_5(extra: int, seed: int, expected: float = 1.0, activation=None) -> 
         )
 
 
-def theorem_5_on_the_way(seed: int, expected: float = 1.0) -> Iterator[Check]:
-    """The same along a gradient flow that ends at a critical point: errors against the largest gradient.
-
-    ε is the largest |g| of all samples and boundary points; for each teacher node the student that is
-    aligned with it at the end counts, with the angle of its weights and the distance of b/|w|.
-    """
-    teacher = unit_teacher((2, 2, 2), seed)
-    X = np.random.default_rng(seed).standard_normal((300, 2))
-    student, _ = critical_student((2, 5, 2), teacher, X, seed)
-    partners = sines(student, teacher).argmin(axis=0)
-    # The way back in: a kick of 1e-2, and the flow from there.
-    kick = 1e-2 * np.random.default_rng([seed, 1]).standard_normal(student.flat().size)
-    start = student.with_flat(student.flat() + kick)
-    solver = Tsit5(rtol=1e-8, atol=1e-12, t1=2000.0, gtol=1e-7, max_steps=20_000)
-    flow = train(teacher, start, X, solver=solver, refiner=None, progress=False).flow
-    assert flow is not None
-    gradients, angles, shifts = [], [], []
-    for theta in flow.step_theta[:: max(1, len(flow.step_theta) // 40)]:
-        there = student.with_flat(theta)
-        W, V = extended(there)[partners], extended(teacher)
-        w, v = W[:, :-1], V[:, :-1]
-        sine = (w[:, 0] * v[:, 1] - w[:, 1] * v[:, 0]) / np.linalg.norm(w, axis=1) / np.linalg.norm(v, axis=1)
-        sign = np.sign((w * v).sum(axis=1))
-        shift = sign * W[:, -1] / np.linalg.norm(w, axis=1) - V[:, -1] / np.linalg.norm(v, axis=1)
-        gradients.append(largest_gradient(there, teacher, X))
-        angles.append(float(np.abs(sine).max()))
-        shifts.append(float(np.abs(shift).max()))
-    for kind, errors in (("weights", angles), ("biases", shifts)):
-        slope, half = exponent(np.array(gradients), np.array(errors))
-        yield Check(
-            name=f"specialization.theorem_5.flow.{kind}",
-            statement="Along a gradient flow into a point where the gradient of every sample vanishes "
-            f"the error of the {kind} of the aligned students falls with the largest gradient eps of a "
-            "sample, with an exponent of 0.8 at least (99.9 % interval of the fit included).",
-            source=f"{PAPER}, Theorem 5: exponents only",
-            computed={
-                "largest_gradients": gradients,
-                "errors": errors,
-                "exponent": slope,
-                "interval": [slope - half, slope + half],
-            },
-            residual=max(0.0, 0.8 * expected - slope + half),
-            tolerance=0.0,
-        )
-
-
 @register("specialization.theorem_5")
 def _theorem_5(size: str, progress: Progress) -> Iterator[Check]:
     for seed in range(1 if size == "quick" else 5):
         yield from theorem_5(3 if size == "quick" else 8, seed)
-    # One start: over the range that a flow covers the constants can change too, and the slope with them.
-    progress("along a flow")
-    yield from theorem_5_on_the_way(1)

@@ -8,7 +8,7 @@ from gradflow.errors import ArgumentError
 from gradflow.losses.from_jax import JaxLoss
 from gradflow.progress import Monitor
 from gradflow.refiners import LBFGS, TrustRegionNewton, default_refiner
-from gradflow.refiners.newton import trust_region_step
+from gradflow.refiners.trust_region import trust_region_step
 from gradflow.stopping import StopReason
 
 

@@ -15,13 +15,6 @@ def test_exponents_and_a_smooth_activation():
     assert not any(check.holds for check in smooth)
 
 
-def test_exponents_along_a_flow():
-    checks = list(noisy.theorem_5_on_the_way(1))
-    assert all(check.holds for check in checks)
-    assert all(min(check.computed["errors"]) < 1e-3 * max(check.computed["errors"]) for check in checks)
-    assert not any(check.holds for check in noisy.theorem_5_on_the_way(1, expected=2.5))
-
-
 def test_interval_of_an_exponent(rng):
     """A line with known noise: the slope within its interval, and the interval of the size it has to be."""
     x = np.logspace(-6, -1, 30)
