@@ -2,10 +2,10 @@
 
     python -m benchmarks phase [--largest 12] [--starts 50] [--threads 2] [--again]
 
-For k = 4…12 (or more) and n = 1…k, flows from Glorot-normal erf students in d = k + 1 with rtol 1e-6, followed to a
-gradient of 1e-6 and then refined; the share of starts that end at the C-A optimal point, at P-n-C, and
-elsewhere. γ₁: the largest n/k up to which all end at C-A optimal; γ₂: the smallest from which none does;
-between them the n/k at which half of the starts do.
+For k = 4…12 (or more) and n = 1…k, flows from Glorot-normal erf students in d = k + 1 with rtol 1e-6,
+followed to a gradient of 1e-6 and then refined; the share of starts that end at the C-A optimal point, at
+P-n-C, and elsewhere. γ₁: the largest n/k up to which all end at C-A optimal; γ₂: the smallest from which none
+does; between them the n/k at which half of the starts do.
 Beside them, from the blocks of the Hessian, where P-n-C becomes and C-A optimal ceases to be a minimum.
 Meant: k ≤ 12 in under 10 minutes, k ≤ 20 in under an hour on two cores. Every finished cell goes to
 benchmarks/results/phase.part, and the next call goes on from there; `--again` begins anew.

@@ -35,6 +35,9 @@ NEGATIVE = 1e-6
 CRITICAL = 1e-6
 """A larger gradient is no critical point: some flow was held up at a kink."""
 
+ROUNDS = 10
+"""Flows of 1,000 steps, at most, one after the other."""
+
 DEAD = 1e-3
 """A student shorter than this (the teacher has length one) may be dying."""
 
@@ -48,8 +51,8 @@ def angular(angle):
 class End:
     """Where one start ended.
 
-    weights W (m, d), loss L, grad_norm |∇L|_∞, minimum: critical and no negative curvature; teacher (d,) and activation.
-    If σ is even the teacher's line counts and not its ray {λv : λ ≥ 0}.
+    weights W (m, d), loss L, grad_norm |∇L|_∞, minimum: critical and no negative curvature; teacher (d,)
+    and activation. If σ is even the teacher's line counts and not its ray {λv : λ ≥ 0}.
     """
 
     weights: np.ndarray
@@ -118,14 +121,14 @@ def descend(activation: str, students: int, dim: int, seed: int, length: float =
     teacher *= length / np.linalg.norm(teacher)
     W = rng.standard_normal((students, dim)) / math.sqrt(dim)
     alive = np.ones(students, dtype=bool)
-    while True:
+    for _ in range(ROUNDS):
         rates = np.concatenate([np.repeat(alive, dim).astype(np.float64), np.zeros(students)])
-        solver = type(default_solver(W.size))(rtol=1e-6, atol=1e-8, gtol=1e-9, max_steps=10_000)
+        solver = type(default_solver(W.size))(rtol=1e-6, atol=1e-8, gtol=1e-9, max_steps=1000)
         there = problem(activation, W, teacher)
         result = train(there, rates=rates, solver=solver, refiner=None, progress=False)
         W = result.student.weights[0].copy()
         dying = alive & (np.linalg.norm(W, axis=1) < DEAD)
-        if result.stop_reason.succeeded or not dying.any() or dying.sum() == alive.sum():
+        if result.stop_reason.succeeded or dying.sum() == alive.sum():
             break
         W[dying] = 0.0
         alive &= ~dying
