@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 
 import hypothesis
 import jax
@@ -11,6 +12,9 @@ import numpy as np
 import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+# A shell that starts the tests in the background makes them, and their children, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Annotations are checked at run time, in tests only, and before gradflow's first import. Two kinds of
 # modules are left out: kernels, which Numba compiles, and those whose own job is to refuse what a user

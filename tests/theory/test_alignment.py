@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import gradflow as gf
 from gradflow.activations import ACTIVATIONS
 from gradflow.theory import alignment, alignment_activations
 
@@ -24,6 +25,16 @@ def test_a_dying_student_is_followed_to_zero():
     end = alignment.descend("relu", 3, 3, 8)
     assert end.minimum and end.distance < 1e-7 and end.grad_norm < 1e-14
     assert (np.linalg.norm(end.weights, axis=1) == 0.0).any()
+
+
+def test_newton_ends_beside_a_vanishing_relu():
+    """From this end of a flow Newton's model overflowed, and no step was ever taken or refused."""
+    weights = np.array([[0.9696286193780779, -0.24458200165403243], [-3.26e-08, 5.29e-09]])
+    there = alignment.problem("relu", weights, weights[0] / np.linalg.norm(weights[0]))
+    end = alignment.descend("relu", 2, 2, 93)
+    assert end.minimum and end.distance < 1e-7
+    result = gf.train(there, rates=np.repeat([1.0, 0.0], [4, 2]), solver=None, progress=False)
+    assert result.refinement.iterations < 100
 
 
 @pytest.mark.parametrize("activation", ["erf", "normal_cdf", "identity", "cube"])
