@@ -32,8 +32,9 @@ small, that is not yet near the limit, and a decade from the second down is trie
 STEPS = 200
 """Newton steps at one ε: on samples with an over-wide student up to a hundred are needed."""
 
-SMALL = 1e-3
-"""Largest residual of the fit L₀ + ε²h + ε⁴h₂ over that decade, in units of the change of L."""
+SMALL, GOOD = 1e-3, 1e-5
+"""Residual of the fit L₀ + ε²h + ε⁴h₂ over a decade, in units of the change of L: the largest that counts,
+and one below which the narrower decade is not tried."""
 
 MERGED, CANCELLED, GROWN = 0.1, 0.2, 3.0
 """A pair is looked at where |w_i − w_j| is below the first times |w_i + w_j|, |a_i + a_j| below the second
@@ -234,11 +235,14 @@ def _follow(problem: Problem, theta, pair, signs, monitor: Monitor):
     assert problem.student is not None
     coordinates = _Coordinates(problem.student, pair, signs)
     phi, _ = coordinates.of(theta)
+    best = None
     for longest in LONGEST:
         found = _decade(problem.objective, coordinates, phi, longest, pair, monitor)
-        if found is not None or monitor.interrupted:
-            return found
-    return None
+        if found is not None and (best is None or found[0].residual < best[0].residual):
+            best = found
+        if monitor.interrupted or (best is not None and best[0].residual <= GOOD):
+            break
+    return best
 
 
 def _decade(objective: Objective, coordinates: _Coordinates, phi, longest: float, pair, monitor: Monitor):

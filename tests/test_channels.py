@@ -118,7 +118,7 @@ def test_channels_on_samples(seed):
     X = np.random.default_rng(100 + seed).standard_normal((500, 2))
     teacher = gf.teachers.random((2, 4, 1), "softplus", seed=50 + seed)
     result = gf.train(teacher, gf.MLP.random((2, 5, 1), "softplus", seed=seed), X)
-    assert result.stop_reason is StopReason.CHANNEL and result.grad_norm < 1e-11
+    assert result.stop_reason is StopReason.CHANNEL and result.grad_norm < 3e-11
     channel = result.channel
     assert channel.residual < 1e-3 and channel.loss < result.loss < channel.loss * (1 + 1e-4)
     assert channel.loss_error < 1e-6 * channel.loss

@@ -168,9 +168,11 @@ class _Run:
 
         The quotient of two rounding errors would send the point along it, as far as the trust region goes.
         """
-        scale = float(np.abs(values).max(initial=0.0))
-        slope = 8 * EPS * scale * (1.0 + float(np.abs(self.theta).max()))
-        null = (np.abs(values) <= 1e2 * values.size * EPS * scale) & (np.abs(coefficients) <= slope)
+        scale, slopes = float(np.abs(values).max(initial=0.0)), np.abs(coefficients)
+        # Seen on lines of minima: eigenvalues up to 10 P ε |λ|_max and slopes up to 24 ε s.
+        null = (np.abs(values) <= 16 * values.size * EPS * scale) & (
+            slopes <= 32 * EPS * self.objective.gradient_scale
+        )
         return np.where(null, 0.0, values), np.where(null, 0.0, coefficients)
 
     def reduce_gradient(self, hand_over: bool = True) -> None:

@@ -31,7 +31,7 @@ def check_convex(size: str, progress: Progress, loss: Callable | None = None) ->
 
     def relu_loss(l):
         c = 1 / mp.sqrt(l)
-        h = (mp.sqrt(1 - c * c) + (mp.pi - mp.acos(c)) * c) / (2 * mp.pi)
+        h = (mp.sqrt(1 - c * c) + (mp.pi - mp.atan2(mp.sqrt(1 - c * c), c)) * c) / (2 * mp.pi)
         return l / 2 + l * (l - 1) / (2 * mp.pi) - 2 * (l * h) ** 2
 
     loss = loss or relu_loss
