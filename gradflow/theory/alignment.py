@@ -197,20 +197,23 @@ def relu_aligns(
     found = ends(activation, students, dim, starts, progress=progress)
     minima = [end for end in found if end.minimum]
     worst = max((end.distance for end in minima), default=math.inf)
+    loss = max((abs(end.loss) for end in minima), default=math.inf)
     return Check(
         name="alignment.relu",
         statement=f"{students} students of {dim} inputs, {starts} starts: at every local minimum each "
-        "student is a non-negative multiple of the teacher (zero ones included), and L = 0.",
+        "student is a non-negative multiple of the teacher (zero ones included), and L = 0 (to 1e-13). "
+        "Students that share the teacher's length and turn by angles phi that cancel in the sum raise L "
+        "by the order of phi^3, so that the rounding of L leaves some 1e-5: hence the tolerance.",
         source=SOURCE,
         computed={
             "minima": len(minima),
             "other_ends": len(found) - len(minima),
-            "largest_loss": max((abs(end.loss) for end in minima), default=math.nan),
+            "largest_loss": loss,
             "worst_gradient": max(end.grad_norm for end in found),
             "farthest_from_the_ray": worst,
         },
-        residual=max(worst, max((abs(end.loss) for end in minima), default=math.inf)),
-        tolerance=1e-6,
+        residual=worst if loss <= 1e-13 else math.inf,
+        tolerance=5e-5,
     )
 
 
