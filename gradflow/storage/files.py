@@ -1,4 +1,4 @@
-"""HDF5 files that are written whole or not at all, with a header and checksums."""
+"""Files that are written whole or not at all; those in HDF5 with a header and checksums."""
 
 from __future__ import annotations
 
@@ -18,18 +18,15 @@ from ..errors import GradflowError, StorageError
 
 
 @contextmanager
-def written_whole(path: str | os.PathLike):
-    """A new HDF5 file that replaces `path` in one step at the end of the block, or not at all."""
-    import h5py
-
+def replacing(path: str | os.PathLike):
+    """The name of a new file that replaces `path` in one step at the end of the block, or not at all."""
     target = Path(path)
     handle = None
     try:
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
         os.close(handle)
         try:
-            with h5py.File(name, "w") as file:
-                yield file
+            yield name
             # mkstemp makes the file private; give it the permissions that open() would have given.
             mask = os.umask(0)
             os.umask(mask)
@@ -40,6 +37,15 @@ def written_whole(path: str | os.PathLike):
             raise
     except OSError as error:
         raise StorageError(f"{target}: cannot be written ({error})") from error
+
+
+@contextmanager
+def written_whole(path: str | os.PathLike):
+    """A new HDF5 file that replaces `path` in one step at the end of the block, or not at all."""
+    import h5py
+
+    with replacing(path) as name, h5py.File(name, "w") as file:
+        yield file
 
 
 @contextmanager

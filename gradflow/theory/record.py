@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 
 from .._version import __version__
 from ..errors import StorageError
+from ..storage.files import replacing
 from .check import Check
 
 
@@ -44,15 +43,11 @@ class Record:
             "name": name,
             "checks": values,
         }
-        try:
-            with tempfile.NamedTemporaryFile(
-                "w", dir=self.path.absolute().parent, prefix=self.path.name, delete=False, encoding="utf-8"
-            ) as file:
-                for line in lines.values():
-                    file.write(json.dumps(line, allow_nan=False, ensure_ascii=False) + "\n")
-            os.replace(file.name, self.path)
-        except OSError as error:
-            raise StorageError(f"{self.path} cannot be written ({error})") from error
+        text = "".join(
+            json.dumps(line, allow_nan=False, ensure_ascii=False) + "\n" for line in lines.values()
+        )
+        with replacing(self.path.absolute()) as temporary:
+            Path(temporary).write_text(text, encoding="utf-8")
 
     def _lines(self) -> dict[tuple[str, str, str], dict]:
         if not self.path.exists():
