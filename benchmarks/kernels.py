@@ -111,9 +111,9 @@ def beside_the_machine(problem: Problem, rounds: int) -> dict:
     from numba import carray
     from scipy.linalg.blas import dsyrk
 
-    from gradflow.kernels import abi
-    from gradflow.kernels.abi import as_pointer
-    from gradflow.kernels.vector_math import exp
+    from gradflow.kernels.math import abi
+    from gradflow.kernels.math.abi import as_pointer
+    from gradflow.kernels.math.vector_math import exp
 
     loss, theta = problem.loss, problem.theta
     block = min(problem.activations, 5_000)

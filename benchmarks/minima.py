@@ -29,9 +29,9 @@ import threadpoolctl
 
 import gradflow as gf
 from gradflow.losses.base import Objective
-from gradflow.progress import Monitor
 from gradflow.refiners import BFGS, LBFGS, SciPy, TrustRegionNewton, default_refiner
 from gradflow.solvers import Adam, KenCarp58, default_solver
+from gradflow.support.progress import Monitor
 
 from . import _timing
 

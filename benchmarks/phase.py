@@ -19,8 +19,7 @@ import time
 
 import numpy as np
 
-from gradflow.theory import copy_average_phase as phase
-from gradflow.theory import copy_average_transition as transition
+from gradflow.theory.copy_average import phase, transition
 
 from . import _timing
 

@@ -27,8 +27,8 @@ import numpy as np
 import threadpoolctl
 
 import gradflow as gf
-from gradflow.progress import Monitor
 from gradflow.solvers.methods import CompiledSolver
+from gradflow.support.progress import Monitor
 
 from . import _solver_picture, _timing
 from ._solver_peers import Field, TooLate, peers

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 import numpy as np
 import scipy.stats
 
-from gradflow.theory import spurious_minima
+from gradflow.theory.spurious_minima import rates as spurious_minima
 
 from . import _timing
 

@@ -15,12 +15,19 @@ import jax as _jax
 
 _jax.config.update("jax_enable_x64", True)
 
-from . import flow, refiners, solvers, teachers  # noqa: E402
-from ._train import resume, train  # noqa: E402
-from ._train_many import Failure, train_many  # noqa: E402
+from . import online, refiners, solvers, teachers  # noqa: E402
 from ._version import __version__  # noqa: E402
 from .activations import ACTIVATIONS, Activation, Polynomial  # noqa: E402
-from .errors import (  # noqa: E402
+from .inputs import Gaussian, Mixture, Samples  # noqa: E402
+from .losses.problem import Problem  # noqa: E402
+from .networks import MLP  # noqa: E402
+from .order_parameters import OrderParameters, order_parameters  # noqa: E402
+from .run.many import Failure, train_many  # noqa: E402
+from .run.result import Result, Spectrum  # noqa: E402
+from .run.storage import load  # noqa: E402
+from .run.training import resume, train  # noqa: E402
+from .spherical import Ball, Sphere, Spherical, StudentT  # noqa: E402
+from .support.errors import (  # noqa: E402
     ArgumentError,
     GradflowError,
     HessianUndefinedError,
@@ -28,22 +35,15 @@ from .errors import (  # noqa: E402
     MissingExtraError,
     StorageError,
 )
-from .inputs import Gaussian, Mixture, Samples  # noqa: E402
-from .losses.problem import Problem  # noqa: E402
-from .networks import MLP  # noqa: E402
-from .order_parameters import OrderParameters, order_parameters  # noqa: E402
-from .result import Result, Spectrum  # noqa: E402
-from .spherical import Ball, Sphere, Spherical, StudentT  # noqa: E402
-from .stopping import StopReason  # noqa: E402
-from .storage import load  # noqa: E402
+from .support.stopping import StopReason  # noqa: E402
 
 __all__ = [
     "ACTIVATIONS",
     "MLP",
     "Activation",
     "ArgumentError",
-    "Failure",
     "Ball",
+    "Failure",
     "Gaussian",
     "GradflowError",
     "HessianUndefinedError",
@@ -63,9 +63,10 @@ __all__ = [
     "StudentT",
     "__version__",
     "landscape",
-    "flow",
     "load",
+    "online",
     "order_parameters",
+    "plot",
     "refiners",
     "resume",
     "solvers",
@@ -75,7 +76,7 @@ __all__ = [
     "train_many",
 ]
 
-_LATE = ("landscape", "theory")
+_LATE = ("landscape", "plot", "theory")
 """Rooms that are imported when they are first used."""
 
 
@@ -86,4 +87,4 @@ def __getattr__(name: str):
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATE})
+    return sorted(__all__)

@@ -17,9 +17,10 @@ from types import MappingProxyType
 import numba
 import numpy as np
 
-from ._validate import real_array
-from .errors import ArgumentError
-from .kernels import abi, activation_blocks
+from .kernels import activation_blocks
+from .kernels.math import abi
+from .support.errors import ArgumentError
+from .support.validate import real_array
 
 SYMMETRIES = ("odd", "even", "odd+constant", "even+linear", "none")
 """σ(-z) = -σ(z); σ(z); c - σ(z); σ(z) - c z; or nothing of these."""

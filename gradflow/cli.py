@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from . import teachers
-from ._train import train
-from ._validate import check_memory
 from ._version import __version__
 from .activations import ACTIVATIONS
-from .errors import ArgumentError, GradflowError, StorageError
 from .networks import MLP
-from .progress import Monitor
-from .result import Result
-from .stopping import StopReason
+from .run.result import Result
+from .run.training import train
+from .support.errors import ArgumentError, GradflowError, StorageError
+from .support.progress import Monitor
+from .support.stopping import StopReason
+from .support.validate import check_memory
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._eigen import symmetric_eigen
-from ._threads import single_threaded_blas
-from ._validate import real_array, sequence
-from .errors import ArgumentError
 from .spherical import Spherical
+from .support.eigen import symmetric_eigen
+from .support.errors import ArgumentError
+from .support.threads import single_threaded_blas
+from .support.validate import real_array, sequence
 
 
 class Gaussian:

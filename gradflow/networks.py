@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from ._threads import single_threaded_blas
-from ._validate import check_memory, generator, integer, number, real_array, sequence
 from .activations import Activation, resolve
-from .errors import ArgumentError
+from .support.errors import ArgumentError
+from .support.threads import single_threaded_blas
+from .support.validate import check_memory, generator, integer, number, real_array, sequence
 
 LayerActivation = Activation | tuple[Activation, ...]
 

@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._threads import single_threaded_blas
-from ._validate import real_array
-from .errors import ArgumentError
 from .inputs import Gaussian, as_inputs
 from .networks import MLP
 from .spherical import Spherical
+from .support.errors import ArgumentError
+from .support.threads import single_threaded_blas
+from .support.validate import real_array
 
 
 class OrderParameters(NamedTuple):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import ArgumentError, GradflowError, MissingExtraError
 from .networks import MLP
-from .result import Result
+from .run.result import Result
+from .support.errors import ArgumentError, GradflowError, MissingExtraError
 
 
 def overview(result: Result):

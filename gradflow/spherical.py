@@ -7,8 +7,8 @@ import math
 
 import numpy as np
 
-from ._validate import number
-from .errors import ArgumentError
+from .support.errors import ArgumentError
+from .support.validate import number
 
 
 class Spherical(abc.ABC):

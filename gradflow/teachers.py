@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._threads import single_threaded_blas
-from ._validate import generator, integer, real_array
-from .errors import ArgumentError
 from .networks import MLP
+from .support.errors import ArgumentError
+from .support.threads import single_threaded_blas
+from .support.validate import generator, integer, real_array
 
 
 def orthonormal(

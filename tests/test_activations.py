@@ -13,7 +13,7 @@ import pytest
 
 import gradflow  # noqa: F401  (switches on x64)
 from gradflow.activations import ACTIVATIONS, SYMMETRIES, Activation, Polynomial, resolve
-from gradflow.errors import ArgumentError
+from gradflow.support.errors import ArgumentError
 
 NAMES = (
     "erf", "normal_cdf", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu", "silu", "selu", "elu",

@@ -15,9 +15,9 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from . import vector_math as vm
-from .abi import as_pointer
-from .vector_math import inlined, select
+from .math import vector_math as vm
+from .math.abi import as_pointer
+from .math.vector_math import inlined, select
 
 SELU_SCALE = 1.0507009873554804934193349852946
 """λ of Klambauer, Unterthiner, Mayr & Hochreiter, Self-Normalizing Neural Networks (2017), appendix."""

@@ -6,9 +6,9 @@ addresses of the indices (p,) of the free parameters and of the full vector (P,)
 
 from __future__ import annotations
 
-from .abi import call_six, inner_jit
-from .blas import copy
-from .memory import allocate, clear, load, release, store, word
+from .math.abi import call_six, inner_jit
+from .math.blas import copy
+from .math.memory import allocate, clear, load, release, store, word
 
 INNER_DERIVATIVES, INNER_PRODUCT, INNER_DESCRIPTOR, FREE_SIZE, FULL_SIZE, INDICES, FROZEN = range(7)
 """Words of the descriptor."""

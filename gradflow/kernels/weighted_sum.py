@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numba import carray
 
-from .abi import as_pointer, call_six, inner_jit
-from .blas import vector
-from .memory import allocate, clear, release
+from .math.abi import as_pointer, call_six, inner_jit
+from .math.blas import vector
+from .math.memory import allocate, clear, release
 
 COUNT, SIZE, COMPONENTS, WEIGHTS, DESCRIPTOR_SIZE = range(5)
 """The descriptor: number of components, P, and the addresses of an int64 matrix with (derivatives, product,

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from numba import carray, types
 
-from .abi import as_pointer, call_six, compile_function
+from .math.abi import as_pointer, call_six, compile_function
 
 _TARGET = "gradflow_kernel"
 

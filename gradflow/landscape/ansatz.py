@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._validate import check_memory, integer, number, real_array, sequence
-from ..errors import ArgumentError
 from ..networks import MLP
+from ..support.errors import ArgumentError
+from ..support.validate import check_memory, integer, number, real_array, sequence
 from ..teachers import orthonormal
 from . import pair_functions
 

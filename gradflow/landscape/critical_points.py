@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
-from .._eigen import symmetric_eigen
-from .._threads import single_threaded_blas
-from .._validate import check_rates, generator, integer, number, sequence
-from ..errors import ArgumentError
 from ..losses.base import Objective
 from ..losses.problem import Problem, check_hessian_memory
 from ..losses.restricted import Restricted
 from ..networks import MLP
-from ..progress import Monitor
 from ..refiners import TrustRegionNewton
-from ..stopping import StopReason, is_converged
+from ..support.eigen import symmetric_eigen
+from ..support.errors import ArgumentError
+from ..support.progress import Monitor
+from ..support.stopping import StopReason, is_converged
+from ..support.threads import single_threaded_blas
+from ..support.validate import check_rates, generator, integer, number, sequence
 from .isotropy import isotropy
 from .spectrum import zero_tolerance
 from .symmetries import activations, balanced, same_point

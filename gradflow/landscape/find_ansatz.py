@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._threads import single_threaded_blas
-from .._validate import number
-from ..errors import ArgumentError
 from ..inputs import Gaussian
 from ..networks import MLP
-from ..result import Result
+from ..run.result import Result
+from ..support.errors import ArgumentError
+from ..support.threads import single_threaded_blas
+from ..support.validate import number
 from . import pair_functions
 from .ansatz import Ansatz
 from .isotropy import exchanged, value_classes

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._validate import number, real_array
-from ..errors import ArgumentError
 from ..losses.problem import Problem
 from ..networks import MLP
+from ..support.errors import ArgumentError
+from ..support.validate import number, real_array
 from .symmetries import SIGNS, mirror, network, neuron_vectors, remainder
 
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._threads import single_threaded_blas
+from ..support.threads import single_threaded_blas
 from .ansatz import Ansatz
 from .symmetric import ReducedLoss
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from .._threads import single_threaded_blas
-from .._validate import number
-from ..errors import ArgumentError
 from ..networks import MLP
-from ..result import Result
+from ..run.result import Result
+from ..support.errors import ArgumentError
+from ..support.threads import single_threaded_blas
+from ..support.validate import number
 from .symmetries import SIGNS, activations, incoming, mirror, network, neuron_vectors
 from .table import table
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..errors import ArgumentError
+from ..support.errors import ArgumentError
 
 COLLINEAR = 1e-28
 """Below this, sin²θ of a ReLU pair counts as zero: K = q/2 (θ = 0) or 0 (θ = π) to second order."""

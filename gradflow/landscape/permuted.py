@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._validate import number, real_array
+from ..support.validate import number, real_array
 from .isotropy import value_classes
 
 

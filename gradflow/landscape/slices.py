@@ -8,14 +8,14 @@ import numpy as np
 import scipy.linalg
 import scipy.optimize
 
-from .._threads import single_threaded_blas
-from .._validate import check_rates, integer, real_array, sequence
-from ..errors import ArgumentError
 from ..losses.base import Counts, Objective
 from ..losses.problem import Problem
-from ..progress import Monitor
 from ..refiners import LBFGS, TrustRegionNewton
-from ..result import Result
+from ..run.result import Result
+from ..support.errors import ArgumentError
+from ..support.progress import Monitor
+from ..support.threads import single_threaded_blas
+from ..support.validate import check_rates, integer, real_array, sequence
 from .symmetries import arranged, balanced, network, same_point
 
 DENSE = 300

@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 import scipy.linalg
 
-from .._threads import single_threaded_blas
-from .._validate import number
-from ..errors import ArgumentError, HessianUndefinedError
 from ..losses.reduced import Reduced
 from ..networks import MLP
-from ..result import Result
+from ..run.result import Result
+from ..support.errors import ArgumentError, HessianUndefinedError
+from ..support.threads import single_threaded_blas
+from ..support.validate import number
 from .tangents import tangents as symmetry_tangents
 
 NULL = 1e-9

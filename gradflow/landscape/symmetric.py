@@ -9,13 +9,13 @@ from functools import cached_property
 
 import numpy as np
 
-from .._eigen import symmetric_eigen
-from .._threads import single_threaded_blas
-from .._validate import number, sequence
-from ..errors import ArgumentError
 from ..losses.base import Counts, Objective
-from ..progress import Monitor
 from ..refiners import TrustRegionNewton
+from ..support.eigen import symmetric_eigen
+from ..support.errors import ArgumentError
+from ..support.progress import Monitor
+from ..support.threads import single_threaded_blas
+from ..support.validate import number, sequence
 from . import pair_functions
 from .ansatz import Ansatz
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from .._validate import number
-from ..errors import ArgumentError
 from ..networks import MLP
-from ..result import Result
+from ..run.result import Result
+from ..support.errors import ArgumentError
+from ..support.validate import number
 
 SAME_POINT = 1e-6
 """Default distance, relative to |θ|, below which two points are the same."""

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import ArgumentError
-from ..kernels import abi
+from ..kernels.math import abi
+from ..support.errors import ArgumentError
 
 
 class Counts(NamedTuple):
@@ -33,7 +33,7 @@ class DoubleDoubleLoss(NamedTuple):
 
 
 class Kernel(NamedTuple):
-    """An objective for compiled code: kernels of the C signature `kernels.abi.KERNEL`.
+    """An objective for compiled code: kernels of the C signature `kernels.math.abi.KERNEL`.
 
     derivatives, descriptor   addresses; the kernel writes L, ∇L and ∇²L
     product     the address of the kernel that writes ∇²L v, compiled when first asked for: methods that
@@ -62,7 +62,7 @@ class Objective(abc.ABC):
     """A loss at or below this cannot be told from zero: the rounding error of its evaluation."""
 
     gradient_scale: float = 1.0
-    """The size of the terms that cancel in ∇L (`stopping.gradient_scale`): small is small against this."""
+    """The size of the terms that cancel in ∇L (`support.stopping.gradient_scale`): what small is measured by."""
 
     nonnegative: bool = True
     """Whether L ≥ 0 in exact arithmetic, so that reaching `loss_floor` is the end."""

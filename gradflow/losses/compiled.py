@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from ..kernels import abi, xla
+from ..kernels import xla
+from ..kernels.math import abi
 from .base import Counts, Kernel, Objective
 
 
@@ -26,7 +27,7 @@ class KernelOracle(NamedTuple):
 
 
 class KernelLoss(Objective):
-    """A loss made of compiled kernels (`kernels.abi`).
+    """A loss made of compiled kernels (`kernels.math.abi`).
 
     size        number of parameters P
     derivatives the kernel that writes L, ∇L and ∇²L (those whose outputs are not null), to be compiled

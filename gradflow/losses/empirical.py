@@ -10,13 +10,16 @@ from functools import cache, cached_property
 import numpy as np
 from numba import types
 
-from .._validate import integer, number, real_array
-from ..errors import ArgumentError
 from ..inputs import Samples
-from ..kernels import abi, chunks, empirical, empirical_product
-from ..kernels import network_blocks as nb
-from ..kernels.empirical_samples import jacobian, samples
+from ..kernels.empirical import chunks
+from ..kernels.empirical import derivatives as empirical
+from ..kernels.empirical import network_blocks as nb
+from ..kernels.empirical import product as empirical_product
+from ..kernels.empirical.samples import jacobian, samples
+from ..kernels.math import abi
 from ..networks import MLP
+from ..support.errors import ArgumentError
+from ..support.validate import integer, number, real_array
 from .compiled import KernelLoss
 
 LOSSES = {"squared": nb.SQUARED, "cross_entropy": nb.CROSS_ENTROPY}

@@ -1,4 +1,4 @@
-"""Activations without a closed form, as `kernels.expansion_tables` wants them."""
+"""Activations without a closed form, as `kernels.pairs.expansion_tables` wants them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import numpy as np
 from numba import carray
 
 from ..activations import Activation
-from ..kernels import abi
 from ..kernels.activation_blocks import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE
-from ..kernels.expansion_tables import (
+from ..kernels.math import abi
+from ..kernels.math.hermite import CHUNK
+from ..kernels.pairs.close import quadrature_error
+from ..kernels.pairs.expansion_tables import (
     CLOSED,
     COMPLETE,
     COUNT,
@@ -27,10 +29,8 @@ from ..kernels.expansion_tables import (
     ORDERS,
     STRIP,
 )
-from ..kernels.hermite import CHUNK
-from ..kernels.pair_close import quadrature_error
-from ..kernels.pieces import inconsistency, pieces
-from ..kernels.units import NORM, TABLE
+from ..kernels.pairs.pieces import inconsistency, pieces
+from ..kernels.pairs.units import NORM, TABLE
 
 _STRIPS = {
     "softplus": math.pi,
@@ -150,7 +150,7 @@ def expansion_error(records: np.ndarray, cosines: np.ndarray) -> float:
     theirs = tails[np.arange(len(found))[None, :], :, level]
     products = [mine[..., f] * theirs[..., g] for f, g in ((0, 0), (1, 1), (2, 0), (0, 2))]
     missed = u**used * np.max(products, axis=0)
-    # pairs that `pair_close` integrates
+    # pairs that `pairs.close` integrates
     complete, strips = np.array([f[4] for f in found]), np.array([f[5] for f in found])
     both = strips[:, None] + strips[None, :]
     sine = np.sqrt((1.0 - u) * (1.0 + u))

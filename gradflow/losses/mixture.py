@@ -7,11 +7,11 @@ from functools import cached_property
 
 import numpy as np
 
-from ..errors import ArgumentError
 from ..inputs import Gaussian, Mixture
 from ..kernels import weighted_sum
 from ..networks import MLP
 from ..spherical import Spherical
+from ..support.errors import ArgumentError
 from .compiled import KernelLoss
 from .population import PopulationLoss
 

@@ -8,23 +8,29 @@ from functools import cached_property
 import numpy as np
 
 from ..activations import Activation, Polynomial
-from ..errors import ArgumentError
 from ..inputs import Gaussian
-from ..kernels import abi, expansion_tables, pair_erf, pair_expansion, pair_geometry, pair_relu, population
-from ..kernels import population_double_double as double_double
-from ..kernels.gates import GATED
-from ..kernels.pair_gated import gated
-from ..kernels.pair_general import general
-from ..kernels.pair_mixture import MIXTURES, mixture
-from ..kernels.pair_panels import PANELS, panels
-from ..kernels.units import FIELDS, FIRST_ORDER_ROWS, INVERSE, KINDS, NORM, PAIR, VALUE
+from ..kernels.math import abi
+from ..kernels.pairs import erf as pair_erf
+from ..kernels.pairs import expansion as pair_expansion
+from ..kernels.pairs import expansion_tables
+from ..kernels.pairs import relu as pair_relu
+from ..kernels.pairs.gated import gated
+from ..kernels.pairs.gates import GATED
+from ..kernels.pairs.general import general
+from ..kernels.pairs.mixture import MIXTURES, mixture
+from ..kernels.pairs.panels import PANELS, panels
+from ..kernels.pairs.units import FIELDS, FIRST_ORDER_ROWS, INVERSE, KINDS, NORM, PAIR, VALUE
+from ..kernels.population import derivatives as population
+from ..kernels.population import double_double
+from ..kernels.population import geometry as pair_geometry
 from ..networks import MLP
+from ..support.errors import ArgumentError
 from . import expansion
 from .base import DoubleDoubleLoss
 from .compiled import KernelLoss
 
 _OWN_KERNELS = {"erf": pair_erf.erf_erf, "relu": pair_relu.relu_relu}
-"""Pair kernels for layers of one activation; every other pair is a `pair_mixture`."""
+"""Pair kernels for layers of one activation; every other pair is a `pairs.mixture`."""
 
 _KINKED = {"relu", "leaky_relu", "elu", "selu"}
 

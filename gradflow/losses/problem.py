@@ -8,11 +8,11 @@ import jax
 import numpy as np
 import scipy.special
 
-from .._validate import check_memory, real_array
-from ..errors import ArgumentError
 from ..inputs import Inputs, Samples, as_inputs
 from ..networks import MLP
-from ..stopping import gradient_scale
+from ..support.errors import ArgumentError
+from ..support.stopping import gradient_scale
+from ..support.validate import check_memory, real_array
 from .base import Objective
 from .empirical import LOSSES, EmpiricalLoss
 from .from_jax import JaxLoss

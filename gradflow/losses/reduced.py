@@ -12,10 +12,10 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 
-from .._threads import single_threaded_blas
 from ..inputs import Gaussian
 from ..networks import MLP
 from ..spherical import Spherical
+from ..support.threads import single_threaded_blas
 from .compiled import KernelLoss
 from .mixture import population_loss
 

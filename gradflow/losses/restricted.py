@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from ..kernels import abi, restricted
+from ..kernels import restricted
+from ..kernels.math import abi
 from .base import Counts, Kernel, Objective
 
 

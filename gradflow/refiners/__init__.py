@@ -6,7 +6,7 @@ Refiners see an `Objective`, never a network. A refiner is its settings; `refine
 from .base import Extended, Refinement, Refiner
 from .double_double import polish
 from .eigenvector_following import EigenvectorFollowing
-from .large import LBFGS
+from .lbfgs import LBFGS
 from .levenberg_marquardt import LevenbergMarquardt
 from .newton import TrustRegionNewton
 from .packages import BFGS, SciPy

@@ -9,10 +9,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from .._validate import integer, number, store_plain
 from ..losses.base import Counts, Objective
-from ..progress import Monitor
-from ..stopping import StopReason
+from ..support.progress import Monitor
+from ..support.stopping import StopReason
+from ..support.validate import integer, number, store_plain
 from .singular import SmallEigenvalues
 
 

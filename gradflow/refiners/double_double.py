@@ -7,10 +7,10 @@ import time
 
 import numpy as np
 
-from .._eigen import symmetric_eigen
 from ..losses.base import Counts, Objective
-from ..progress import Monitor
-from ..stopping import StopReason
+from ..support.eigen import symmetric_eigen
+from ..support.progress import Monitor
+from ..support.stopping import StopReason
 from .base import Extended, Refinement
 from .newton import NULL_CUT
 

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from .._validate import integer, number, store_plain
-from ..errors import ArgumentError
 from ..losses.base import Objective
-from ..progress import Monitor
-from ..stopping import StopReason
+from ..support.errors import ArgumentError
+from ..support.progress import Monitor
+from ..support.stopping import StopReason
+from ..support.validate import integer, number, store_plain
 from .base import Refinement, Refiner
 from .newton import NULL_CUT, TrustRegionNewton, _Run
 

@@ -9,11 +9,11 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import scipy.linalg
 
-from .._validate import integer
-from ..errors import ArgumentError
 from ..losses.base import Counts, Objective
-from ..progress import Monitor
-from ..stopping import StopReason
+from ..support.errors import ArgumentError
+from ..support.progress import Monitor
+from ..support.stopping import StopReason
+from ..support.validate import integer
 from .base import Refinement, Refiner
 
 EPS = float(np.finfo(np.float64).eps)

@@ -8,12 +8,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from .._eigen import symmetric_eigen
-from .._validate import number, store_plain
-from ..errors import ArgumentError
 from ..losses.base import Counts, Objective
-from ..progress import Monitor
-from ..stopping import StopReason
+from ..support.eigen import symmetric_eigen
+from ..support.errors import ArgumentError
+from ..support.progress import Monitor
+from ..support.stopping import StopReason
+from ..support.validate import number, store_plain
 from .base import Refinement, Refiner
 from .singular import classify
 from .trust_region import trust_region_step

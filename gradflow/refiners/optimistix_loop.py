@@ -11,7 +11,7 @@ import numpy as np
 import optimistix as optx
 
 from ..losses.base import Objective
-from ..progress import Monitor
+from ..support.progress import Monitor
 
 STALLED = 60
 """Rejected trial steps in a row: the line search has halved its step below rounding."""

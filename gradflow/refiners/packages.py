@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .._validate import integer
-from ..errors import ArgumentError
 from ..losses.base import Counts, Objective
-from ..progress import Monitor
-from ..stopping import StopReason, is_converged
+from ..support.errors import ArgumentError
+from ..support.progress import Monitor
+from ..support.stopping import StopReason, is_converged
+from ..support.validate import integer
 from .base import Refinement, Refiner
 
 HESSIANS = ("Newton-CG", "dogleg", "trust-ncg", "trust-exact", "trust-krylov")

@@ -9,10 +9,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from .._validate import integer, number, store_plain
-from ..errors import ArgumentError
 from ..losses.base import Objective
-from ..progress import Monitor
+from ..support.errors import ArgumentError
+from ..support.progress import Monitor
+from ..support.validate import integer, number, store_plain
 from .trajectory import Flow, Stepper
 
 

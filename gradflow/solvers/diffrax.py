@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..losses.base import Objective
-from ..progress import Monitor
+from ..support.progress import Monitor
 from .base import FlowSolver
 from .trajectory import Flow, Stepper
 

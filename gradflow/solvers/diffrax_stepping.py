@@ -20,8 +20,8 @@ import numpy as np
 import optimistix as optx
 
 from ..losses.base import Counts, Objective
-from ..progress import Monitor
-from ..stopping import StopReason
+from ..support.progress import Monitor
+from ..support.stopping import StopReason
 from .trajectory import Flow, Interval, Stepper, build_flow
 
 CHUNK = 32

@@ -14,11 +14,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from .._validate import integer, number, store_plain
-from ..errors import ArgumentError
 from ..losses.base import Counts, Objective
-from ..progress import Monitor
-from ..stopping import StopReason
+from ..support.errors import ArgumentError
+from ..support.progress import Monitor
+from ..support.stopping import StopReason
+from ..support.validate import integer, number, store_plain
 from .base import FlowSolver
 from .trajectory import Flow, Interval, Stepper, build_flow
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..kernels import abi
+from ..kernels.math import abi
 from ..losses.base import Objective
 from .compiled import algebra, loop
 from .compiled import layout as at

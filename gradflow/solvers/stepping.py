@@ -11,8 +11,8 @@ import time
 import numpy as np
 
 from ..losses.base import Counts, Objective
-from ..progress import Monitor
-from ..stopping import StopReason
+from ..support.progress import Monitor
+from ..support.stopping import StopReason
 from .compiled import layout as at
 from .path import AcceptedSteps, Checkpoint, FlowState
 from .runs import Run, first_step, pack_settings

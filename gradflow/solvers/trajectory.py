@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .._threads import single_threaded_blas
-from .._validate import real_array
-from ..errors import ArgumentError
 from ..losses.base import Counts, Objective
-from ..stopping import StopReason
+from ..support.errors import ArgumentError
+from ..support.stopping import StopReason
+from ..support.threads import single_threaded_blas
+from ..support.validate import real_array
 
 SAMPLES = 100
 """Number of log-spaced times kept between the first accepted step and the end."""

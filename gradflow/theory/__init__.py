@@ -1,4 +1,4 @@
-"""Theorems of the field as numerical checks, one file or a few per paper.
+"""Theorems of the field as numerical checks, one folder per paper.
 
     for check in gradflow.theory.verify("copy_average"):
         print(check)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .._validate import number
-from ..errors import ArgumentError
+from ..support.errors import ArgumentError
+from ..support.validate import number
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,13 +27,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import teachers
-from .._train import train
-from .._validate import integer
 from ..activations import Activation
-from ..errors import ArgumentError
 from ..inputs import Samples, as_inputs
 from ..losses.problem import Problem
 from ..networks import MLP
+from ..run.training import train
+from ..support.errors import ArgumentError
+from ..support.validate import integer
 from .check import Check
 from .registry import Progress, register
 

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from .._version import __version__
-from ..errors import StorageError
-from ..storage.files import replacing
+from ..support.errors import StorageError
+from ..support.files import replacing
 from .check import Check
 
 

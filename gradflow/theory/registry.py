@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 
-from ..errors import ArgumentError
+from ..support.errors import ArgumentError
 from .check import Check
 
 SIZES = ("quick", "full")
@@ -44,8 +44,8 @@ def names(prefix: str = "") -> list[str]:
     Raises `ArgumentError` where there is none.
     """
     package = importlib.import_module(__package__)
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{__package__}.{module.name}")
+    for module in pkgutil.walk_packages(package.__path__, f"{__package__}."):
+        importlib.import_module(module.name)
     found = sorted(name for name in _registered if name.startswith(prefix))
     if not found:
         raise ArgumentError("name", repr(prefix), f"the beginning of one of {', '.join(sorted(_registered))}")

@@ -9,7 +9,8 @@ import mpmath
 import numpy as np
 import pytest
 
-from gradflow.kernels import abi, activation_blocks
+from gradflow.kernels import activation_blocks
+from gradflow.kernels.math import abi
 
 NAMES = (
     "erf", "normal_cdf", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu", "silu", "selu", "elu",

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from gradflow.kernels import abi, smoothed
-from gradflow.kernels.pair_gated import gated
-from gradflow.kernels.pair_general import general
-from gradflow.kernels.pair_panels import PANELS, panels
-from gradflow.kernels.units import (
+from gradflow.kernels.math import abi
+from gradflow.kernels.pairs import smoothed
+from gradflow.kernels.pairs.gated import gated
+from gradflow.kernels.pairs.general import general
+from gradflow.kernels.pairs.panels import PANELS, panels
+from gradflow.kernels.pairs.units import (
     A00,
     A01,
     A11,

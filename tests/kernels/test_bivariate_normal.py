@@ -5,7 +5,7 @@ import math
 import mpmath
 import pytest
 
-from gradflow.kernels.bivariate_normal import bivariate_cdf, normal_cdf
+from gradflow.kernels.math.bivariate_normal import bivariate_cdf, normal_cdf
 
 
 def rest_of(rho):

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from numba import types
 
-from gradflow.kernels import abi, empirical, empirical_product, tiles
-from gradflow.kernels.memory import allocate, release
+from gradflow.kernels.empirical import derivatives as empirical
+from gradflow.kernels.empirical import product as empirical_product
+from gradflow.kernels.empirical import tiles
+from gradflow.kernels.math import abi
+from gradflow.kernels.math.memory import allocate, release
 
 FEATURES = llvm.get_host_cpu_features()
 needs_fma = pytest.mark.skipif(

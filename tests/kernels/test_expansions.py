@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from gradflow import MLP, Activation, ArgumentError, Gaussian
-from gradflow.kernels import pair_close
-from gradflow.kernels.pieces import inconsistency, pieces
+from gradflow.kernels.pairs import close as pair_close
+from gradflow.kernels.pairs.pieces import inconsistency, pieces
 from gradflow.losses import population
 from gradflow.losses.population import PopulationLoss
 

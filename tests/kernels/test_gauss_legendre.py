@@ -3,7 +3,7 @@
 import mpmath
 import pytest
 
-from gradflow.kernels.gauss_legendre import gauss_legendre
+from gradflow.kernels.math.gauss_legendre import gauss_legendre
 
 
 @pytest.mark.parametrize("count", [2, 8, 24, 32])

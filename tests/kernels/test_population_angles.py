@@ -7,7 +7,7 @@ import numba
 import numpy as np
 import pytest
 
-from gradflow.kernels import angles, errorfree
+from gradflow.kernels.math import angles, errorfree
 
 
 @numba.njit

@@ -8,7 +8,7 @@ import pytest
 from scipy import special
 
 from gradflow.inputs import Gaussian
-from gradflow.kernels.pair_mixture import ABSOLUTE, CUBIC, ERF, GATED, LINEAR, MIXTURES, ONE, SQUARE
+from gradflow.kernels.pairs.mixture import ABSOLUTE, CUBIC, ERF, GATED, LINEAR, MIXTURES, ONE, SQUARE
 from gradflow.losses.population import PopulationLoss
 from gradflow.networks import MLP
 

@@ -8,7 +8,7 @@ import numba
 import numpy as np
 import pytest
 
-from gradflow.kernels import vector_math
+from gradflow.kernels.math import vector_math
 
 FEATURES = llvm.get_host_cpu_features()
 HAS_FMA = bool(FEATURES.get("fma") or FEATURES.get("neon"))

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from gradflow.activations import ACTIVATIONS
-from gradflow.errors import ArgumentError
 from gradflow.kernels import xla
 from gradflow.losses.empirical import EmpiricalLoss
 from gradflow.networks import MLP
+from gradflow.support.errors import ArgumentError
 
 NETWORKS = {
     "linear": ((3, 2), [], True),

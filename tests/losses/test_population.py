@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gradflow.errors import ArgumentError
 from gradflow.inputs import Gaussian, Samples
-from gradflow.kernels import abi, xla
+from gradflow.kernels import xla
+from gradflow.kernels.math import abi
 from gradflow.losses.population import PopulationLoss
 from gradflow.networks import MLP
+from gradflow.support.errors import ArgumentError
 
 ACTIVATIONS = ("erf", "relu")
 SHAPES = (((1, 1, 1), False), ((3, 2, 4), True), ((5, 8, 6), False), ((12, 3, 5), True))

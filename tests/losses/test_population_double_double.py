@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gradflow.inputs import Gaussian
-from gradflow.kernels import double_double as dd
+from gradflow.kernels.math import double_double as dd
 from gradflow.losses.population import PopulationLoss
 from gradflow.networks import MLP
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from gradflow.kernels import pair_geometry
+from gradflow.kernels.population import geometry as pair_geometry
 from gradflow.losses import population
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from gradflow import ArgumentError, _coordinates
+from gradflow import ArgumentError
 from gradflow.losses.reduced import Reduced, blocks, find_span, span
+from gradflow.run import coordinates as _coordinates
 
 TIGHT = {"rtol": 1e-11, "atol": 1e-12}
 

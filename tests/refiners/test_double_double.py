@@ -89,7 +89,7 @@ def test_frozen_parameters_and_files(tmp_path):
 
 
 def test_refused_before_anything_is_compiled(monkeypatch):
-    from gradflow.kernels import abi
+    from gradflow.kernels.math import abi
 
     def compiled(*_, **__):
         raise AssertionError("nothing may be compiled")

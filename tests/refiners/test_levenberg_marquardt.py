@@ -10,9 +10,9 @@ import gradflow as gf
 from gradflow import ArgumentError, StopReason
 from gradflow.losses.empirical import EmpiricalLoss
 from gradflow.losses.restricted import Restricted
-from gradflow.progress import Monitor
 from gradflow.refiners import LevenbergMarquardt, TrustRegionNewton, default_refiner
 from gradflow.refiners.levenberg_marquardt import factorise
+from gradflow.support.progress import Monitor
 
 
 def softplus_problem(seed, width, count=2000):

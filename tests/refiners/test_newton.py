@@ -4,12 +4,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gradflow.errors import ArgumentError
 from gradflow.losses.from_jax import JaxLoss
-from gradflow.progress import Monitor
 from gradflow.refiners import LBFGS, TrustRegionNewton, default_refiner
 from gradflow.refiners.trust_region import trust_region_step
-from gradflow.stopping import StopReason
+from gradflow.support.errors import ArgumentError
+from gradflow.support.progress import Monitor
+from gradflow.support.stopping import StopReason
 
 
 def test_lengths_that_overflow_are_longer_than_the_radius():

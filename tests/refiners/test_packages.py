@@ -7,9 +7,9 @@ import pytest
 import gradflow as gf
 from gradflow import ArgumentError, StopReason
 from gradflow.losses.from_jax import JaxLoss
-from gradflow.progress import Monitor
 from gradflow.refiners import BFGS, EigenvectorFollowing, SciPy
 from gradflow.refiners.packages import GRADIENTS, HESSIANS
+from gradflow.support.progress import Monitor
 
 
 def rosenbrock(theta):

@@ -6,9 +6,9 @@ import pytest
 
 import gradflow as gf
 from gradflow.losses.from_jax import JaxLoss
-from gradflow.progress import Monitor
 from gradflow.refiners import SmallEigenvalues, TrustRegionNewton
 from gradflow.refiners.singular import classify
+from gradflow.support.progress import Monitor
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from gradflow._threads import single_threaded_blas
 from gradflow.losses.base import Counts, Objective
 from gradflow.losses.from_jax import JaxLoss
 from gradflow.losses.restricted import Restricted
-from gradflow.progress import Monitor
 from gradflow.solvers import Dopri8, KenCarp58, Rodas5P, Tsit5, diffrax, known_solvers
 from gradflow.solvers.compiled import layout as at
 from gradflow.solvers.runs import Run, pack_settings
-from gradflow.stopping import StopReason
+from gradflow.support.progress import Monitor
+from gradflow.support.stopping import StopReason
+from gradflow.support.threads import single_threaded_blas
 
 
 def smooth(x):

@@ -9,21 +9,11 @@ import numpy as np
 import pytest
 import scipy.integrate
 
-from gradflow.errors import ArgumentError
 from gradflow.losses.from_jax import JaxLoss
-from gradflow.progress import Monitor
-from gradflow.solvers import (
-    BDF,
-    RKC2,
-    Dopri8,
-    Kvaerno3,
-    Kvaerno4,
-    Kvaerno5,
-    Tsit5,
-    default_solver,
-    diffrax,
-)
-from gradflow.stopping import StopReason
+from gradflow.solvers import BDF, RKC2, Dopri8, Kvaerno3, Kvaerno4, Kvaerno5, Tsit5, default_solver, diffrax
+from gradflow.support.errors import ArgumentError
+from gradflow.support.progress import Monitor
+from gradflow.support.stopping import StopReason
 
 CURVATURES = np.array([1e-3, 1.0, 30.0, 1e4])
 

@@ -8,11 +8,11 @@ import pytest
 
 import gradflow as gf
 from gradflow.losses.from_jax import JaxLoss
-from gradflow.progress import Monitor
 from gradflow.solvers import BDF, path, runs, tableaus
 from gradflow.solvers.compiled import bdf
 from gradflow.solvers.compiled import layout as at
-from gradflow.stopping import StopReason
+from gradflow.support.progress import Monitor
+from gradflow.support.stopping import StopReason
 
 CURVATURES = np.array([1e-3, 1.0, 30.0, 1e4])
 

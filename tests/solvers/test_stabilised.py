@@ -5,10 +5,10 @@ import pytest
 
 import gradflow as gf
 from gradflow.losses.from_jax import JaxLoss
-from gradflow.progress import Monitor
 from gradflow.solvers import RKC2, Dopri8, runs
 from gradflow.solvers.compiled import layout as at
-from gradflow.stopping import StopReason
+from gradflow.support.progress import Monitor
+from gradflow.support.stopping import StopReason
 
 
 def quadratic(curvatures):

@@ -9,8 +9,8 @@ import scipy.integrate
 
 import gradflow as gf
 from gradflow import solvers
-from gradflow._threads import single_threaded_blas
-from gradflow.progress import Monitor
+from gradflow.support.progress import Monitor
+from gradflow.support.threads import single_threaded_blas
 
 STIFF = ["BDF", "KenCarp58", "Kvaerno5", "Rodas5P"]
 NOT_STIFF = ["Tsit5", "Dopri8"]

@@ -7,7 +7,8 @@ import pytest
 
 import gradflow as gf
 from gradflow.activations import ACTIVATIONS
-from gradflow.theory import alignment, alignment_activations
+from gradflow.theory.alignment import activations as alignment_activations
+from gradflow.theory.alignment import one_teacher as alignment
 
 
 def test_stationarity_and_a_wrong_factor():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gradflow.cli import main
-from gradflow.errors import ArgumentError
+from gradflow.support.errors import ArgumentError
 from gradflow.theory import Check, Record, names, register, registry, run, verify
 
 

@@ -8,15 +8,11 @@ import pytest
 
 import gradflow as gf
 from gradflow import theory
-from gradflow.errors import ArgumentError
 from gradflow.landscape import blocks
-from gradflow.theory import copy_average as ca
-from gradflow.theory import copy_average_index as indices
-from gradflow.theory import copy_average_phase as phase
-from gradflow.theory import copy_average_points as points
-from gradflow.theory import copy_average_relu as relu
-from gradflow.theory import copy_average_transition as transition
-from gradflow.theory import copy_average_variations as variations
+from gradflow.support.errors import ArgumentError
+from gradflow.theory.copy_average import configurations as ca
+from gradflow.theory.copy_average import index as indices
+from gradflow.theory.copy_average import phase, points, relu, transition, variations
 
 
 def silent(words):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from gradflow.theory.online_sgd import layers, sgd
+from gradflow.theory.specialization.online_sgd import layers, sgd
 
 
 @pytest.mark.parametrize("sizes, bias", [((4, 5, 3), False), ((4, 6, 5, 2), True)])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from gradflow.theory import specialization
-from gradflow.theory.specialization_gradients import overrealised
+from gradflow.theory.specialization import critical as specialization
+from gradflow.theory.specialization.gradients import overrealised
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 import gradflow as gf
-from gradflow.theory import specialization_deep as deep
-from gradflow.theory.specialization import unit_teacher
-from gradflow.theory.specialization_gradients import overrealised
+from gradflow.theory.specialization import deep
+from gradflow.theory.specialization.critical import unit_teacher
+from gradflow.theory.specialization.gradients import overrealised
 
 
 def test_kinks_and_a_wrong_jump():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from gradflow.theory import specialization_dynamics as dynamics
+from gradflow.theory.specialization import dynamics
 
 
 def test_correlation_against_samples(rng):

@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from gradflow.theory import specialization_gradients as gradients
-from gradflow.theory import specialization_norms as norms
-from gradflow.theory import specialization_spherical as spherical
+from gradflow.theory.specialization import gradients, norms, spherical
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gradflow.theory import specialization_noisy as noisy
+from gradflow.theory.specialization import noisy
 
 
 def test_exponents_and_a_smooth_activation():

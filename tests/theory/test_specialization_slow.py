@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from gradflow.theory import specialization_slow as slow
+from gradflow.theory.specialization import slow
 
 
 def test_escape_takes_longer_the_closer_to_opposite():

@@ -7,8 +7,8 @@ import pytest
 
 import gradflow as gf
 from gradflow.landscape import blocks, critical_point, follow
-from gradflow.theory import spurious_minima
-from gradflow.theory import spurious_minima_spectra as spectra
+from gradflow.theory.spurious_minima import rates as spurious_minima
+from gradflow.theory.spurious_minima import spectra
 
 
 @pytest.mark.parametrize("width, dim", [(3, 3), (4, 4), (5, 8), (9, 9)])

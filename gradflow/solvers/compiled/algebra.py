@@ -14,9 +14,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ...kernels.abi import call_six, inner_jit
-from ...kernels.blas import vector
-from ...kernels.memory import load, set_word, store, word
+from ...kernels.math.abi import call_six, inner_jit
+from ...kernels.math.blas import vector
+from ...kernels.math.memory import load, set_word, store, word
 from . import layout as at
 
 DPOTRF, DPOTRS, DSYTRF, DSYTRS = range(4)

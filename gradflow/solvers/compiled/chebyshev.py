@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from ...kernels.abi import inner_jit
-from ...kernels.blas import copy, vector
-from ...kernels.memory import load, store, word
+from ...kernels.math.abi import inner_jit
+from ...kernels.math.blas import copy, vector
+from ...kernels.math.memory import load, store, word
 from . import layout as at
 from .algebra import loss_and_gradient, product, scaled_norm
 

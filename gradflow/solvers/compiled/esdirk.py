@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from ...kernels.abi import inner_jit
-from ...kernels.blas import copy
-from ...kernels.memory import load, store, word
+from ...kernels.math.abi import inner_jit
+from ...kernels.math.blas import copy
+from ...kernels.math.memory import load, store, word
 from . import layout as at
 from .algebra import clear_and_add, factorise, loss_and_gradient, scaled_norm, solve
 

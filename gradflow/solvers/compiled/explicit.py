@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from ...kernels.blas import copy
-from ...kernels.memory import load, store, word
+from ...kernels.math.blas import copy
+from ...kernels.math.memory import load, store, word
 from . import layout as at
 from .algebra import clear_and_add, loss_and_gradient, scaled_norm
 

@@ -30,8 +30,8 @@ from __future__ import annotations
 
 from numba import types
 
-from ...kernels.abi import inner_jit
-from ...kernels.memory import load, set_word, store, word
+from ...kernels.math.abi import inner_jit
+from ...kernels.math.memory import load, set_word, store, word
 
 (
     SIZE, KERNEL, PRODUCT, DESCRIPTOR, COUNTERS, STEP, STAGES, TABLEAU, WANTS_HESSIAN, OWN_VELOCITY,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from ...kernels.abi import call_six, inner_jit
-from ...kernels.blas import copy
-from ...kernels.memory import load, store, word
+from ...kernels.math.abi import call_six, inner_jit
+from ...kernels.math.blas import copy
+from ...kernels.math.memory import load, store, word
 from . import layout as at
 from .algebra import all_derivatives, curvature, hessian_times, largest, loss_and_gradient, product
 

@@ -1,0 +1,115 @@
+"""What single samples say: outputs, their Jacobian, and the gradients of each sample's own loss."""
+
+from __future__ import annotations
+
+from ..math.memory import allocate, clear, load, release, store, word
+from .network_blocks import (
+    BLOCK,
+    COUNT,
+    DELTA,
+    GRADIENT,
+    INPUT,
+    INPUT_STRIDE,
+    LAYERS,
+    MATRIX,
+    OUT,
+    SIZE,
+    TABLE_WORDS,
+    backward,
+    columns,
+    derivative_factor,
+    flat_index,
+    forward,
+    get,
+    layer,
+    load_block,
+    matrices_size,
+    output_loss,
+    pack,
+    padded,
+    place_matrices,
+    place_rows,
+)
+
+
+def samples(descriptor, theta, v, outputs, gradient, matrix):
+    """f(x_s) in `outputs` (N, o) and ∇ℓ_s in `matrix` (N, P), those that are not null (`abi.KERNEL`).
+
+    ℓ_s carries the sample's weight: the descriptor should name weights of one. One thread.
+    """
+    count, layers, size = word(descriptor, COUNT), word(descriptor, LAYERS), word(descriptor, SIZE)
+    block = word(descriptor, BLOCK)
+    longest, doubles = padded(min(block, count)), padded(matrices_size(descriptor))
+    head = padded(TABLE_WORDS * (layers + 1))
+    table = allocate(head + 2 * doubles + place_rows(descriptor, 0, 0, longest, 1, False))
+    rows = table + 8 * (head + 2 * doubles)
+    pack(descriptor, theta, table + 8 * head)
+    place_matrices(descriptor, table, MATRIX, table + 8 * head)
+    place_matrices(descriptor, table, GRADIENT, table + 8 * (head + doubles))
+    clear(table + 8 * (head + doubles), doubles)
+    order = 1 if matrix != 0 else 0
+    width, factor = layer(descriptor, layers - 1, OUT), derivative_factor(descriptor)
+    for position in range(0, count, block):
+        valid = min(block, count - position)
+        length = padded(valid)
+        place_rows(descriptor, table, rows, length, 1, False)
+        load_block(descriptor, table, position, valid, length)
+        forward(descriptor, table, length, order)
+        if outputs != 0:
+            f = get(table, layers - 1, DELTA)
+            for s in range(valid):
+                for i in range(width):
+                    store(outputs, (position + s) * width + i, load(f, i * length + s))
+        if order > 0:
+            output_loss(descriptor, table, length)
+            backward(descriptor, table, length, 1)
+            for l in range(layers):
+                delta, h, stride = get(table, l, DELTA), get(table, l, INPUT), get(table, l, INPUT_STRIDE)
+                for i in range(layer(descriptor, l, OUT)):
+                    for j in range(columns(descriptor, l)):
+                        k = flat_index(descriptor, l, i, j)
+                        for s in range(valid):
+                            value = factor * load(delta, i * length + s) * load(h, j * stride + s)
+                            store(matrix, (position + s) * size + k, value)
+    release(table)
+
+
+def jacobian(descriptor, theta, v, outputs, gradient, matrix):
+    """f in `outputs` (o, N) and its Jacobian in `matrix` (P, o, N), both output by output (`abi.KERNEL`).
+
+    One backward sweep per output, from δ = 1: no residual divides and none vanishes. One thread.
+    """
+    count, layers = word(descriptor, COUNT), word(descriptor, LAYERS)
+    block = word(descriptor, BLOCK)
+    longest, doubles = padded(min(block, count)), padded(matrices_size(descriptor))
+    head = padded(TABLE_WORDS * (layers + 1))
+    table = allocate(head + 2 * doubles + place_rows(descriptor, 0, 0, longest, 1, False))
+    rows = table + 8 * (head + 2 * doubles)
+    pack(descriptor, theta, table + 8 * head)
+    place_matrices(descriptor, table, MATRIX, table + 8 * head)
+    place_matrices(descriptor, table, GRADIENT, table + 8 * (head + doubles))
+    clear(table + 8 * (head + doubles), doubles)
+    width = layer(descriptor, layers - 1, OUT)
+    for position in range(0, count, block):
+        valid = min(block, count - position)
+        length = padded(valid)
+        place_rows(descriptor, table, rows, length, 1, False)
+        load_block(descriptor, table, position, valid, length)
+        forward(descriptor, table, length, 1)
+        last = get(table, layers - 1, DELTA)
+        for o in range(width):
+            for s in range(valid):
+                store(outputs, o * count + position + s, load(last, o * length + s))
+        for o in range(width):
+            clear(last, width * length)
+            for s in range(length):
+                store(last, o * length + s, 1.0)
+            backward(descriptor, table, length, 1)
+            for l in range(layers):
+                delta, h, stride = get(table, l, DELTA), get(table, l, INPUT), get(table, l, INPUT_STRIDE)
+                for i in range(layer(descriptor, l, OUT)):
+                    for j in range(columns(descriptor, l)):
+                        column = (flat_index(descriptor, l, i, j) * width + o) * count + position
+                        for s in range(valid):
+                            store(matrix, column + s, load(delta, i * length + s) * load(h, j * stride + s))
+    release(table)

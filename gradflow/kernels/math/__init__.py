@@ -1,0 +1,10 @@
+"""What every kernel is written in: elementary functions, arithmetic, memory, BLAS, how kernels are called.
+
+abi            one C signature for all kernels, compilation, the cache of compiled code
+memory, blas   doubles and matrices at addresses; products by BLAS from compiled code
+vector_math    exp, log1p, tanh, erf, Φ, atan as loops that a compiler vectorises
+errorfree, double_double   arithmetic whose rounding error is known; 32 digits
+angles, bivariate_normal, gauss_legendre, hermite, jets   named primitives at the singular places
+
+May import NumPy and Numba only.
+"""

@@ -1,0 +1,177 @@
+"""How compiled kernels are called: one C signature for all of them, raw addresses only.
+
+Every kernel that a solver may call is a Numba `@cfunc` with the signature `KERNEL`,
+
+    void kernel(descriptor, theta, v, loss, gradient, matrix)        (all int64: addresses)
+
+`descriptor` points to an int64 array that holds sizes and the addresses of the data, so that sizes
+and sample counts are run-time values and nothing is compiled again for a new one. A null output
+address means "not wanted". A kernel reads only the descriptor, `theta` (P) and `v` (P, for products)
+and writes only its outputs: it can be called from several threads at once, from Python through
+`ctypes` (which releases the GIL) and from inside a jitted JAX program (`kernels/xla.py`).
+
+Activations are called through addresses as well, a block of pre-activations at a time (`ACTIVATION`),
+so that one compiled network kernel serves every activation, a user's own included.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numba
+from llvmlite import ir
+from numba import types
+from numba.extending import get_cython_function_address, intrinsic
+
+KERNEL = types.void(*(types.int64,) * 6)
+"""void kernel(descriptor, theta, v, loss, gradient, matrix)"""
+
+ACTIVATION = types.void(*(types.int64,) * 6)
+"""void activation(n, order, z, value, first, second): writes σ(z) and, up to `order`, σ' and σ''."""
+
+_CTYPES_SIGNATURE = ctypes.CFUNCTYPE(None, *(ctypes.c_int64,) * 6)
+
+_compile_lock = threading.Lock()
+
+
+@intrinsic
+def as_pointer(typingctx, address):
+    """The void pointer at an int64 address, for `numba.carray`."""
+
+    def codegen(context, builder, signature, args):
+        return builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+
+    return types.voidptr(types.int64), codegen
+
+
+@intrinsic
+def call_six(typingctx, address, a, b, c, d, e, f):
+    """Call the C function `void(int64 × 6)` at `address`: kernels and activations have this shape."""
+
+    def codegen(context, builder, signature, args):
+        int64 = ir.IntType(64)
+        function_type = ir.FunctionType(ir.VoidType(), [int64] * 6)
+        function = builder.inttoptr(args[0], function_type.as_pointer())
+        builder.call(function, args[1:])
+        return context.get_dummy_value()
+
+    return types.void(*(types.int64,) * 7), codegen
+
+
+@cache
+def _cache_directory(source: Path) -> Path:
+    """Where compiled code is kept: one folder per state of the sources and of Numba.
+
+    Numba's own cache looks at one source file and misses changes in the functions that it imports
+    from others (numba issues 1833 and 9483); naming the folder after all kernel sources cures that,
+    and after those of the folder `source` as well, where compiled code outside `kernels` lives.
+    """
+    digest = hashlib.sha256(f"{numba.__version__} {platform.python_version()}".encode())
+    kernels = Path(__file__).parent.parent
+    outside = [] if kernels in (source, *source.parents) else sorted(source.glob("*.py"))
+    for path in [*sorted(kernels.rglob("*.py")), *outside]:
+        digest.update(path.read_bytes())
+    root = os.environ.get("GRADFLOW_CACHE_DIR")
+    try:
+        base = Path(root).expanduser() if root else Path.home() / ".cache" / "gradflow"
+        folder = base / digest.hexdigest()[:16]
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, RuntimeError):  # no writable home: compile anew in each process rather than fail
+        folder = Path(tempfile.mkdtemp(prefix="gradflow-kernels-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def compile_function(function: Callable, signature=KERNEL, *, cached: bool = True):
+    """Compile `function` to a C callback of the given signature; Numba's `CFunc`, kept alive for good.
+
+    `cached=False` is for functions that close over a user's Python code.
+    """
+    with _compile_lock:
+        return _compile(function, signature, cached)
+
+
+@cache
+def _compile(function: Callable, signature, cached: bool):
+    saved = numba.config.CACHE_DIR
+    try:
+        if cached:
+            source = Path(function.__code__.co_filename).parent
+            numba.config.CACHE_DIR = str(_cache_directory(source))
+        return numba.cfunc(signature, cache=cached, error_model="numpy", nogil=True)(function)
+    finally:
+        numba.config.CACHE_DIR = saved
+
+
+def kernel_jit(function: Callable):
+    """`numba.njit` with the options that every helper of a kernel needs.
+
+    `error_model="numpy"` because a division check stops vectorisation (measured).
+    """
+    return numba.njit(error_model="numpy", nogil=True)(function)
+
+
+def inner_jit(function: Callable):
+    """`kernel_jit` for functions that only other compiled functions call: compiled in a third of the time.
+
+    Numba would compile a helper again for every constant that it is called with, and write Python
+    wrappers for it. Both are left out.
+    """
+    dispatcher = numba.njit(
+        error_model="numpy", nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True
+    )(function)  # fmt: skip
+    template = dispatcher.get_call_template
+
+    def without_literals(args, kws):
+        return template([types.unliteral(a) for a in args], {k: types.unliteral(a) for k, a in kws.items()})
+
+    dispatcher.get_call_template = without_literals
+    return dispatcher
+
+
+def callable_from_python(address: int):
+    """The kernel at `address` as a Python callable of six integers; releases the GIL while it runs."""
+    return _CTYPES_SIGNATURE(address)
+
+
+@cache
+def blas_address(name: str) -> int:
+    """Address of a Fortran BLAS/LAPACK routine in SciPy's library ("dgemm", "dsyrk", "dsymv", …).
+
+    It is stored in descriptors and called through a pointer, so that compiled code can be cached.
+    """
+    return get_cython_function_address("scipy.linalg.cython_blas", name)
+
+
+@cache
+def lapack_address(name: str) -> int:
+    """The same for a LAPACK routine ("dpotrf", "dsytrs", …)."""
+    return get_cython_function_address("scipy.linalg.cython_lapack", name)
+
+
+def python_kernel(function: Callable):
+    """A Python function of six integers as a C function of the signature `KERNEL`, a ctypes object.
+
+    Its address is `ctypes.cast(result, ctypes.c_void_p).value`; keep the object alive as long as that
+    is used. An exception inside would be lost: `function` must not let one out.
+    """
+    return _CTYPES_SIGNATURE(function)
+
+
+def address_of(function) -> int:
+    """The address of a C function made by `python_kernel`."""
+    value = ctypes.cast(function, ctypes.c_void_p).value
+    assert value is not None
+    return value

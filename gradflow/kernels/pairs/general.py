@@ -1,0 +1,37 @@
+"""The pair kernel of any two activations with elementary Gaussian means (`smoothed`), with or without biases.
+
+Finite sums where there are any (`pairs.finite`), else one integral along a weight vector (`pairs.panels`).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import carray
+
+from ..math.abi import as_pointer
+from ..math.blas import vector
+from ..math.memory import allocate, release
+from .finite import TOWER, finite_pair, is_finite
+from .panels import WORK, pair_by_panels
+from .units import FIELDS, FIRST_ORDER_ROWS, KIND, ROWS
+
+
+def general(count, order, geometry_address, unit_address, units_address, output_address):
+    """K of two units; tables as in `units`. The coefficients of a polynomial are at `units.TABLE`."""
+    geometry = carray(as_pointer(geometry_address), (2, count), np.float64)
+    unit = carray(as_pointer(unit_address), FIELDS, np.float64)
+    units = carray(as_pointer(units_address), (count, FIELDS), np.float64)
+    rows = ROWS if order > 1 else FIRST_ORDER_ROWS
+    output = carray(as_pointer(output_address), (rows, count), np.float64)
+    memory = allocate(WORK)
+    values = vector(memory, WORK)
+    first, second = values[:TOWER], values[TOWER : 2 * TOWER]
+    for j in range(count):
+        c, sn = geometry[0, j], math.sqrt(geometry[1, j])
+        if is_finite(np.int64(unit[KIND]), np.int64(units[j, KIND])):
+            finite_pair(output, j, order > 1, unit, units[j], c, sn, first, second)
+        else:
+            pair_by_panels(output, j, order, unit, units[j], c, sn, values, memory)
+    release(memory)

@@ -1,0 +1,190 @@
+"""Other dynamics than the gradient flow: online stochastic gradient descent in the limit of many inputs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from .activations import resolve
+from .kernels.math import abi
+from .kernels.population import online_erf
+from .networks import MLP
+from .order_parameters import order_parameters
+from .support.errors import ArgumentError
+from .support.stopping import StopReason
+from .support.validate import number, real_array, store_plain
+
+
+class OnlineState(NamedTuple):
+    """Q (…, n, n), R (…, n, k), the output weights v (…, n) and the loss at one time or several."""
+
+    Q: np.ndarray
+    R: np.ndarray
+    output_weights: np.ndarray
+    loss: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OnlineFlow:
+    """A path of order parameters.
+
+    times           (m,), in steps divided by the number of inputs
+    Q, R, T         (m, n, n), (m, n, k) and (k, k), as in `order_parameters`
+    output_weights  v (m, n)
+    losses          L = E(f − f*)² (m,), without label noise and without ½
+    stop_reason     END_TIME, or why the integration ended before
+    """
+
+    times: np.ndarray
+    Q: np.ndarray
+    R: np.ndarray
+    T: np.ndarray
+    output_weights: np.ndarray
+    losses: np.ndarray
+    stop_reason: StopReason
+    settings: dict
+    _dense: Callable
+    _loss: Callable
+
+    @property
+    def generalization_errors(self) -> np.ndarray:
+        """½ E(f − f*)² (m,), the papers' ε_g."""
+        return 0.5 * self.losses
+
+    def at(self, t) -> OnlineState:
+        """The state at a time t between 0 and the end, or at several (m,)."""
+        points = np.atleast_1d(real_array("t", t, (0, 1)))
+        end = self.times[-1]
+        if points.size and (points.min() < 0 or points.max() > end):
+            worst = points.min() if points.min() < 0 else points.max()
+            raise ArgumentError("t", worst, f"times between 0 and the end, {end:g}")
+        states = np.ascontiguousarray(self._dense(points).T)
+        Q, R, v = _split(states, *self.R.shape[1:])
+        losses = np.array([self._loss(state) for state in states])
+        if np.ndim(t) == 0:
+            return OnlineState(Q[0], R[0], v[0], losses[0])
+        return OnlineState(Q, R, v, losses)
+
+    def __repr__(self) -> str:
+        n, k = self.R.shape[1:]
+        return (
+            f"<OnlineFlow: {n} student and {k} teacher neurons, t = {self.times[-1]:g}, "
+            f"loss {self.losses[-1]:.6g}, {self.stop_reason.value}>"
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OnlineSGD:
+    """Online SGD of an erf student with a new input at each step, for d → ∞ inputs: ODEs of Q, R and v.
+
+    learning_rate         η > 0: w_i ← w_i − (η/d) v_i σ'(w_i·x)(f − y) x
+    noise                 standard deviation s ≥ 0 of the label noise, y = f*(x) + s ξ
+    second_learning_rate  η₂ ≥ 0: v_i ← v_i − (η₂/d) σ(w_i·x)(f − y); η unless given, 0 fixes v
+    rtol, atol            tolerances of the integration (SciPy's LSODA)
+
+    Time is steps/d. For η → 0 at fixed ηt this is the gradient flow: dθ/dt = −∇L is η = η₂ = 2 without the
+    terms in η². The random fluctuations of a run of finite d are of order 1/√d.
+    Sources: Saad & Solla 1995; Riegler & Biehl, J. Phys. A 28 (1995) L507 (second layer); Goldt et al. 2019.
+    """
+
+    learning_rate: float
+    noise: float = 0.0
+    second_learning_rate: float | None = None
+    rtol: float = 1e-9
+    atol: float = 1e-11
+
+    def __post_init__(self):
+        second = self.learning_rate if self.second_learning_rate is None else self.second_learning_rate
+        values = {"learning_rate": number("learning_rate", self.learning_rate, minimum=0.0, exclusive=True)}
+        values["noise"] = number("noise", self.noise, minimum=0.0)
+        values["second_learning_rate"] = number("second_learning_rate", second, minimum=0.0)
+        for name in ("rtol", "atol"):
+            values[name] = number(name, getattr(self, name), minimum=0.0, exclusive=True)
+        for name, value in values.items():
+            if not np.isfinite(value):
+                raise ArgumentError(name, value, "a finite number")
+        store_plain(self, values)
+
+    def integrate(self, teacher: MLP, student: MLP, *, t1: float, times=None) -> OnlineFlow:
+        """Follow the order parameters from those of `student` to t1, for inputs x ~ N(0, I).
+
+        times   at which the path is returned, increasing within [0, t1]; the integrator's own unless given
+
+        Raises `ArgumentError` for anything but two networks of one hidden erf layer without biases and
+        with one output.
+        """
+        import scipy.integrate  # takes a tenth of a second: not at import
+
+        _check(teacher, "teacher")
+        _check(student, "student")
+        t1 = number("t1", t1, minimum=0.0, exclusive=True)
+        if not np.isfinite(t1):
+            raise ArgumentError("t1", t1, "a finite time")
+        points = None if times is None else real_array("times", times, 1)
+        if points is not None and (
+            points.size == 0 or points[0] < 0 or points[-1] > t1 or (np.diff(points) <= 0).any()
+        ):
+            raise ArgumentError("times", f"{points.size} times", f"increasing times within [0, {t1:g}]")
+        Q, R, T = order_parameters(student, teacher)
+        n, k = R.shape
+        start = np.concatenate([Q.ravel(), R.ravel(), student.weights[1][0]])
+        rate, loss = self._functions(n, k, T, teacher.weights[1][0].copy())
+        solution = scipy.integrate.solve_ivp(
+            lambda _, y: rate(y), (0.0, t1), start, method="LSODA", rtol=self.rtol, atol=self.atol,
+            dense_output=True,
+        )  # fmt: skip
+        end = solution.t[-1]
+        if points is None:
+            points, states = solution.t, np.ascontiguousarray(solution.y.T)
+        else:
+            points = points[points <= end]
+            states = np.ascontiguousarray(solution.sol(points).T)
+        finite = bool(np.isfinite(states).all())
+        reason = StopReason.END_TIME if solution.success and finite else StopReason.STEP_UNDERFLOW
+        if not finite:
+            reason = StopReason.NON_FINITE
+        Qs, Rs, vs = _split(states, n, k)
+        losses = np.array([loss(state) for state in states])
+        settings = dataclasses.asdict(self)
+        return OnlineFlow(points, Qs, Rs, T, vs, losses, reason, settings, solution.sol, loss)
+
+    def _functions(self, n: int, k: int, T: np.ndarray, A: np.ndarray) -> tuple[Callable, Callable]:
+        """The rate of change of a state, and its loss."""
+        assert self.second_learning_rate is not None
+        rates = np.array([self.learning_rate, self.second_learning_rate, self.noise**2])
+        T = np.ascontiguousarray(T)
+        descriptor = np.array([n, k, T.ctypes.data, A.ctypes.data, rates.ctypes.data], dtype=np.int64)
+        kernel = abi.callable_from_python(abi.compile_function(online_erf.derivatives).address)
+
+        def rate(state: np.ndarray, keep=(T, A, rates)) -> np.ndarray:
+            state, result = np.ascontiguousarray(state), np.empty_like(state)
+            kernel(descriptor.ctypes.data, state.ctypes.data, 0, 0, result.ctypes.data, 0)
+            return result
+
+        def loss(state: np.ndarray, keep=(T, A, rates)) -> float:
+            result = np.empty(1)
+            kernel(descriptor.ctypes.data, state.ctypes.data, 0, result.ctypes.data, 0, 0)
+            return float(result[0])
+
+        return rate, loss
+
+
+def _split(states: np.ndarray, n: int, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Q, R and v of states (m, n(n + k + 1))."""
+    Q = states[:, : n * n].reshape(-1, n, n)
+    R = states[:, n * n : n * (n + k)].reshape(-1, n, k)
+    return Q, R, states[:, n * (n + k) :]
+
+
+def _check(network, argument: str) -> None:
+    if not isinstance(network, MLP):
+        raise ArgumentError(argument, type(network).__name__, "a gradflow.MLP")
+    if len(network.sizes) != 3 or network.sizes[-1] != 1:
+        raise ArgumentError(argument, f"sizes {network.sizes}", "one hidden layer and one output")
+    if any(b is not None for b in network.biases):
+        raise ArgumentError(argument, "biases", "no biases")
+    if network.activations[0] != resolve("erf"):
+        raise ArgumentError(argument, repr(network), "erf neurons")

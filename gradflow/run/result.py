@@ -1,0 +1,372 @@
+"""What was found: the end point of a training run, how good it is, and how it was reached."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+from os import PathLike
+
+import numpy as np
+import scipy.linalg
+
+from ..infinity.channels import Channel
+from ..infinity.saturation import Saturation
+from ..inputs import Gaussian, Mixture, Samples
+from ..losses.problem import Problem, check_hessian_memory
+from ..losses.reduced import blocks, find_span
+from ..losses.restricted import Restricted
+from ..networks import MLP
+from ..refiners import Refinement
+from ..solvers import Flow
+from ..support.errors import ArgumentError, GradflowError, HessianUndefinedError
+from ..support.stopping import StopReason, is_converged
+from ..support.threads import single_threaded_blas
+from .coordinates import coordinates_of
+
+SPECTRUM_SIZE = 1500
+"""Reports and files have the spectrum of up to so many parameters without being asked."""
+
+REPORTED_NEURONS = 30
+"""Lines of the neuron table that a report prints at most."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Eigenvalues of ∇²L over the parameters that move, ascending.
+
+    An eigenvalue counts as zero within `tolerance` = 8 p ε |λ|_max, the backward error of `eigh` with
+    room for the rounding of the Hessian itself; p is the `order` of the matrix that was decomposed, all of
+    the Hessian unless it is known in blocks.
+    """
+
+    eigenvalues: np.ndarray
+    order: int | None = None
+
+    @property
+    def tolerance(self) -> float:
+        values = self.eigenvalues
+        order = self.order or values.size
+        return 8 * order * float(np.finfo(np.float64).eps) * float(np.abs(values).max(initial=0.0))
+
+    @property
+    def negative(self) -> int:
+        return int((self.eigenvalues < -self.tolerance).sum())
+
+    @property
+    def zero(self) -> int:
+        return int((np.abs(self.eigenvalues) <= self.tolerance).sum())
+
+    @property
+    def positive(self) -> int:
+        return int((self.eigenvalues > self.tolerance).sum())
+
+    @property
+    def smallest(self) -> float:
+        return float(self.eigenvalues[0])
+
+    @property
+    def largest(self) -> float:
+        return float(self.eigenvalues[-1])
+
+    def __str__(self) -> str:
+        return (
+            f"eigenvalues {self.smallest:.6g} … {self.largest:.6g}: {self.positive} positive, "
+            f"{self.zero} zero (within {self.tolerance:.1e}), {self.negative} negative"
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Result:
+    """The outcome of `gradflow.train`.
+
+    theta        the end point, flat (P,); `student` is the network there
+    loss         L there; below `problem.objective.loss_floor` it cannot be told from zero
+    grad_norm    ∞-norm of ∇L there, over the parameters that move
+    converged    grad_norm ≤ 1e-12·max(s, √s), s = E|f*|² the scale of the problem
+    stop_reason  why the last stage stopped
+    flow         the trajectory, None with `solver=None`
+    refinement   the refinement, None with `refiner=None`
+    theta_low    with precision="double-double" the end point is θ + θ_low, else None; the loss is then
+                 loss + loss_low with an error of at most loss_bound
+    reduced_dim  the dimension of the span in which it was solved, None if in the full input space
+    channel      the channel to infinity in which the run ends, or the neuron that goes there; None
+                 elsewhere. Its `loss` is the limit
+    seed         what `train` was given, or None
+    problem      what was minimised; `rates` (P,) are the rates of the flow, zero for frozen parameters
+
+    Printing it gives a report.
+    """
+
+    problem: Problem
+    theta: np.ndarray
+    loss: float
+    grad_norm: float
+    rates: np.ndarray
+    flow: Flow | None
+    refinement: Refinement | None
+    seconds: float
+    channel: Channel | Saturation | None = None
+    reduced_dim: int | None = None
+    seed: int | None = None
+
+    @property
+    def converged(self) -> bool:
+        return is_converged(self.grad_norm, self.problem.objective.gradient_scale)
+
+    @property
+    def stop_reason(self) -> StopReason:
+        stage = self.refinement or self.flow
+        assert stage is not None
+        return stage.stop_reason
+
+    @property
+    def theta_low(self) -> np.ndarray | None:
+        """The low part of the end point, flat (P,), after a refinement in double-double."""
+        extended = None if self.refinement is None else self.refinement.extended
+        return None if extended is None else extended.theta_low
+
+    @property
+    def loss_low(self) -> float:
+        """L is `loss` + `loss_low`; 0 unless it was evaluated in double-double."""
+        extended = None if self.refinement is None else self.refinement.extended
+        return 0.0 if extended is None else extended.loss_low
+
+    @property
+    def loss_bound(self) -> float:
+        """Bound on the absolute error of the loss; in Float64 an estimate, `objective.loss_floor`."""
+        extended = None if self.refinement is None else self.refinement.extended
+        return self.problem.objective.loss_floor if extended is None else extended.loss_bound
+
+    @cached_property
+    def kernel_error(self) -> float:
+        """Estimated relative error of the pair kernels of an infinite-data loss at the end point.
+
+        See `Objective.kernel_error`; 0 with samples. Above 1e-13 the report says so.
+        """
+        return self.problem.objective.kernel_error(self.theta)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the run; the point is then the last one reached."""
+        stages = (self.flow, self.refinement)
+        return any(s is not None and s.stop_reason is StopReason.INTERRUPTED for s in stages)
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        if self.flow is not None:
+            coordinates = coordinates_of(self.problem, self.rates, self.reduced_dim)
+            self.__dict__["flow"] = coordinates.attach(self.flow)
+
+    @cached_property
+    def student(self) -> MLP:
+        """The student network at the end point."""
+        if self.problem.student is None:
+            raise GradflowError("a problem made by Problem.from_jax has no network: use result.theta")
+        return self.problem.student.with_flat(self.theta)
+
+    def hessian(self) -> np.ndarray:
+        """∇²L at the end point over the parameters that move, shape (p, p).
+
+        Raises `HessianUndefinedError` where a ReLU neuron of a population problem has zero weights.
+        """
+        self.check_hessian()
+        objective = self.problem.objective
+        check_hessian_memory(objective.size)
+        with single_threaded_blas():
+            free = self.rates != 0
+            if free.all():
+                return objective.hessian(self.theta)
+            return Restricted(objective, self.theta, free).hessian(self.theta[free])
+
+    def spectrum(self) -> Spectrum:
+        """All eigenvalues of ∇²L at the end point over the parameters that move, with multiplicity.
+
+        Where all weights lie in a subspace and the law of the inputs is spherically symmetric, they are those
+        of the block in that subspace and, for each further dimension, of one n × n matrix.
+        """
+        return self._spectrum
+
+    @property
+    def spectrum_order(self) -> int:
+        """The order of the matrix whose eigenvalues `spectrum` finds."""
+        if self.span is None:
+            return int((self.rates != 0).sum())
+        assert self.problem.student is not None
+        return self.theta.size - self.problem.student.sizes[1] * (self.span.shape[1] - self.span.shape[0])
+
+    @property
+    def spectrum_at_hand(self) -> Spectrum | None:
+        """The spectrum where it is known or cheap to find, None elsewhere."""
+        if self.spectrum_order > SPECTRUM_SIZE and "_spectrum" not in self.__dict__:
+            return None
+        try:
+            return self._spectrum
+        except GradflowError:
+            return None
+
+    @cached_property
+    def _spectrum(self) -> Spectrum:
+        if self.span is None:
+            return Spectrum(_eigenvalues(self.hessian()))
+        self.check_hessian()
+        check_hessian_memory(self.spectrum_order)
+        problem = self.problem
+        assert isinstance(problem.teacher, MLP)
+        with single_threaded_blas():
+            inside, outside, multiplicity = blocks(
+                self.student, problem.teacher, problem.inputs, self.span, self.rates != 0
+            )
+        values = [_eigenvalues(inside), np.repeat(_eigenvalues(outside), multiplicity)]
+        return Spectrum(np.sort(np.concatenate(values)), inside.shape[0])
+
+    @cached_property
+    def span(self) -> np.ndarray | None:
+        """The span (r, d) of all weights at the end point where the Hessian is known from its block there.
+
+        None where it is not: another law of the inputs, samples, or fewer than two dimensions to spare.
+        """
+        if not self.problem.reduce:
+            return None
+        moves = (self.rates != 0).astype(np.float64)
+        basis = find_span(self.student, self.problem.teacher, self.problem.inputs, moves)
+        return None if basis is None or basis.shape[1] - basis.shape[0] < 2 else basis
+
+    def check_hessian(self) -> None:
+        """Raises `HessianUndefinedError` where ∇²L does not exist at the end point."""
+        dead = self._dead_neurons()
+        if dead:
+            raise HessianUndefinedError(
+                f"neuron {dead[0]} has zero weights and a kinked activation: L has no Hessian there"
+            )
+
+    def evaluate(self, inputs=None, targets=None) -> float:
+        """The loss of the end point on other inputs (see `Problem`), without penalties.
+
+        The teacher is the problem's own unless `targets` are given; where that is an array of targets,
+        it belongs to the problem's samples, and other inputs need targets of their own.
+        """
+        if self.problem.student is None:
+            raise GradflowError("a problem made by Problem.from_jax has no inputs to exchange")
+        teacher = self.problem.teacher if targets is None else targets
+        if isinstance(teacher, np.ndarray) and targets is None:
+            raise ArgumentError(
+                "targets", None, "targets for these inputs: the problem had targets, no teacher"
+            )
+        kind = self.problem.options["loss"]
+        return Problem(teacher, self.problem.student, inputs, loss=kind).loss(self.theta)
+
+    def halved(self) -> dict:
+        """The numbers in the convention of papers that use ½E(f − f*)²: L/2, ∇L/2, and times 2t.
+
+        Keys: loss, grad_norm, and with a flow times (m,), losses (m,), grad_norms (m,).
+        """
+        numbers: dict = {"loss": self.loss / 2, "grad_norm": self.grad_norm / 2}
+        if self.flow is not None:
+            numbers["times"] = 2 * self.flow.times
+            numbers["losses"] = self.flow.losses / 2
+            numbers["grad_norms"] = self.flow.grad_norms / 2
+        return numbers
+
+    def neurons(self) -> list[dict]:
+        """One row per neuron of the first hidden layer.
+
+        norm            |w_i| of its input weights
+        output_weight   a_i for one output, the norm of the outgoing weights for several
+        teacher, cosine the teacher neuron of largest |cos(w_i, v_j)| and that cosine with its sign;
+                        None where the teacher has no neurons of the same input dimension
+        dead            a ReLU neuron that no sample activates: silent, and no gradient will wake it
+        """
+        if self.problem.student is None or len(self.student.weights) < 2:
+            return []
+        W, A = self.student.weights[:2]
+        asleep = self._asleep()
+        norms = _row_norms(W)
+        outgoing = A[0] if A.shape[0] == 1 else _row_norms(A.T)
+        cosines = self._cosines(W)
+        rows = []
+        for i in range(W.shape[0]):
+            best = None if cosines is None or norms[i] == 0 else int(np.argmax(np.abs(cosines[i])))
+            rows.append(
+                {
+                    "neuron": i,
+                    "norm": float(norms[i]),
+                    "output_weight": float(outgoing[i]),
+                    "teacher": best,
+                    "cosine": None if best is None or cosines is None else float(cosines[i, best]),
+                    "dead": bool(asleep[i]),
+                }
+            )
+        return rows
+
+    def _asleep(self) -> np.ndarray:
+        """Which neurons of the first hidden layer are ReLUs with z ≤ 0 on all samples."""
+        layer, bias = self.student.activations[0], self.student.biases[0]
+        table = layer if isinstance(layer, tuple) else (layer,) * self.student.sizes[1]
+        relu = np.array([a.name == "relu" for a in table])
+        if not isinstance(self.problem.inputs, Samples) or not relu.any():
+            return np.zeros(len(table), dtype=bool)
+        z = self.problem.inputs.X @ self.student.weights[0].T + (0.0 if bias is None else bias)
+        return relu & (z <= 0).all(axis=0)
+
+    def _cosines(self, W: np.ndarray) -> np.ndarray | None:
+        teacher = self.problem.teacher
+        if not isinstance(teacher, MLP) or len(teacher.weights) < 2 or teacher.sizes[0] != W.shape[1]:
+            return None
+        return _directions(W) @ _directions(teacher.weights[0]).T
+
+    def _dead_neurons(self) -> list[int]:
+        inputs = self.problem.inputs
+        if inputs is None or isinstance(inputs, Samples):
+            return []
+        first = self.student.activations[0]
+        table = first if isinstance(first, tuple) else (first,) * self.student.sizes[1]
+        silent = np.zeros(len(table), dtype=bool)
+        for law in inputs.components if isinstance(inputs, Mixture) else (inputs,):
+            silent |= self._silent(law)
+        return [i for i, a in enumerate(table) if silent[i] and a.name in ("relu", "leaky_relu", "selu")]
+
+    def _silent(self, law) -> np.ndarray:
+        """Which hidden neurons have the pre-activation 0 for almost all inputs of a law."""
+        W, bias = self.student.weights[0], self.student.biases[0]
+        shift = np.zeros(W.shape[0]) if bias is None else np.asarray(bias)
+        if isinstance(law, Gaussian):
+            shift = shift if law.mean is None else shift + W @ law.mean
+            W = W if law.factor is None else W @ law.factor
+        return (W == 0).all(axis=1) & (shift == 0)
+
+    def save(self, path: str | PathLike) -> None:
+        """Write everything to one HDF5 file (see `gradflow.load`)."""
+        from .storage import save
+
+        save(self, path)
+
+    def __str__(self) -> str:
+        from .report import report
+
+        return report(self)
+
+    def __repr__(self) -> str:
+        state = "converged" if self.converged else "not converged"
+        return f"<Result: {state}, loss {self.loss:.6g}, |grad| {self.grad_norm:.2g}>"
+
+
+def _eigenvalues(matrix: np.ndarray) -> np.ndarray:
+    if not np.isfinite(matrix).all():
+        raise HessianUndefinedError("the Hessian at the end point is not finite in Float64")
+    with single_threaded_blas():
+        return scipy.linalg.eigvalsh(matrix, driver="evd") if matrix.size else np.zeros(0)
+
+
+def _row_norms(matrix: np.ndarray) -> np.ndarray:
+    """Euclidean norms of rows, for entries of any size."""
+    largest = np.abs(matrix).max(axis=1)
+    scale = np.where(largest > 0, largest, 1.0)
+    return scale * np.linalg.norm(matrix / scale[:, None], axis=1)
+
+
+def _directions(matrix: np.ndarray) -> np.ndarray:
+    """Rows divided by their norms; zero rows stay zero."""
+    scale = np.abs(matrix).max(axis=1, keepdims=True)
+    rows = matrix / np.where(scale > 0, scale, 1.0)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(norms > 0, norms, 1.0)

@@ -1,0 +1,224 @@
+"""Results in HDF5 files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+
+import numpy as np
+
+from ...activations import ACTIVATIONS, Activation
+from ...infinity.channels import Channel
+from ...infinity.saturation import Saturation
+from ...losses.base import Counts
+from ...refiners import Extended, Refinement, SmallEigenvalues
+from ...solvers import Flow
+from ...support.errors import StorageError
+from ...support.files import opened, write_array, write_header, written_whole
+from ...support.stopping import StopReason
+from ..coordinates import coordinates_of
+from ..result import Result, Spectrum
+from .problems import read_problem, write_problem
+
+FORMAT = "gradflow result"
+SCHEMA = 1
+
+_CONVENTIONS = {
+    "loss": "mean over inputs of the sum over outputs of (f_theta - f_star)^2, no 1/2; dimensionless",
+    "time": "d theta/dt = -rates * grad L; dimensionless",
+    "theta": "per layer: weights (out, in) row by row, then the bias if any; first layer first",
+    "grad_norm": "infinity norm of grad L over the parameters with rate > 0",
+}
+
+_FLOW_ARRAYS = (
+    "times",
+    "theta",
+    "losses",
+    "grad_norms",
+    "step_times",
+    "step_theta",
+    "step_velocity",
+    "step_acceleration",
+    "stiffness",
+)
+
+
+def save(result: Result, path: str | os.PathLike) -> None:
+    """Write `result` to an HDF5 file at `path`, replacing it in one step.
+
+    Groups: student, teacher, inputs, end, flow, refinement, channel; settings are JSON in attributes, reasons
+    are stored by name and as sentences. A user's own activation or teacher function is code and is
+    not stored: an activation by its name, a function by its values at the samples. Raises
+    `StorageError` where the file cannot be written, or for a problem made by `Problem.from_jax`.
+    """
+    with written_whole(path) as file:
+        _write(file, result)
+
+
+def load(path: str | os.PathLike, *, activations: Mapping[str, Activation] | None = None) -> Result:
+    """The result stored at `path`, with the same bits.
+
+    activations   a user's own activations by the names they were saved under
+
+    Raises `StorageError` for a file that is missing, truncated, foreign or of a newer schema, and for
+    an activation that is neither in the table nor given.
+    """
+    with opened(path, FORMAT, SCHEMA) as file:
+        return _read(file, {**ACTIVATIONS, **(activations or {})})
+
+
+def _write(file, result: Result) -> None:
+    write_header(file, FORMAT, SCHEMA)
+    file.attrs["conventions"] = json.dumps(_CONVENTIONS)
+    write_problem(file, result.problem)
+    end = file.create_group("end")
+    write_array(end, "theta", result.theta)
+    write_array(end, "rates", result.rates)
+    end.attrs.update(
+        loss=result.loss, grad_norm=result.grad_norm, converged=result.converged, seconds=result.seconds
+    )
+    if result.reduced_dim is not None:
+        end.attrs["reduced_dim"] = result.reduced_dim
+    spectrum = result.spectrum_at_hand
+    if spectrum is not None:
+        write_array(end, "hessian_eigenvalues", spectrum.eigenvalues)
+        end.attrs["hessian_order"] = spectrum.order or spectrum.eigenvalues.size
+    if result.seed is not None:
+        end.attrs["seed"] = result.seed
+    if result.flow is not None:
+        group = file.create_group("flow")
+        for name in _FLOW_ARRAYS:
+            write_array(group, name, getattr(result.flow, name))
+        group.attrs.update(
+            accepted=result.flow.accepted,
+            rejected=result.flow.rejected,
+            compile_seconds=result.flow.compile_seconds,
+        )
+        _write_stage(group, result.flow)
+    if result.channel is not None:
+        group = file.create_group("channel")
+        group.attrs["kind"] = "pair" if isinstance(result.channel, Channel) else "neuron"
+        for name, value in dataclasses.asdict(result.channel).items():
+            if isinstance(value, np.ndarray):
+                write_array(group, name, value)
+            else:
+                group.attrs[name] = value
+    if result.refinement is not None:
+        group = file.create_group("refinement")
+        write_array(group, "theta", result.refinement.theta)
+        group.attrs.update(
+            loss=result.refinement.loss,
+            grad_norm=result.refinement.grad_norm,
+            iterations=result.refinement.iterations,
+        )
+        _write_stage(group, result.refinement)
+        if result.refinement.small_eigenvalues is not None:
+            group.attrs["small_eigenvalues"] = np.array(result.refinement.small_eigenvalues)
+        extended = result.refinement.extended
+        if extended is not None:
+            write_array(group, "theta_low", extended.theta_low)
+            group.attrs.update(
+                loss_low=extended.loss_low,
+                loss_bound=extended.loss_bound,
+                extended_iterations=extended.iterations,
+            )
+
+
+def _write_stage(group, stage) -> None:
+    group.attrs["stop_reason"] = stage.stop_reason.name
+    group.attrs["stop_sentence"] = stage.stop_reason.value
+    group.attrs["seconds"] = stage.seconds
+    group.attrs["counts"] = np.array(stage.counts, dtype=np.int64)
+    group.attrs["settings"] = json.dumps(stage.settings)
+
+
+def _read(file, activations: Mapping[str, Activation]) -> Result:
+    end = file["end"]
+    flow = refinement = None
+    if "flow" in file:
+        group = file["flow"]
+        flow = Flow(
+            **{name: group[name][()] for name in _FLOW_ARRAYS},
+            accepted=int(group.attrs["accepted"]),
+            rejected=int(group.attrs["rejected"]),
+            compile_seconds=float(group.attrs["compile_seconds"]),
+            **_read_stage(group),
+        )
+    if "refinement" in file:
+        group = file["refinement"]
+        refinement = Refinement(
+            theta=group["theta"][()],
+            loss=float(group.attrs["loss"]),
+            grad_norm=float(group.attrs["grad_norm"]),
+            iterations=int(group.attrs["iterations"]),
+            extended=_read_extended(group),
+            small_eigenvalues=SmallEigenvalues(*(int(n) for n in group.attrs["small_eigenvalues"]))
+            if "small_eigenvalues" in group.attrs
+            else None,
+            **_read_stage(group),
+        )
+    problem = read_problem(file, activations)
+    rates = end["rates"][()]
+    reduced_dim = int(end.attrs["reduced_dim"]) if "reduced_dim" in end.attrs else None
+    if flow is not None:
+        flow = coordinates_of(problem, rates, reduced_dim).attach(flow)
+    result = Result(
+        problem=problem,
+        theta=end["theta"][()],
+        rates=rates,
+        loss=float(end.attrs["loss"]),
+        grad_norm=float(end.attrs["grad_norm"]),
+        seconds=float(end.attrs["seconds"]),
+        seed=int(end.attrs["seed"]) if "seed" in end.attrs else None,
+        flow=flow,
+        refinement=refinement,
+        reduced_dim=reduced_dim,
+        channel=_read_channel(file["channel"]) if "channel" in file else None,
+    )
+    recomputed = result.problem.loss(result.theta)
+    if (
+        not abs(recomputed - result.loss)
+        <= 1e-9 * abs(result.loss) + 1e3 * result.problem.objective.loss_floor
+    ):
+        if np.isfinite(result.loss):
+            raise StorageError(
+                f"the loss of the stored point is {recomputed:.17g}, but {result.loss:.17g} was stored: "
+                "not the activations that the file was written with, or a damaged file"
+            )
+    if "hessian_eigenvalues" in end:
+        values = end["hessian_eigenvalues"][()]
+        result.__dict__["_spectrum"] = Spectrum(values, int(end.attrs.get("hessian_order", values.size)))
+    return result
+
+
+def _read_channel(group) -> Channel | Saturation:
+    apart = ("kind", "pair", "signs")
+    numbers = {name: value.item() for name, value in group.attrs.items() if name not in apart}
+    if group.attrs["kind"] == "neuron":
+        return Saturation(**numbers)
+    arrays = {name: group[name][()] for name in group}
+    i, j = (int(n) for n in group.attrs["pair"])
+    s, t = (int(n) for n in group.attrs["signs"])
+    return Channel(pair=(i, j), signs=(s, t), **numbers, **arrays)
+
+
+def _read_extended(group) -> Extended | None:
+    if "theta_low" not in group:
+        return None
+    return Extended(
+        theta_low=group["theta_low"][()],
+        loss_low=float(group.attrs["loss_low"]),
+        loss_bound=float(group.attrs["loss_bound"]),
+        iterations=int(group.attrs["extended_iterations"]),
+    )
+
+
+def _read_stage(group) -> dict:
+    return {
+        "stop_reason": StopReason[group.attrs["stop_reason"]],
+        "seconds": float(group.attrs["seconds"]),
+        "counts": Counts(*(int(n) for n in group.attrs["counts"])),
+        "settings": json.loads(group.attrs["settings"]),
+    }

@@ -1,0 +1,94 @@
+"""Files that are written whole or not at all; those in HDF5 with a header and checksums."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import tempfile
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from .._version import __version__
+from .errors import GradflowError, StorageError
+
+
+@contextmanager
+def replacing(path: str | os.PathLike):
+    """The name of a new file that replaces `path` in one step at the end of the block, or not at all."""
+    target = Path(path)
+    handle = None
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        os.close(handle)
+        try:
+            yield name
+            # mkstemp makes the file private; give it the permissions that open() would have given.
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(name, 0o666 & ~mask)
+            os.replace(name, target)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise StorageError(f"{target}: cannot be written ({error})") from error
+
+
+@contextmanager
+def written_whole(path: str | os.PathLike):
+    """A new HDF5 file that replaces `path` in one step at the end of the block, or not at all."""
+    import h5py
+
+    with replacing(path) as name, h5py.File(name, "w") as file:
+        yield file
+
+
+@contextmanager
+def opened(path: str | os.PathLike, form: str, newest: int):
+    """An HDF5 file of this format, up to this schema, for reading; trouble becomes a `StorageError`."""
+    import h5py
+
+    if not isinstance(path, (str, os.PathLike)):
+        raise StorageError(f"path: got {path!r}; allowed: the path of a file")
+    if not Path(path).is_file():
+        raise StorageError(f"{path}: no such file")
+    try:
+        with h5py.File(path, "r") as file:
+            if file.attrs.get("format") != form:
+                raise StorageError(f"{path}: an HDF5 file, but not a {form!r}")
+            schema = int(file.attrs["schema"])
+            if schema < 1 or schema > newest:
+                raise StorageError(
+                    f"{path}: schema {schema}, written by gradflow {file.attrs.get('gradflow')}; "
+                    f"this gradflow {__version__} reads up to schema {newest}"
+                )
+            yield file
+    except StorageError:
+        raise
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, GradflowError) as error:
+        raise StorageError(f"{path}: not a complete {form} ({error})") from error
+
+
+def write_header(file, form: str, schema: int) -> None:
+    """Which format this is, and what wrote it."""
+    file.attrs["format"] = form
+    file.attrs["schema"] = schema
+    file.attrs["gradflow"] = __version__
+    file.attrs["written"] = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    file.attrs["versions"] = json.dumps(
+        {"python": platform.python_version()}
+        | {package: version(package) for package in ("numpy", "scipy", "numba", "jax", "diffrax", "h5py")}
+    )
+
+
+def write_array(group, name: str, values: np.ndarray) -> None:
+    """A data set with a checksum, so that a damaged file is noticed."""
+    checked = (
+        {"fletcher32": True, "chunks": values.shape if values.nbytes < 2**30 else True} if values.size else {}
+    )
+    group.create_dataset(name, data=values, **checked)

@@ -1,0 +1,230 @@
+"""One teacher neuron, m students, output weights one: where all students align with the teacher.
+
+f = Σ_j σ(w_j·x), f* = σ(v·x), x ~ N(0, I). Zhu, Ying & Zuo, Analysis of Alignment Phenomenon in Simple
+Teacher-Student Networks with Finite Width (2021), prove that for ReLU all students align at any local
+minimum. Their "angular distance function" is not used here; what is checked is this project's form of it,
+
+    F(θ) = sin θ + (π−θ) cos θ,  F(0) = π, F(π/2) = 1, F(π) = 0, F' = −(π−θ) sin θ ≤ 0:
+
+½L is stationary at w_j ≠ 0 exactly if Σ_i |w_i| F(θ_ij) = |v| F(θ_j) (along w_j) and
+Σ_i (π−θ_ij) P_j w_i = (π−θ_j) P_j v (across it; P_j takes out the part along w_j).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from ...activations import ACTIVATIONS
+from ...losses.problem import Problem
+from ...networks import MLP
+from ...run.training import train
+from ...solvers import default_solver
+from ..check import Check
+from ..registry import Progress, register
+from ..specialization.spherical import angle_between
+
+SOURCE = "Zhu, Ying & Zuo 2021"
+
+NEGATIVE = 1e-6
+"""A point with an eigenvalue below −1e-6 of the largest is a saddle, not a local minimum."""
+
+CRITICAL = 1e-6
+"""A larger gradient is no critical point: some flow was held up at a kink."""
+
+ROUNDS = 10
+"""Flows of 1,000 steps, at most, one after the other."""
+
+DEAD = 1e-3
+"""A student shorter than this (the teacher has length one) may be dying."""
+
+
+def angular(angle):
+    """F(θ) = sin θ + (π−θ) cos θ."""
+    return np.sin(angle) + (math.pi - angle) * np.cos(angle)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class End:
+    """Where one start ended.
+
+    weights W (m, d), loss L, grad_norm |∇L|_∞, minimum: critical and no negative curvature; teacher (d,)
+    and activation. If σ is even the teacher's line counts and not its ray {λv : λ ≥ 0}.
+    """
+
+    weights: np.ndarray
+    loss: float
+    grad_norm: float
+    minimum: bool
+    teacher: np.ndarray
+    activation: str
+
+    @property
+    def even(self) -> bool:
+        return ACTIVATIONS[self.activation].symmetry == "even"
+
+    @property
+    def distance(self) -> float:
+        """How far the farthest student is from the teacher's ray or line, in units of |v|."""
+        return distance(self.weights, self.teacher, self.even)
+
+    def distance_of(self, which: np.ndarray) -> float:
+        """The same for the students in a mask (m,); zero for none."""
+        return distance(self.weights[which], self.teacher, self.even) if which.any() else 0.0
+
+    def rise(self, to: float = 0.1) -> float:
+        """How much higher L is where what is off the ray (line) is stretched to `to`, in units of |v|.
+
+        Where it is off by rounding only this is clearly positive; along a valley of minima it is zero.
+        """
+        on = projected(self.weights, self.teacher, self.even)
+        off = self.distance
+        if off == 0.0:
+            return math.inf
+        there = problem(self.activation, on + (to / off) * (self.weights - on), self.teacher)
+        return there.loss(there.theta0) - self.loss
+
+
+def problem(activation: str, weights: np.ndarray, teacher: np.ndarray) -> Problem:
+    """Students with rows `weights` (m, d) and one teacher (d,), all output weights one."""
+    ones = np.ones((1, len(weights)))
+    return Problem(
+        MLP([teacher[None], ones[:, :1]], None, activation), MLP([weights, ones], None, activation)
+    )
+
+
+def projected(weights: np.ndarray, teacher: np.ndarray, even: bool = False) -> np.ndarray:
+    """The nearest points of the teacher's ray (of its line, if `even`) to the rows."""
+    unit = teacher / np.linalg.norm(teacher)
+    along = weights @ unit
+    return np.outer(along if even else np.maximum(along, 0.0), unit)
+
+
+def distance(weights: np.ndarray, teacher: np.ndarray, even: bool = False) -> float:
+    """The largest distance of a row from the ray (the line, if `even`) of the teacher, over |v|."""
+    off = np.linalg.norm(weights - projected(weights, teacher, even), axis=1)
+    return float(off.max() / np.linalg.norm(teacher))
+
+
+def descend(activation: str, students: int, dim: int, seed: int, length: float = 1.0) -> End:
+    """A flow from W = randn/√d with fixed output weights on a teacher of this length, and its refinement.
+
+    A ReLU student can reach w = 0 in finite time, where L has a kink that holds it (a step that leaves
+    comes back). Where the flow gets no further for that reason, such a student is put to zero, where
+    σ'(0) = 0 keeps it, and the flow of the others goes on. At L = 0 that is where the kinked flow ends too.
+    """
+    rng = np.random.default_rng([students, dim, seed])
+    teacher = rng.standard_normal(dim)
+    teacher *= length / np.linalg.norm(teacher)
+    W = rng.standard_normal((students, dim)) / math.sqrt(dim)
+    alive = np.ones(students, dtype=bool)
+    for _ in range(ROUNDS):
+        rates = np.concatenate([np.repeat(alive, dim).astype(np.float64), np.zeros(students)])
+        solver = type(default_solver(W.size))(rtol=1e-6, atol=1e-8, gtol=1e-9, max_steps=1000)
+        there = problem(activation, W, teacher)
+        result = train(there, rates=rates, solver=solver, refiner=None, progress=False)
+        W = result.student.weights[0].copy()
+        dying = alive & (np.linalg.norm(W, axis=1) < DEAD)
+        if result.stop_reason.succeeded or dying.sum() == alive.sum():
+            break
+        W[dying] = 0.0
+        alive &= ~dying
+    result = train(problem(activation, W, teacher), rates=rates, solver=None, progress=False)
+    W = result.student.weights[0]
+    # A dead ReLU neuron has no Hessian; the others must have no negative curvature.
+    seen = np.flatnonzero(np.repeat(np.linalg.norm(W, axis=1) > DEAD, dim))
+    values = np.linalg.eigvalsh(result.problem.hessian(result.theta)[np.ix_(seen, seen)])
+    bent = values.size and values[0] < -NEGATIVE * values[-1]
+    minimum = bool(result.grad_norm <= CRITICAL and not bent)
+    return End(W, result.loss, result.grad_norm, minimum, teacher, activation)
+
+
+def stationarity(students: int, dim: int, seed: int, factor: float = 1.0) -> Check:
+    """The gradient of the ReLU loss at random points, split along and across each student."""
+    rng = np.random.default_rng(seed)
+    W, v = rng.standard_normal((students, dim)), rng.standard_normal(dim)
+    there = problem("relu", W, v)
+    gradient = 0.5 * there.gradient(there.theta0)[: students * dim].reshape(students, dim)
+    worst = 0.0
+    for j, w in enumerate(W):
+        unit = w / np.linalg.norm(w)
+        angles = np.array([0.0 if i == j else angle_between(w, u) for i, u in enumerate(W)])
+        to_teacher = angle_between(w, v)
+        along = np.linalg.norm(W, axis=1) @ angular(angles) - factor * np.linalg.norm(v) * angular(to_teacher)
+        across = (math.pi - angles) @ W - factor * (math.pi - to_teacher) * v
+        across -= (across @ unit) * unit
+        worst = max(worst, float(np.abs((along * unit + across) / (2 * math.pi) - gradient[j]).max()))
+    grid = np.linspace(0.0, math.pi, 1001)
+    slope = np.gradient(angular(grid), grid, edge_order=2)
+    shape = float(np.abs(slope + (math.pi - grid) * np.sin(grid)).max())
+    return Check(
+        name="alignment.stationarity",
+        statement="For ReLU students and one teacher dL/dw_j = (1/pi) times the vector with the "
+        "component sum_i |w_i| F(theta_ij) - |v| F(theta_j) along w_j and the part sum_i (pi - theta_ij) "
+        "w_i - (pi - theta_j) v across it, F(theta) = sin theta + (pi - theta) cos theta, which falls "
+        "from pi to 0.",
+        source=f"derived; the argument it serves: {SOURCE}",
+        computed={"students": students, "dim": dim, "slope_of_F_off_by": shape, "F(0)": angular(0.0)},
+        residual=max(worst, 0.0 if shape < 1e-5 else shape),
+        tolerance=1e-14 * students,
+    )
+
+
+def ends(
+    activation: str,
+    students: int,
+    dim: int,
+    starts: int,
+    length: float = 1.0,
+    progress: Progress | None = None,
+) -> list[End]:
+    """Where many starts end."""
+    found = []
+    for seed in range(starts):
+        if progress is not None:
+            progress(f"{activation}, {students} students of {dim} inputs, start {seed} of {starts}")
+        found.append(descend(activation, students, dim, seed, length))
+    return found
+
+
+def relu_aligns(
+    students: int, dim: int, starts: int, activation: str = "relu", progress: Progress | None = None
+) -> Check:
+    """Many starts: every local minimum has all its students on the teacher's ray."""
+    found = ends(activation, students, dim, starts, progress=progress)
+    minima = [end for end in found if end.minimum]
+    worst = max((end.distance for end in minima), default=math.inf)
+    loss = max((abs(end.loss) for end in minima), default=math.inf)
+    return Check(
+        name="alignment.relu",
+        statement=f"{students} students of {dim} inputs, {starts} starts: at every local minimum each "
+        "student is a non-negative multiple of the teacher (zero ones included), and L = 0 (to 1e-13). "
+        "Students that share the teacher's length and turn by angles phi that cancel in the sum raise L "
+        "by the order of phi^3, so that the rounding of L leaves some 1e-5: hence the tolerance.",
+        source=SOURCE,
+        computed={
+            "minima": len(minima),
+            "other_ends": len(found) - len(minima),
+            "largest_loss": loss,
+            "worst_gradient": max(end.grad_norm for end in found),
+            "farthest_from_the_ray": worst,
+        },
+        residual=worst if loss <= 1e-13 else math.inf,
+        tolerance=5e-5,
+    )
+
+
+@register("alignment.stationarity")
+def _stationarity(size: str, progress: Progress) -> Iterator[Check]:
+    for seed, (students, dim) in enumerate([(3, 3), (5, 8)]):
+        yield stationarity(students, dim, seed)
+
+
+@register("alignment.relu")
+def _relu(size: str, progress: Progress) -> Iterator[Check]:
+    cases = [(3, 3, 20)] if size == "quick" else [(m, d, 200) for m in (1, 2, 3, 5) for d in (2, 3, 10)]
+    for students, dim, starts in cases:
+        yield relu_aligns(students, dim, starts, progress=progress)

@@ -1,0 +1,33 @@
+"""Copy/average configurations (Simsek, Bendjeddou, Gerstner & Brea 2023): points, indices, transitions.
+
+configurations   one-neuron optima, copy-average and perturbed-copy points
+points, index    that they are critical, and how many negative eigenvalues each has, in closed form
+transition       where each configuration is born, where losses cross, where stability is lost
+phase            which one a random start reaches; relu, variations: other activations, norms, axes
+"""
+
+from .configurations import (
+    OneNeuron,
+    best_ansatz,
+    bucket_ansatz,
+    copy_average,
+    follow,
+    one_neuron,
+    partitions,
+    perturbed_average,
+    perturbed_copy,
+    perturbed_family,
+)
+
+__all__ = [
+    "OneNeuron",
+    "best_ansatz",
+    "bucket_ansatz",
+    "copy_average",
+    "follow",
+    "one_neuron",
+    "partitions",
+    "perturbed_average",
+    "perturbed_copy",
+    "perturbed_family",
+]

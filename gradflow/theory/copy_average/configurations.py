@@ -1,0 +1,129 @@
+"""Copy and average (Simsek et al. 2023): the points that the theory is about.
+
+Teacher Σ_{j≤k} σ(v_j·x) with orthonormal v_j, student Σ_{i≤n} a_i σ(w_i·x), n ≤ k, x ~ N(0, I). A
+copy-average (CA) point shares the teachers out into n buckets, and each student neuron is the best single
+neuron for its bucket. A perturbed-n-copy (P-n-C) point has w_i = α v_i + β Σ_{j≤n, j≠i} v_j + γ Σ_{j>n} v_j
+and equal a_i. Here are both, as networks and as symmetric points (`landscape.Ansatz`).
+
+Source: Simsek, Bendjeddou, Gerstner, Brea, Should under-parameterized student networks copy or average
+teacher weights?, NeurIPS 2023. The formulas of one neuron are derived (docs/copy-average.md).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ...landscape import Ansatz, SymmetricPoint, critical_point
+from ...landscape import follow as continued
+from ...networks import MLP
+from ...support.errors import ArgumentError
+
+SOURCE = "Simsek et al., NeurIPS 2023 (copy/average)"
+
+
+class OneNeuron(NamedTuple):
+    """The best single neuron for ℓ teachers: a, |w| (along Σ v_j/√ℓ), and its loss L(ℓ)."""
+
+    output: float
+    norm: float
+    loss: float
+
+
+def one_neuron(teachers: int, activation: str = "erf") -> OneNeuron:
+    """The optimum of one neuron against ℓ orthonormal teachers, in closed form.
+
+    erf    a = ℓ, |w|² = 1/(2ℓ−1), L = ℓ/3 − (2ℓ²/π) asin(1/(2ℓ)), unique up to (−a, −w)
+    relu   a|w| = 2ℓ h(1/√ℓ), L = ℓ/2 + ℓ(ℓ−1)/2π − 2ℓ² h(1/√ℓ)², h(cos θ) = (sin θ + (π−θ) cos θ)/2π;
+           the scale is free, and fixed here by |w| = a
+    """
+    l = teachers
+    if activation == "erf":
+        return OneNeuron(l, (2 * l - 1) ** -0.5, l / 3 - 2 * l * l / math.pi * math.asin(1 / (2 * l)))
+    if activation == "relu":
+        angle = math.atan2(math.sqrt(l - 1), 1.0)
+        h = (math.sin(angle) + (math.pi - angle) * math.cos(angle)) / (2 * math.pi)
+        scale = math.sqrt(2 * l * h)
+        return OneNeuron(scale, scale, l / 2 + l * (l - 1) / (2 * math.pi) - 2 * (l * h) ** 2)
+    raise ArgumentError("activation", repr(activation), "'erf' or 'relu'")
+
+
+def partitions(k: int, n: int, largest: int | None = None) -> Iterator[tuple[int, ...]]:
+    """The partitions of k into n parts ≥ 1, each in descending order."""
+    largest = k if largest is None else largest
+    if n == 1:
+        if 1 <= k <= largest:
+            yield (k,)
+        return
+    for first in range(min(largest, k - n + 1), 0, -1):
+        for rest in partitions(k - first, n - 1, first):
+            yield (first, *rest)
+
+
+def copy_average(sizes: Sequence[int], vectors: np.ndarray, activation: str = "erf", optimum=one_neuron):
+    """The CA student whose i-th neuron averages the next sizes[i] rows of `vectors` (k, d)."""
+    rows, outputs, start = [], [], 0
+    for size in sizes:
+        neuron = optimum(size, activation)
+        rows.append(neuron.norm / math.sqrt(size) * vectors[start : start + size].sum(axis=0))
+        outputs.append(neuron.output)
+        start += size
+    return MLP([np.array(rows), np.array(outputs, dtype=np.float64)[None, :]], None, activation)
+
+
+def bucket_ansatz(sizes: Sequence[int], unused: float | int = 1) -> tuple[Ansatz, np.ndarray]:
+    """A CA point (erf) of any partition as a symmetric point: one neuron per bucket."""
+    n = len(sizes)
+    ansatz = Ansatz(tuple(sizes), (None,) * n, unused)
+    rows = np.zeros((n, n + (unused > 0) + 1))
+    for i, size in enumerate(sizes):
+        neuron = one_neuron(size)
+        rows[i, i], rows[i, -1] = neuron.norm / math.sqrt(size), neuron.output
+    return ansatz, ansatz.point(rows.tolist())
+
+
+def best_ansatz(n: float | int, k: float | int, unused: float | int = 1) -> tuple[Ansatz, np.ndarray]:
+    """The best CA point (erf), n − 1 copies and one average of ℓ = k − n + 1, for any width, n ≥ 2."""
+    l = k - n + 1
+    ansatz = Ansatz((n - 1, l), (0, None), unused)
+    zero = [0.0] * (unused > 0)
+    average = [0.0, (l * (2 * l - 1)) ** -0.5, *zero, l]
+    return ansatz, ansatz.point([[(1.0, 0.0), 0.0, *zero, 1.0], average])
+
+
+def perturbed_family(k: float | int, activation: str = "erf") -> Callable[[float | int], Ansatz]:
+    """The ansatz of P-n-C with k teachers as a function of n, 1 < n < k, fractions included."""
+    return lambda n: Ansatz((n, k - n), (0,), 1, activation)
+
+
+def perturbed_copy(n: float | int, k: float | int, start=None, activation: str = "erf") -> SymmetricPoint:
+    """The P-n-C point: a root of the four equations ∂L/∂(α, β, γ, a) = 0, 1 < n < k (fractions as well).
+
+    start   x of a point nearby (`SymmetricPoint.x` of another n); by default α = a = 1, β = 0, γ = 1/k, the
+            limit for n = k − 1 and large k
+    """
+    ansatz = perturbed_family(k, activation)(n)
+    if start is None:
+        start = ansatz.point([[(1.0, 0.0), 1.0 / k, 0.0, 1.0]])
+    return critical_point(ansatz, np.asarray(start, dtype=np.float64))
+
+
+def follow(
+    widths: Sequence[float | int], k: float | int, activation: str = "erf", ratio: float = 1.04
+) -> list[SymmetricPoint]:
+    """P-n-C points for widths 1 < n < k, continued from n = k − 1 (`landscape.follow`)."""
+    first = perturbed_copy(k - 1, k, None, activation)
+    family = perturbed_family(k, activation)
+    return continued(family, [k - 1, *widths], first.x, ratio)[1:]
+
+
+def perturbed_average(n: int, k: int, activation: str = "relu") -> SymmetricPoint:
+    """The critical point near the best CA point: n − 1 perturbed copies and one average (erf: itself)."""
+    l = k - n + 1
+    neuron = one_neuron(l, activation)
+    ansatz = Ansatz((n - 1, l), (0, None), 1, activation)
+    average = [0.0, neuron.norm / math.sqrt(l), 0.0, neuron.output]
+    return critical_point(ansatz, ansatz.point([[(1.0, 0.0), 0.0, 0.0, 1.0], average]))

@@ -1,0 +1,146 @@
+"""Copy/average: the index of every copy-average point, in closed form.
+
+The mode x, a sum to zero over the teachers of bucket b, moves every neuron along x. The Hessian on it is
+(diag δ_m + 4 u uᵀ)/π over the neurons m, u_m² = ℓ_m(2ℓ_m − 1)/2, with 4u_m²/δ_m = `influence(ℓ_m)` for
+the others and −1 − `resistance(ℓ_b)` for the neuron of the bucket itself: one negative entry and a positive
+matrix of rank one. It has a negative eigenvalue if and only if Σ_{m≠b} influence(ℓ_m) > resistance(ℓ_b).
+Derived: docs/copy-average.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from scipy.optimize import brentq
+
+from ...landscape import blocks
+from ...losses.problem import Problem
+from ..check import Check
+from ..registry import Progress, register
+from .configurations import SOURCE, best_ansatz, bucket_ansatz, copy_average, partitions
+
+
+def influence(l: float | int) -> float:
+    """1/((1−z)^{−1/2} − 1), z = 1/4ℓ²: how much a bucket of ℓ ≥ 1 teachers pushes the others to split."""
+    return 1 / math.expm1(-0.5 * math.log1p(-0.25 / l**2))
+
+
+def resistance(l: float | int) -> float:
+    """1/((1−z)^{3/2}/(1−2z) − 1), z = 1/4ℓ²: what a bucket of ℓ ≥ 2 teachers bears before it splits.
+
+    Smaller than `influence(l)`, as (1+1/resistance)/(1+1/influence) = 1 + z²/(1−2z); both grow like 8ℓ².
+    """
+    z = 0.25 / l**2
+    return 1 / math.expm1(1.5 * math.log1p(-z) - math.log1p(-2 * z))
+
+
+def index(sizes: Sequence[int]) -> int:
+    """The number of negative eigenvalues of the Hessian at a CA point (erf) with buckets of these sizes.
+
+    Σ_b (ℓ_b − 1) over the buckets with Σ_{m≠b} influence(ℓ_m) > resistance(ℓ_b).
+    """
+    total = math.fsum(map(influence, sizes))
+    return sum(l - 1 for l in sizes if l > 1 and total - influence(l) > resistance(l))
+
+
+def best_is_stable(n: float | int, k: float | int) -> bool:
+    """Whether C-A optimal, n − 1 copies and one average, is a local minimum, 1 ≤ n < k."""
+    return (n - 1) * influence(1) < resistance(k - n + 1)
+
+
+def critical_bucket(k: float | int) -> float:
+    """The size ℓ of the average, a fraction > 2, below which C-A optimal is no minimum; NaN if there is none.
+
+    The root of (k − ℓ) influence(1) = resistance(ℓ); ℓ_c/√k → `BUCKET_LIMIT`.
+    """
+    if best_is_stable(k - 1, k):
+        return math.nan
+    return float(brentq(lambda l: (k - l) * influence(1) - resistance(l), 2.0, float(k), xtol=1e-12))
+
+
+BUCKET_LIMIT = math.sqrt((3 + 2 * math.sqrt(3)) / 8)
+"""The limit of ℓ_c/√k for large k, 0.89890: influence(1) = 3 + 2√3."""
+
+
+def _cases(size: str) -> Iterator[tuple[int, ...]]:
+    """All partitions of small k, and random ones of larger k."""
+    top, samples, largest = (7, 4, 12) if size == "quick" else (10, 60, 24)
+    for k in range(1, top + 1):
+        for n in range(1, k + 1):
+            yield from partitions(k, n)
+    rng = np.random.default_rng(10)
+    for _ in range(samples):
+        k = int(rng.integers(top + 1, largest + 1))
+        n = int(rng.integers(2, k))
+        cuts = np.sort(rng.choice(np.arange(1, k), n - 1, replace=False))
+        yield tuple(sorted(np.diff([0, *cuts, k]).tolist(), reverse=True))
+
+
+@register("copy_average.index")
+def check_index(size: str, progress: Progress, formula: Callable = index) -> list[Check]:
+    """The index of every CA point: closed form, full Hessian, blocks; two averages make a saddle."""
+    table, wrong, largest, saddles = {}, 0, 0, 0
+    for sizes in _cases(size):
+        progress(f"index of {'+'.join(map(str, sizes))}")
+        k = sum(sizes)
+        student = copy_average(sizes, np.eye(k, k + 1))
+        ansatz, x = bucket_ansatz(sizes)
+        problem = Problem(ansatz.teacher(), student)
+        values = np.linalg.eigvalsh(problem.hessian(student.flat()))
+        cut = 64 * values.size * np.finfo(float).eps * values[-1]
+        found = {int((values < -cut).sum()), formula(sizes)}
+        if len(sizes) <= 6:
+            found.add(int(blocks(ansatz, x).index))
+        table["+".join(map(str, sizes))] = int(formula(sizes))
+        wrong, largest = wrong + (len(found) > 1), max(largest, k)
+        if sum(l > 1 for l in sizes) > 1:
+            saddles += not min(found) > 0
+    return [
+        Check(
+            name="copy_average.index.all",
+            statement=(
+                "The index of a copy-average point (erf) is Σ (ℓ−1) over its buckets with "
+                "Σ_{others} influence > resistance (closed forms in ℓ); those with two or more averages are "
+                "saddles. All partitions of small k and sampled ones beyond: closed form against the full "
+                "Hessian (and, up to six neurons, its blocks); number of disagreements."
+            ),
+            source=f"{SOURCE} for the points; their indices are derived here",
+            computed={"points": len(table), "largest k": largest, "index": table},
+            residual=float(wrong + saddles),
+            tolerance=0.0,
+        ),
+        _check_best(size, progress, formula),
+    ]
+
+
+def _check_best(size: str, progress: Progress, formula: Callable) -> Check:
+    """C-A optimal on both sides of its limit of stability, any k."""
+    wrong, rows = 0, {}
+    for k in (7, 8, 12, 20, 50, 100) if size == "quick" else (*range(7, 101), 300, 10**3, 10**4, 10**5):
+        progress(f"limit of stability of C-A optimal, k = {k}")
+        critical = critical_bucket(k)
+        below, above = math.floor(critical), math.floor(critical) + 1
+        for l in {max(2, below), above}:
+            n = k - l + 1
+            ansatz, x = best_ansatz(n, k)
+            # A bucket tuple of 10⁵ ones is short enough for the closed form.
+            wrong += int(blocks(ansatz, x).index) != formula((*[1] * (n - 1), l))
+        # As a fraction the limit is where the smallest eigenvalue over the splitting modes vanishes.
+        ansatz, x = best_ansatz(k - critical + 1, k)
+        values = blocks(ansatz, x).of("standard(1)")
+        rows[str(k)] = [critical / math.sqrt(k), float(values.min())]
+        wrong += bool(abs(values.min()) > 1e-12 * max(1.0, values.max()))
+    return Check(
+        name="copy_average.index.best",
+        statement=(
+            "C-A optimal is a local minimum if and only if (n−1)(3+2√3) < resistance(k−n+1), an average of "
+            "ℓ > ℓ_c(k), ℓ_c/√k → √((3+2√3)/8) = 0.8989: the index by blocks of the full Hessian on both "
+            "sides of ℓ_c and the eigenvalue that vanishes at it (disagreements)."
+        ),
+        source="derived",
+        computed={"bucket over sqrt k, eigenvalue there": rows, "limit": BUCKET_LIMIT},
+        residual=float(wrong),
+        tolerance=0.0,
+    )

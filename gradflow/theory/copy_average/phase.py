@@ -1,0 +1,213 @@
+"""Copy/average: where the gradient flow ends, over student width n and teacher width k.
+
+Flows start from Glorot-normal students in d = k + 1, with relative tolerance 1e-6, and are followed to a
+gradient of 1e-6 before any refinement, so that basins are those of the gradient flow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+from ...landscape import kinds
+from ...networks import MLP
+from ...run.training import train
+from ...solvers import BDF, FlowSolver, KenCarp58
+from ...support.errors import ArgumentError
+from ...support.validate import integer
+from ...teachers import orthonormal
+from ..check import Check
+from ..registry import Progress, register
+from .configurations import SOURCE, follow, one_neuron
+from .index import best_is_stable
+from .transition import perturbed_is_stable
+
+FLOW = KenCarp58(rtol=1e-6, atol=1e-8, gtol=1e-6)
+"""How the phase diagram follows the flow."""
+
+SAME_LOSS = 1e-9
+"""A refined end has the configuration whose loss is this near; the losses of two differ by far more."""
+
+
+RARE = ("channel", "unused", "not converged")
+"""Ends that the statement about the two configurations leaves out, and counts."""
+
+
+@dataclasses.dataclass(frozen=True)
+class End:
+    """Where one start ended: the configuration, L, |∇L|_∞, the smallest eigenvalue, t and steps of the flow.
+
+    configuration   "C-A", "P-n-C", "exact" (n = k: both at once, L = 0); "channel": two neurons on their way
+                    to infinity with opposite output weights; "unused": C-A optimal of n − 1 neurons, a
+                    plateau of the flow with one neuron that does nothing; "other": another critical point;
+                    "not converged": none of these
+    """
+
+    seed: int
+    configuration: str
+    loss: float
+    grad_norm: float
+    smallest: float
+    time: float
+    steps: int
+
+
+@cache
+def losses(n: int, k: int) -> dict[str, float]:
+    """The losses of the configurations at width n; C-A optimal and P-n-C are "exact" where n = k."""
+    unused = {"unused": one_neuron(k - n + 2).loss} if n > 1 else {}
+    if n == k:
+        return unused | {"exact": 0.0}
+    best = unused | {"C-A": one_neuron(k - n + 1).loss}
+    return best if n == 1 else best | {"P-n-C": follow([n], k)[0].loss}
+
+
+def end(n: int, k: int, seed: int, solver: FlowSolver = FLOW) -> End:
+    """The end of the flow from the student of this seed."""
+    student = MLP.random((k + 1, n, 1), "erf", False, seed=seed)
+    result = train(orthonormal(k, k + 1), student, solver=solver, progress=False)
+    assert result.flow is not None
+    known = losses(n, k)
+    name = min(known, key=lambda c: abs(known[c] - result.loss))
+    if any(kind == "channel pair" for kind in kinds(result)):
+        name = "channel"
+    elif not result.converged:
+        name = "not converged"
+    elif abs(known[name] - result.loss) > SAME_LOSS:
+        name = "other"
+    return End(
+        seed=seed,
+        configuration=name,
+        loss=result.loss,
+        grad_norm=result.grad_norm,
+        smallest=result.spectrum().smallest,
+        time=float(result.flow.times[-1]),
+        steps=result.flow.accepted,
+    )
+
+
+def ends(
+    n: int, k: int, seeds: Iterable[int], *, threads: int = 1, solver: FlowSolver = FLOW
+) -> Iterator[End]:
+    """`end` for many seeds, in the order of the seeds, on a number of threads."""
+    n, k = integer("n", n, 1), integer("k", k, 1)
+    if n > k:
+        raise ArgumentError("n", n, f"at most k = {k}")
+    losses(n, k)
+    with ThreadPoolExecutor(integer("threads", threads, 1)) as pool:
+        yield from pool.map(lambda seed: end(n, k, seed, solver), seeds)
+
+
+def shares(found: Iterable[End]) -> dict[str, float]:
+    """The share of each configuration among ends."""
+    names = [e.configuration for e in found]
+    return {name: names.count(name) / len(names) for name in sorted(set(names))}
+
+
+def boundaries(diagram: dict[tuple[int, int], dict[str, float]], k: int) -> tuple[float, float]:
+    """γ₁ and γ₂ for one k: the largest n/k up to which every start ends at C-A, and the smallest from which
+    none does; NaN where there is none. `diagram` has the shares of (n, k)."""
+    here = {n: share.get("C-A", 0.0) for (n, width), share in diagram.items() if width == k and n < k}
+    pure = [n for n in sorted(here) if all(here[m] == 1.0 for m in here if m <= n)]
+    none = [n for n in sorted(here) if all(here[m] == 0.0 for m in here if m >= n)]
+    first = max(pure) / k if pure else float("nan")
+    return first, (min(none) / k if none else float("nan"))
+
+
+def half_way(diagram: dict[tuple[int, int], dict[str, float]], k: int) -> float:
+    """The n/k at which half of the starts end at C-A, on the straight line between two widths; else NaN."""
+    here = {n: share.get("C-A", 0.0) for (n, width), share in diagram.items() if width == k and n < k}
+    for n in sorted(here)[:-1]:
+        if here[n] >= 0.5 > here[n + 1]:
+            return (n + (here[n] - 0.5) / (here[n] - here[n + 1])) / k
+    return float("nan")
+
+
+def unseen(starts: int) -> float:
+    """The share that an end not seen in so many starts has at most, with 95 % confidence."""
+    return 1 - 0.05 ** (1 / starts)
+
+
+@register("copy_average.phase")
+def check_phase(
+    size: str,
+    progress: Progress,
+    stable_best=best_is_stable,
+    stable_perturbed=perturbed_is_stable,
+    widths: Sequence[int] | None = None,
+) -> Check:
+    """Every flow ends at a configuration that is a local minimum there; both ends of the diagram are pure."""
+    starts = 6 if size == "quick" else 50
+    if widths is None:
+        widths = (4, 6, 8) if size == "quick" else range(4, 13)
+    diagram: dict[tuple[int, int], dict[str, float]] = {}
+    violations = 0
+    runs = rare = 0
+    for k in widths:
+        for n in range(1, k + 1):
+            progress(f"phase diagram: k {k}, n {n}")
+            found = list(ends(n, k, range(starts), threads=2))
+            runs += len(found)
+            diagram[n, k] = shares(found)
+            rare += sum(e.configuration in RARE for e in found)
+            allowed = {*RARE, "exact"} if n == k else {*RARE, "C-A"} if n == 1 else set(RARE)
+            if 1 < n < k:
+                allowed |= {"C-A"} if stable_best(n, k) else set()
+                allowed |= {"P-n-C"} if stable_perturbed(n, k) else set()
+            violations += sum(e.configuration not in allowed for e in found)
+    gammas = {str(k): [*boundaries(diagram, k), half_way(diagram, k)] for k in widths}
+    return Check(
+        name="copy_average.phase",
+        statement=(
+            "Every gradient flow that ends at a critical point ends at C-A optimal or at P-n-C, and only "
+            "where that is a local minimum by the blocks of its Hessian (number of runs that do not). Left "
+            "out, and fewer than one in fifty: channels to infinity, plateaus with an unused neuron."
+        ),
+        source=f"{SOURCE}, experiment; stability is computed here",
+        computed={"shares": {f"{n}/{k}": share for (n, k), share in diagram.items()}}
+        | {"runs": runs, "channels, plateaus, not converged": rare}
+        | {"n/k to which all, from which none, half of the starts end at C-A": gammas}
+        | {"share that may hide behind none, 95 %": unseen(starts)},
+        residual=float(violations + max(0, rare - runs // 50)),
+        tolerance=0.0,
+    )
+
+
+@register("copy_average.phase_solvers")
+def check_solvers(
+    size: str,
+    progress: Progress,
+    others: dict[str, FlowSolver] | None = None,
+    cells: Sequence[tuple[int, int]] | None = None,
+) -> Check:
+    """Whether another solver, or a tighter tolerance, ends where `FLOW` does, start by start."""
+    if others is None:
+        others = {"BDF 1e-6": BDF(rtol=1e-6, atol=1e-8, gtol=1e-6)}
+        others |= {"KenCarp58 1e-9": KenCarp58(rtol=1e-9, atol=1e-11, gtol=1e-6)}
+    if cells is None:
+        cells = ((4, 5),) if size == "quick" else ((6, 8), (8, 10), (9, 12))
+    starts = 20 if size == "quick" else 200
+    rows, worst = {}, 0.0
+    for n, k in cells:
+        progress(f"{starts} flows by {1 + len(others)} solvers, n {n}, k {k}")
+        first = list(ends(n, k, range(starts), threads=2))
+        rows[f"{n}/{k}"] = {"KenCarp58 1e-6": shares(first)}
+        for name, solver in others.items():
+            found = list(ends(n, k, range(starts), threads=2, solver=solver))
+            other = sum(a.configuration != b.configuration for a, b in zip(first, found)) / starts
+            rows[f"{n}/{k}"][name] = shares(found) | {"ends elsewhere": other}
+            worst = max(worst, other)
+    return Check(
+        name="copy_average.phase_solvers",
+        statement=(
+            "In mixed cells of the phase diagram the same starts end at the same configuration with another "
+            "solver (BDF, the default of `train`) and with a tolerance of 1e-9 (largest share of starts that "
+            "do not: those near the border of two basins)."
+        ),
+        source="measured",
+        computed={"starts": starts, "shares": rows},
+        residual=worst,
+        tolerance=0.02,
+    )

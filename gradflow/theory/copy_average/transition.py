@@ -1,0 +1,273 @@
+"""Copy/average: P-n-C as a function of n/k: where it exists, is a minimum, and has the lower loss.
+
+All from symmetric points, whose full Hessian comes in blocks: any k, and n may be a fraction.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import numpy as np
+from scipy.linalg import LinAlgError, cholesky
+from scipy.optimize import brentq
+
+from ...landscape import SymmetricPoint, blocks
+from ...losses.problem import Problem
+from ...support.threads import single_threaded_blas
+from ..check import Check
+from ..registry import Progress, register
+from .configurations import SOURCE, best_ansatz, follow, perturbed_copy
+from .index import BUCKET_LIMIT, best_is_stable, critical_bucket, influence
+
+QUICK_WIDTHS = (6, 12)
+FULL_WIDTHS = (4, 5, 6, 8, 10, 12, 16, 20, 30, 50, 100, 300, 10**3, 3000, 10**4, 3 * 10**4, 10**5)
+"""Teacher widths k of the transition table."""
+
+NOT_CRITICAL = 1e-20
+"""Largest residual, in 40 digits, with which a point still counts as critical."""
+
+CROSSING_LIMIT = (1 / influence(1)) / (1 / influence(1) + math.pi / 3 - 1)
+"""The limit for large k of the n/k at which the losses cross, 0.76623 (derived: docs/copy-average.md)."""
+
+
+@cache
+def branch(k: int) -> tuple[SymmetricPoint, ...]:
+    """P-n-C points of descending n, from k − 1 in steps of 4 % to min(k/4, 3√k), beyond all transitions."""
+    lowest = max(2.0, min(0.25 * k, 3.0 * math.sqrt(k)))
+    count = max(1, math.ceil(math.log((k - 1) / lowest) / 0.04))
+    found = follow([*np.geomspace(k - 1, lowest, count + 1).tolist()], k)
+    for point in found:
+        if not point.residual <= NOT_CRITICAL:
+            raise AssertionError(f"P-n-C of k = {k} lost at n = {point.ansatz.teachers[0]}")
+    return tuple(found)
+
+
+def between(n: float, upper: SymmetricPoint, lower: SymmetricPoint) -> SymmetricPoint:
+    """The P-n-C point at a width between those of two near ones."""
+    top, bottom = upper.ansatz.teachers[0], lower.ansatz.teachers[0]
+    share = (n - bottom) / (top - bottom)
+    return perturbed_copy(n, sum(upper.ansatz.teachers), share * upper.x + (1 - share) * lower.x)
+
+
+def perturbed_is_stable(n: int, k: int) -> bool:
+    """Whether P-n-C is a local minimum, 1 < n < k."""
+    return follow([n], k)[0].spectrum.index == 0
+
+
+def perturbed_margin(point: SymmetricPoint) -> float:
+    """The smallest eigenvalue of a P-n-C point."""
+    return point.spectrum.smallest
+
+
+def loss_gap(point: SymmetricPoint) -> float:
+    """L(P-n-C) − L(C-A optimal) at the same width, to the digits of the point."""
+    from mpmath import mp
+
+    rest = point.ansatz.teachers[1]
+    with mp.workdps(40):
+        l = mp.mpf(rest) + 1
+        return float(mp.mpf(point.loss_digits) - l / 3 + 2 * l * l / mp.pi * mp.asin(1 / (2 * l)))
+
+
+def crossing(k: int, function: Callable[[SymmetricPoint], float]) -> float:
+    """The largest width n < k − 1, a fraction, at which a function of the P-n-C point changes its sign.
+
+    NaN where it keeps its sign along the whole `branch`. Every point on the way is critical in 40 digits
+    (else AssertionError); n to 1e-12 k, and what the rounding of the function allows.
+    """
+    points = branch(k)
+    for upper, lower in itertools.pairwise(points):
+        if (function(upper) > 0) != (function(lower) > 0):
+            break
+    else:
+        return math.nan
+
+    def inside(n: float) -> float:
+        point = between(n, upper, lower)
+        if not point.residual <= NOT_CRITICAL:
+            raise AssertionError(f"no P-n-C found at n = {n}, k = {k}")
+        return function(point)
+
+    ends = lower.ansatz.teachers[0], upper.ansatz.teachers[0]
+    return float(brentq(inside, *ends, xtol=1e-12 * k, rtol=1e-14))
+
+
+@register("copy_average.perturbed")
+def check_perturbed(size: str, progress: Progress, shift: float = 0.0) -> Check:
+    """P-n-C points, roots of four equations, are critical points of the full loss."""
+    widths = (4, 8, 16, 40) if size == "quick" else (4, 6, 8, 12, 20, 50, 100)
+    worst, rounded, count = 0.0, 0.0, 0
+    for k in widths:
+        progress(f"P-n-C points, k = {k}")
+        chosen = sorted({max(2, round(f * k)) for f in (0.3, 0.5, 0.75, 0.9)} - {k}, reverse=True)
+        for point in follow(chosen, k):
+            student = point.ansatz.student(point.x + shift)
+            slope = Problem(point.ansatz.teacher(), student).gradient(student.flat())
+            rounded = max(rounded, point.residual)
+            worst = max(worst, float(np.abs(slope).max()))
+            count += 1
+    return Check(
+        name="copy_average.perturbed",
+        statement=(
+            "w_i = α v_i + β Σ_{j≤n, j≠i} v_j + γ Σ_{j>n} v_j, a_i = a with (α, β, γ, a) a root of four "
+            "equations is a critical point of the full loss (largest |∇L|_∞ there, the four rounded to "
+            "Float64)."
+        ),
+        source=f"{SOURCE}; the reduction is by symmetry",
+        computed={"points": count, "widths k": list(widths), "residual in 40 digits": rounded},
+        residual=max(worst, rounded),
+        tolerance=2e-13,
+    )
+
+
+@register("copy_average.branch")
+def check_branch(size: str, progress: Progress, follow: Callable = follow) -> Check:
+    """P-n-C is not born in a fold: one branch, a minimum within its symmetry, from n = k − 1 down to 2."""
+    widths = (4, 8) if size == "quick" else (4, 5, 6, 7, 8, 10, 12)
+    wrong, rows = 0, {}
+    for k in widths:
+        progress(f"P-n-C down to n = 2, k = {k}")
+        points = follow(np.geomspace(k - 1, 2.0, round(25 * math.log(k))).tolist(), k)
+        for point in points:
+            wrong += not (point.residual <= NOT_CRITICAL and point.spectrum.of("trivial").min() > 0)
+        rows[str(k)] = [float(p.x[-1]) for p in (points[0], points[-1])]
+        rows[str(k)].append(min(float(p.spectrum.of("trivial").min()) for p in points))
+    return Check(
+        name="copy_average.branch",
+        statement=(
+            "Continued from n = k − 1 to n = 2, n a fraction, P-n-C is one smooth branch: at every step the "
+            "four numbers are a non-degenerate minimum of the loss among points of their symmetry, so that "
+            "there is no fold (steps where not). It is not born, it becomes a minimum of the full loss."
+        ),
+        source=f"{SOURCE}, open questions; computed here",
+        computed={"a at n = k − 1, at n = 2, smallest reduced eigenvalue on the way": rows},
+        residual=float(wrong),
+        tolerance=0.0,
+    )
+
+
+def gammas(k: int) -> dict[str, float]:
+    """The three n/k of k teachers, by local stability and loss, with n continuous; NaN where there is none.
+
+    γ₁  P-n-C is a local minimum to the right
+    crossing  P-n-C has the lower loss to the right
+    γ₂  C-A optimal is a local minimum to the left, in closed form
+    """
+    return {
+        "gamma_1": crossing(k, perturbed_margin) / k,
+        "crossing": crossing(k, loss_gap) / k,
+        "gamma_2": 1 - (critical_bucket(k) - 1) / k,
+    }
+
+
+@register("copy_average.transition")
+def check_transition(
+    size: str, progress: Progress, limits: Callable = gammas, widths: Sequence[int] | None = None
+) -> Check:
+    """γ₁, the crossing and γ₂ by local stability, their order, and where they tend to."""
+    if widths is None:
+        widths = QUICK_WIDTHS if size == "quick" else FULL_WIDTHS
+    rows, wrong, far = {}, 0, 0.0
+    for k in widths:
+        progress(f"transitions, k = {k}")
+        found = limits(k)
+        rows[str(k)] = found | {"n_1 over sqrt k": found["gamma_1"] * math.sqrt(k)}
+        rows[str(k)]["bucket over sqrt k"] = ((1 - found["gamma_2"]) * k + 1) / math.sqrt(k)
+        # The order of the three, where they exist, and P-n-C lower to the right of the crossing.
+        ordered = [v for v in found.values() if not math.isnan(v)]
+        wrong += ordered != sorted(ordered)
+        n = k * found["crossing"]
+        if not math.isnan(n):
+            right, left = follow([min(k - 1.0, n + 1e-6 * k), n - 1e-6 * k], k)
+            wrong += not loss_gap(right) < 0 < loss_gap(left)
+            far = max(far, abs(found["crossing"] - CROSSING_LIMIT) * k)
+    return Check(
+        name="copy_average.transition",
+        statement=(
+            "With growing n/k, first (γ₁) P-n-C becomes a local minimum, then its loss falls below that of "
+            "C-A optimal, then (γ₂) C-A optimal ceases to be a local minimum, by blocks of the full Hessian "
+            "with n continuous (violations of the order; the sign of the loss difference 10⁻⁶k on both sides "
+            "of the crossing). The crossing is within 2/k of its limit (2/√3−1)/(2/√3+π/3−2) = 0.76623."
+        ),
+        source=f"{SOURCE}, open questions; computed here, the limits derived",
+        computed=rows
+        | {"limit of the crossing": CROSSING_LIMIT, "distance times k": far}
+        | {"limit of the bucket over sqrt k": BUCKET_LIMIT},
+        residual=float(wrong) + max(0.0, far - 2.0),
+        tolerance=0.0,
+    )
+
+
+def bracketed(ansatz, x: np.ndarray, value: float, width: float) -> bool:
+    """Whether the full Hessian's smallest eigenvalue is within `width` of a value: H − value ± width.
+
+    Two Cholesky factorisations of the (P, P) matrix, one that must succeed and one that must fail.
+    """
+    student = ansatz.student(x)
+    hessian = Problem(ansatz.teacher(), student).hessian(student.flat())
+    outcome = []
+    with single_threaded_blas():
+        for shift in (value - width, value + width):
+            shifted = hessian.copy()
+            shifted[np.diag_indices_from(shifted)] -= shift
+            try:
+                cholesky(shifted, lower=True, overwrite_a=True, check_finite=False)
+                outcome.append(True)
+            except LinAlgError:
+                outcome.append(False)
+    return outcome == [True, False]
+
+
+@register("copy_average.full_hessian")
+def check_full_hessian(
+    size: str, progress: Progress, limits: Callable = gammas, widths: Sequence[int] | None = None
+) -> Check:
+    """The transitions at integer n by the full Hessian and the full loss, not by symmetry."""
+    if widths is None:
+        widths = (6, 12) if size == "quick" else (*range(4, 41), 50, 60, 70, 80, 90, 100)
+    wrong, compared, largest = 0, 0, 0
+    for k in widths:
+        progress(f"full Hessians beside the transitions, k = {k}")
+        found = limits(k)
+        cases = [(n, "P-n-C") for n in _beside(found["gamma_1"] * k, k)]
+        cases += [(n, "C-A") for n in _beside(found["gamma_2"] * k, k)]
+        for n, name in cases:
+            if name == "P-n-C":
+                point = follow([n], k)[0]
+                ansatz, x, spectrum = point.ansatz, point.x, point.spectrum
+                wrong += (n > found["gamma_1"] * k) != (spectrum.index == 0)
+            else:
+                ansatz, x = best_ansatz(n, k)
+                spectrum = blocks(ansatz, x)
+                wrong += best_is_stable(n, k) != (spectrum.index == 0)
+            wrong += not bracketed(ansatz, x, spectrum.smallest, 1e-9)
+            compared, largest = compared + 1, max(largest, int(spectrum.size))
+        for n in _beside(found["crossing"] * k, k):
+            one, other = follow([n], k)[0], best_ansatz(n, k)
+            losses = []
+            for ansatz, x in ((one.ansatz, one.x), other):
+                student = ansatz.student(x)
+                losses.append(Problem(ansatz.teacher(), student).loss(student.flat()))
+            wrong += (n > found["crossing"] * k) != (losses[0] < losses[1])
+            compared += 1
+    return Check(
+        name="copy_average.full_hessian",
+        statement=(
+            "At the integers n on both sides of each transition, k to 100, the full Hessian has the smallest "
+            "eigenvalue that its blocks give, to 10⁻⁹ (by Cholesky factors of the shifted matrix), with the "
+            "sign that the transition says; the full losses are in the order that the crossing says "
+            "(disagreements)."
+        ),
+        source="derived",
+        computed={"widths k": list(widths), "points": compared, "largest Hessian": largest},
+        residual=float(wrong),
+        tolerance=0.0,
+    )
+
+
+def _beside(n: float, k: int) -> list[int]:
+    """The integers on both sides of a width, from 2 to k − 1."""
+    return [] if math.isnan(n) else sorted({max(2, math.floor(n)), min(k - 1, math.floor(n) + 1)})

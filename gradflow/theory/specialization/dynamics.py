@@ -1,0 +1,258 @@
+"""Tian 2020, section 6: strong teachers are learned first, and what over-realisation does.
+
+Two-layer ReLU networks without biases on standard Gaussian inputs (the paper sets biases so that half of
+the inputs activate a node: for centred inputs that is zero). A node's "correlation" with a teacher node is
+Pearson's of their activations, at angle θ: ρ = (sin θ + (π−θ) cos θ − 1)/(π − 1); success means ρ > 0.95.
+Polarity p: the outgoing weights of teacher node j have norm 1/j^p. Times are those of the flow of
+L = E|f − f*|²; a step of SGD of rate η on ½|f − f*|² takes η/2 of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from ... import solvers
+from ...networks import MLP
+from ...run.training import train
+from ...support.errors import ArgumentError
+from ..alignment.one_teacher import angular
+from ..check import Check
+from ..registry import Progress, register
+from .gradients import PAPER
+from .online_sgd import sgd
+
+SUCCESS = 0.95
+"""Correlation above which a teacher node counts as learned."""
+
+
+def correlation(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
+    """ρ (students, teachers) of the activations of nodes with these weights (rows)."""
+    W = student / np.linalg.norm(student, axis=1, keepdims=True)
+    V = teacher / np.linalg.norm(teacher, axis=1, keepdims=True)
+    apart = np.linalg.norm(W[:, None] - V[None], axis=2)
+    angles = 2.0 * np.arctan2(apart, np.linalg.norm(W[:, None] + V[None], axis=2))
+    return (angular(angles) - 1.0) / (math.pi - 1.0)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Learning:
+    """One run, looked at on its way.
+
+    times         when each teacher node was learned, (teachers,); infinite where it was not
+    correlations  the last best ρ of each teacher node, (teachers,)
+    students      the last best ρ of each student node, (students,)
+    passed_on     |w_i||v_i| of each student node at the end, (students,)
+    """
+
+    times: np.ndarray
+    correlations: np.ndarray
+    students: np.ndarray
+    passed_on: np.ndarray
+
+    @property
+    def success(self) -> float:
+        """The share of teacher nodes that were learned."""
+        return float(np.isfinite(self.times).mean())
+
+
+def networks(width: int, factor: int, dim: int, outputs: int, polarity: float, seed: int) -> tuple[MLP, MLP]:
+    """A student of factor·width nodes, and a teacher of `width` nodes of outgoing norms 1/j^p.
+
+    The student's weights are uniform in ±1/√(number of inputs of the layer). It matters: with outgoing
+    weights that are smaller from the start, wide students move later than narrow ones.
+    """
+    rng = np.random.default_rng([seed, width])
+    V = rng.standard_normal((width, dim))
+    V /= np.linalg.norm(V, axis=1, keepdims=True)
+    C = rng.standard_normal((outputs, width))
+    C *= np.arange(1, width + 1) ** -polarity / np.linalg.norm(C, axis=0)
+    nodes = factor * width
+    W = rng.uniform(-1.0, 1.0, (nodes, dim)) / math.sqrt(dim)
+    A = rng.uniform(-1.0, 1.0, (outputs, nodes)) / math.sqrt(nodes)
+    return MLP([W, A], None, "relu"), MLP([V, C], None, "relu")
+
+
+def learning(times: Iterable[float], path: Iterable[tuple], teacher: MLP) -> Learning:
+    """What a path of weights (W, A) at these times has learned of a teacher."""
+    V = teacher.weights[0]
+    first = np.full(len(V), np.inf)
+    for t, weights in zip(times, path):
+        W, A = weights
+        found = correlation(W, V)
+        first = np.where(np.isinf(first) & (found.max(axis=0) > SUCCESS), t, first)
+    passed_on = np.linalg.norm(W, axis=1) * np.linalg.norm(A, axis=0)
+    return Learning(first, found.max(axis=0), found.max(axis=1), passed_on)
+
+
+def learn_by_flow(student: MLP, teacher: MLP, t1: float) -> Learning:
+    """The population gradient flow up to t1."""
+    solver = solvers.RKC2(rtol=1e-3, atol=1e-5, t1=t1, gtol=1e-8)
+    flow = train(teacher, student, solver=solver, refiner=None, progress=False).flow
+    assert flow is not None
+    path = (student.with_flat(theta).weights for theta in flow.step_theta)
+    return learning(flow.step_times, path, teacher)
+
+
+def learn_by_sgd(student: MLP, teacher: MLP, rate: float, batch: int, steps: int, seed: int) -> Learning:
+    """SGD on ½|f − f*|²; looked at 200 times on the way."""
+    times, path = [], []
+    for step, there in sgd(student, teacher, rate, batch, steps, seed):
+        times.append(0.5 * rate * step)
+        path.append(there.weights)
+    return learning(times, path, teacher)
+
+
+def strong_first(runs: Sequence[Learning], how: str, polarity: float) -> Check:
+    """Of all pairs of teacher nodes of one run: how often the stronger one was learned first."""
+    stronger = pairs = 0
+    for run in runs:
+        for i in range(run.times.size):
+            for j in range(i + 1, run.times.size):
+                if run.times[i] != run.times[j]:
+                    pairs += 1
+                    stronger += bool(run.times[i] < run.times[j])
+    share = stronger / pairs if pairs else 0.0
+    return Check(
+        name=f"specialization.dynamics.{how}.strong_first",
+        statement=f"With outgoing norms 1/j^{polarity:g} stronger teacher nodes are learned (correlation "
+        "> 0.95) before weaker ones: in at least 70 % of the pairs of nodes of a run that are not "
+        "learned at the same time.",
+        source=f"{PAPER}, sections 5.3 and 6 (experiment); the bound is this project's",
+        computed={
+            "runs": len(runs),
+            "teachers": runs[0].times.size,
+            "pairs": pairs,
+            "stronger_first": share,
+            "median_times": np.median([run.times for run in runs], axis=0),
+        },
+        residual=max(0.0, 0.7 - share),
+        tolerance=0.0,
+    )
+
+
+def overrealisation(runs: Mapping[int, Sequence[Learning]], how: str, polarity: float) -> Check:
+    """Students of 1× as many nodes against those of more, by the mean best correlation at the same time."""
+    factors = sorted(runs)
+    if len(factors) < 2 or factors[0] != 1:
+        raise ArgumentError("runs", factors, "factors 1 and larger ones")
+    found = {f: np.array([run.correlations.mean() for run in runs[f]]) for f in factors}
+    gains = {f: found[f] - found[1] for f in factors[1:]}  # seed by seed: the teachers are the same
+    errors = [
+        float(gain.std(ddof=1) / math.sqrt(gain.size)) if gain.size > 1 else 0.0 for gain in gains.values()
+    ]
+    return Check(
+        name=f"specialization.dynamics.{how}.overrealisation",
+        statement=f"At polarity {polarity:g} students with more nodes than the teacher cover it better in "
+        "the same time than students with as many: the mean over teacher nodes and seeds of the best "
+        "correlation is higher by at least 0.01 for each factor above 1. (That it rises with the factor "
+        "is not claimed: early on 2x can be ahead of 5x.)",
+        source=f"{PAPER}, sections 5.3 and 6 (experiment); the bound is this project's",
+        computed={
+            "factors": factors,
+            "seeds": len(runs[1]),
+            "mean_best_correlation": [found[f].mean() for f in factors],
+            "standard_error_of_the_gain": errors,
+            "success": [float(np.mean([run.success for run in runs[f]])) for f in factors],
+            "success_by_teacher": [
+                np.mean([np.isfinite(run.times) for run in runs[f]], axis=0) for f in factors
+            ],
+        },
+        residual=max(0.0, 0.01 - min(float(gain.mean()) for gain in gains.values())),
+        tolerance=0.0,
+    )
+
+
+def passing_on(runs: Sequence[Learning], how: str, polarity: float) -> Check:
+    """Student nodes that specialised to nothing pass on less than those that did."""
+    best = np.concatenate([run.students for run in runs])
+    size = np.concatenate([run.passed_on for run in runs])
+    special, other = size[best > SUCCESS], size[best < 0.8]
+    ratio = float(np.median(other) / np.median(special)) if special.size and other.size else float("nan")
+    return Check(
+        name=f"specialization.dynamics.{how}.unspecialised",
+        statement=f"At polarity {polarity:g}, students whose best correlation with a teacher node is "
+        "below 0.8 at the end pass on, |w||v|, at most half as much as those above 0.95, in the median.",
+        source=f"{PAPER}, section 6 and figure 7 (experiment, after Theorem 3); the bound is this project's",
+        computed={"specialised": special.size, "unspecialised": other.size, "ratio_of_medians": ratio},
+        residual=max(0.0, ratio - 0.5) if ratio == ratio else float("nan"),
+        tolerance=0.0,
+    )
+
+
+def harder(runs: Mapping[float, Sequence[Learning]], how: str) -> Check:
+    """The share of teacher nodes that are learned, by polarity, for students of equal sizes."""
+    polarities = sorted(runs)
+    success = [float(np.mean([run.success for run in runs[p]])) for p in polarities]
+    return Check(
+        name=f"specialization.dynamics.{how}.polarity",
+        statement="The more the outgoing norms 1/j^p differ, the fewer teacher nodes are learned in the "
+        "same time by students of the teacher's size.",
+        source=f"{PAPER}, section 6 and figure 7 (experiment)",
+        computed={"polarities": polarities, "success": success, "runs": len(runs[polarities[0]])},
+        residual=max(0.0, *np.diff(success)) if success[0] > success[-1] else 1.0,
+        tolerance=0.0,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """Sizes of the experiments: the paper's d = 100, 50 outputs, batch 16 and rate 0.01 in the full one.
+
+    cases   numbers of teacher nodes, each with the polarities to look at
+
+    100 epochs of 10,000 samples are 62,500 steps; the flow goes on for as long as SGD, rate·steps/2.
+    """
+
+    cases: tuple[tuple[int, tuple[float, ...]], ...]
+    dim: int
+    outputs: int
+    factors: tuple[int, ...]
+    seeds: int
+    rate: float
+    steps: int
+
+    def learn(self, how: str, width: int, factor: int, polarity: float, progress: Progress) -> list[Learning]:
+        """One run per seed, by "flow" or "sgd"."""
+        runs = []
+        for seed in range(self.seeds):
+            progress(f"{width} teachers, {factor} times as many students, polarity {polarity:g}, seed {seed}")
+            pair = networks(width, factor, self.dim, self.outputs, polarity, seed)
+            if how == "flow":
+                runs.append(learn_by_flow(*pair, t1=0.5 * self.rate * self.steps))
+            else:
+                runs.append(learn_by_sgd(*pair, self.rate, 16, self.steps, seed))
+        return runs
+
+    def checks(self, how: str, progress: Progress) -> Iterator[Check]:
+        """Strong nodes first, over-realisation, what students pass on; and all polarities together."""
+        for width, polarities in self.cases:
+            narrow = {}
+            for polarity in polarities:
+                runs = {f: self.learn(how, width, f, polarity, progress) for f in self.factors}
+                narrow[polarity] = runs[1]
+                if polarity > 0:
+                    yield strong_first(runs[2], how, polarity)
+                    yield overrealisation(runs, how, polarity)
+                    yield passing_on(runs[max(runs)], how, polarity)
+            if len(narrow) > 1:
+                yield harder(narrow, how)
+
+
+POLARITIES = (0.0, 1.0, 2.0)
+QUICK = Size(((5, POLARITIES),), 15, 10, (1, 2, 5), seeds=8, rate=0.05, steps=2000)
+FULL = Size(((10, POLARITIES),), 100, 50, (1, 2, 5, 10), seeds=32, rate=0.01, steps=62_500)
+
+
+@register("specialization.dynamics.flow")
+def _flow(size: str, progress: Progress) -> Iterator[Check]:
+    both = (*FULL.cases, (20, (1.0,)))
+    yield from (QUICK if size == "quick" else dataclasses.replace(FULL, cases=both)).checks("flow", progress)
+
+
+@register("specialization.dynamics.sgd")
+def _sgd(size: str, progress: Progress) -> Iterator[Check]:
+    yield from (QUICK if size == "quick" else FULL).checks("sgd", progress)

@@ -1,0 +1,218 @@
+"""Gradients of deep ReLU teacher–student networks: Lemma 1 and Theorem 1.
+
+Y. Tian, Student Specialization in Deep ReLU Networks With Finite Width and Input Dimension, ICML 2020.
+Notation: layers 1 … L, f_l the activations of layer l with a constant 1 appended (biases are the weights
+of that constant), W̃_l the matrix that maps f_{l−1} to layer l, D_l its gates (0 or 1; the constant's is 1,
+D_L = I); stars mark the teacher. The papers' loss per sample is ½|f* − f|²: half of this package's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ... import teachers
+from ...networks import MLP
+from ..check import Check
+from ..registry import Progress, register
+
+PAPER = "Tian 2020"
+
+
+def forward(network: MLP, x: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
+    """Activations f_0 … f_L, gates D_1 … D_L (as vectors) and matrices W̃_1 … W̃_L at one input x (d,)."""
+    f, activations, gates, matrices = np.append(x, 1.0), [np.append(x, 1.0)], [], []
+    last = len(network.weights) - 1
+    for l, (W, b) in enumerate(zip(network.weights, network.biases)):
+        column = np.zeros(W.shape[0]) if b is None else b
+        matrix = np.column_stack([W, column])
+        if l < last:
+            matrix = np.vstack([matrix, np.eye(1, matrix.shape[1], matrix.shape[1] - 1)])
+        z = matrix @ f
+        gate = np.ones(z.size) if l == last else (z > 0).astype(np.float64)
+        f = gate * z
+        activations.append(f)
+        gates.append(gate)
+        matrices.append(matrix)
+    return activations, gates, matrices
+
+
+def top_down(gates: list[np.ndarray], matrices: list[np.ndarray]) -> list[np.ndarray]:
+    """V_0 … V_L: V_L = I, V_{l−1} = V_l D_l W̃_l, so that V_l f_l is the output."""
+    V = [np.eye(matrices[-1].shape[0])]
+    for gate, matrix in zip(reversed(gates), reversed(matrices)):
+        V.append((V[-1] * gate) @ matrix)
+    return V[::-1]
+
+
+def recursion(student: MLP, teacher: MLP, x: np.ndarray) -> list[np.ndarray]:
+    """g_1 … g_L of Lemma 1 at one input: g_l = D_l [A_l f*_l − B_l f_l], A_l = V_lᵀ V*_l, B_l = V_lᵀ V_l.
+
+    Entry l−1 has the nodes of layer l; g_l is minus the derivative of ½|f* − f|² by the pre-activations.
+    """
+    f, gates, matrices = forward(student, x)
+    V = top_down(gates, matrices)
+    f_star, gates_star, matrices_star = forward(teacher, x)
+    V_star = top_down(gates_star, matrices_star)
+    g = []
+    for l in range(1, len(gates) + 1):
+        A, B = V[l].T @ V_star[l], V[l].T @ V[l]
+        g.append((gates[l - 1] * (A @ f_star[l] - B @ f[l]))[: student.weights[l - 1].shape[0]])
+    return g
+
+
+def overrealised(teacher: MLP, width: int, rng: np.random.Generator) -> MLP:
+    """A student with `width` times the nodes per hidden layer that computes the same function.
+
+    Every node is split at random (incoming weights times λ > 0, outgoing ones times μ/λ, Σμ = 1), and one
+    node in each layer is random with zero outgoing weights.
+    """
+    weights, biases = [], []
+    parents, factors = np.arange(teacher.sizes[0]), np.ones(teacher.sizes[0])
+    for l, (W, b) in enumerate(zip(teacher.weights, teacher.biases)):
+        matrix = W[:, parents] * factors
+        column = np.zeros(W.shape[0]) if b is None else np.asarray(b)
+        if l == len(teacher.weights) - 1:
+            weights.append(matrix)
+            biases.append(column)
+            break
+        count = W.shape[0]
+        parents = rng.permutation(
+            np.concatenate([np.arange(count), rng.integers(count, size=(width - 1) * count)])
+        )
+        scales = np.exp(rng.uniform(-1.0, 1.0, parents.size))
+        shares = rng.uniform(0.2, 1.0, parents.size)
+        shares /= np.bincount(parents, shares)[parents]
+        spare = rng.standard_normal((1, matrix.shape[1]))
+        weights.append(np.vstack([scales[:, None] * matrix[parents], spare]))
+        biases.append(np.append(scales * column[parents], rng.standard_normal()))
+        parents, factors = np.append(parents, 0), np.append(shares / scales, 0.0)
+    return MLP(weights, biases, "relu")
+
+
+def _gradients(student: MLP, teacher: MLP, x: np.ndarray):
+    """Derivatives of ½|f* − f|² at one input by JAX: by all pre-activations, weights, and biases."""
+    target = jnp.asarray(teacher(x[None])[0])
+
+    def loss(shifts, weights, biases):
+        h = jnp.asarray(x)
+        for l, (W, b) in enumerate(zip(weights, biases)):
+            h = W @ h + b + shifts[l]
+            if l < len(weights) - 1:
+                h = jnp.where(h > 0, h, 0.0)
+        return 0.5 * jnp.sum((target - h) ** 2)
+
+    zeros = [jnp.zeros(W.shape[0]) for W in student.weights]
+    biases = [
+        jnp.zeros(W.shape[0]) if b is None else jnp.asarray(b)
+        for W, b in zip(student.weights, student.biases)
+    ]
+    return jax.grad(loss, argnums=(0, 1, 2))(zeros, [jnp.asarray(W) for W in student.weights], biases)
+
+
+def lemma_1(student: MLP, teacher: MLP, X: np.ndarray, recursion=recursion) -> Check:
+    """The recursion against automatic differentiation, at every layer and every sample."""
+    worst = scale = 0.0
+    for x in X:
+        found = recursion(student, teacher, x)
+        shifts, _, _ = _gradients(student, teacher, x)
+        for mine, derivative in zip(found, shifts, strict=True):
+            worst = max(worst, float(np.abs(mine + np.asarray(derivative)).max()))
+            scale = max(scale, float(np.abs(mine).max()))
+    return Check(
+        name="specialization.lemma_1",
+        statement="In a ReLU network of any depth the backpropagated gradient of |f* - f|^2/2 is g_l = D_l "
+        "[A_l f*_l "
+        "- B_l f_l], A_l = V_l^T V*_l, B_l = V_l^T V_l, with V_L = I and V_{l-1} = V_l D_l W_l top-down.",
+        source=f"{PAPER}, Lemma 1 (its formulas reconstructed), against automatic differentiation",
+        computed={
+            "student": list(student.sizes),
+            "teacher": list(teacher.sizes),
+            "samples": len(X),
+            "largest_g": scale,
+        },
+        residual=worst / scale,
+        tolerance=1e-13,
+    )
+
+
+def theorem_1(student: MLP, teacher: MLP, X: np.ndarray, critical: MLP | None = None) -> Check:
+    """Per sample ∇_{W_l} is of rank one, g_l f_{l−1}ᵀ; where every batch's vanishes all g_l do."""
+    worst = scale = 0.0
+    for x in X:
+        g = recursion(student, teacher, x)
+        f, _, _ = forward(student, x)
+        _, by_weights, by_biases = _gradients(student, teacher, x)
+        for l, (dW, db) in enumerate(zip(by_weights, by_biases)):
+            norm = float(np.sqrt(np.sum(np.square(dW)) + np.sum(np.square(db))))
+            product = float(np.linalg.norm(g[l]) * np.linalg.norm(f[l]))
+            worst = max(worst, abs(norm - product))
+            scale = max(scale, norm)
+    there = overrealised(teacher, 3, np.random.default_rng(0)) if critical is None else critical
+    largest = max(float(np.abs(g).max()) for x in X for g in recursion(there, teacher, x))
+    residual = float(np.abs(there(X) - teacher(X)).max())
+    return Check(
+        name="specialization.theorem_1",
+        statement="The gradient of one sample by W_l is g_l f_{l-1}^T, so where every batch's gradient "
+        "vanishes "
+        "either g_l or f_{l-1} does, sample by sample; with biases |f_{l-1}| >= 1, hence g_l = 0 at all "
+        "layers and "
+        "the student interpolates. Shown at an over-realised student made of split teacher nodes.",
+        source=f"{PAPER}, Theorem 1",
+        computed={
+            "samples": len(X),
+            "critical_student": list(there.sizes),
+            "largest_g": largest,
+            "misfit": residual,
+        },
+        residual=max(worst / scale, largest / scale, residual / scale),
+        tolerance=1e-13,
+    )
+
+
+def without_biases(teacher: MLP, X: np.ndarray, lift: float = 0.0) -> Check:
+    """Inputs X ≥ 0 and a student whose first layer is closed on them; `lift` > 0 opens it."""
+    weights = [np.array(W) for W in MLP.random(teacher.sizes, "relu", False, seed=1).weights]
+    weights[0] = lift - np.abs(weights[0]) - 0.1
+    student = MLP(weights, None, "relu")
+    gradients, signal = 0.0, math.inf
+    for x in X:
+        _, by_weights, _ = _gradients(student, teacher, x)
+        gradients = max(gradients, *(float(np.abs(dW).max()) for dW in by_weights))
+        signal = min(signal, float(np.abs(recursion(student, teacher, x)[-1]).max()))
+    return Check(
+        name="specialization.theorem_1.without_biases",
+        statement='Without biases the other case of "either g_l or f_(l-1) vanishes" occurs: with the first '
+        "layer closed on all inputs every gradient of every sample is zero, and so is f_1, while g_L = f* - "
+        "f is not: a critical point of SGD that does not interpolate.",
+        source=f"{PAPER}, Theorem 1; the example derived",
+        computed={"samples": len(X), "largest_gradient": gradients, "smallest_of_|f*-f|": signal},
+        residual=max(gradients, 0.0 if signal > 1e-6 else 1.0),
+        tolerance=1e-15,
+    )
+
+
+def deep_pair(seed: int, more: int = 1, hidden: tuple[int, ...] = (3, 5, 4)) -> tuple[MLP, MLP]:
+    """Random ReLU student and teacher with biases, 4 inputs, 3 outputs; `more` student nodes per layer."""
+    teacher = teachers.random((4, *hidden, 3), "relu", seed=seed)
+    student = teachers.random((4, *(width + more for width in hidden), 3), "relu", seed=seed + 1)
+    return student, teacher
+
+
+@register("specialization.lemma_1")
+def _lemma_1(size: str, progress: Progress) -> Iterator[Check]:
+    X = np.random.default_rng(2).standard_normal((10 if size == "quick" else 100, 4))
+    for hidden in ((3,), (3, 5, 4)) if size == "quick" else ((3,), (3, 5), (3, 5, 4), (6, 4, 5, 3, 4, 5)):
+        progress(f"{len(hidden)} hidden layers")
+        yield lemma_1(*deep_pair(0, 2, hidden), X)
+
+
+@register("specialization.theorem_1")
+def _theorem_1(size: str, progress: Progress) -> Iterator[Check]:
+    X = np.random.default_rng(3).standard_normal((10 if size == "quick" else 200, 4))
+    yield theorem_1(*deep_pair(4, 2), X)
+    yield without_biases(MLP.random((3, 4, 4, 2), "relu", False, seed=0), np.abs(X[:10, :3]))

@@ -1,0 +1,54 @@
+"""SGD of a ReLU network on a teacher's outputs, a fresh batch of standard Gaussian inputs at each step.
+
+Loss of a batch: the mean of ½|f − f*|², so that a step of rate η is a time η/2 of the flow of E|f − f*|².
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from ...networks import MLP
+from ...support.threads import single_threaded_blas
+
+
+def layers(weights: Sequence, biases: Sequence, X: np.ndarray) -> list[np.ndarray]:
+    """X (samples, d) and the output of every layer, (samples, nodes): ReLU, the last one linear."""
+    found = [X]
+    for l, (W, b) in enumerate(zip(weights, biases)):
+        z = found[-1] @ W.T
+        if b is not None:
+            z += b
+        found.append(z if l == len(weights) - 1 else np.maximum(z, 0.0, out=z))
+    return found
+
+
+def sgd(
+    student: MLP, teacher: MLP, rate: float, batch: int, steps: int, seed: int, looks: int = 200
+) -> Iterator[tuple[int, MLP]]:
+    """The student at the start, about `looks` times on the way, and at the end: (step, network)."""
+    rng = np.random.default_rng([1, seed])
+    weights = [np.array(W) for W in student.weights]
+    biases = [None if b is None else np.array(b) for b in student.biases]
+    X = np.empty((batch, student.sizes[0]))
+    every = max(1, steps // looks)
+    for first in range(0, steps, every):
+        yield first, MLP(weights, biases, student.activations[0])
+        with single_threaded_blas():
+            for _ in range(first, min(first + every, steps)):
+                rng.standard_normal(out=X)
+                _step(weights, biases, X, layers(teacher.weights, teacher.biases, X)[-1], rate)
+    yield steps, MLP(weights, biases, student.activations[0])
+
+
+def _step(weights: list, biases: list, X: np.ndarray, target: np.ndarray, rate: float) -> None:
+    """One step of gradient descent on the mean over X of ½|f − target|², in place."""
+    seen = layers(weights, biases, X)
+    error = (seen[-1] - target) * (rate / len(X))
+    for l in range(len(weights) - 1, -1, -1):
+        below = (error @ weights[l]) * (seen[l] > 0) if l else error
+        weights[l] -= error.T @ seen[l]
+        if biases[l] is not None:
+            biases[l] -= error.sum(axis=0)
+        error = below

@@ -1,0 +1,5 @@
+"""Spurious minima of k ReLU neurons on k orthonormal ones (Safran & Shamir 2018; Arjevani & Field 2020–23).
+
+rates     how many starts end where, by classes up to symmetry
+spectra   at the global minimum, and along families
+"""

@@ -1,0 +1,175 @@
+"""Channels to infinity: a known run, its limit against quadrature-free closed forms, no false alarms."""
+
+import numpy as np
+import pytest
+import scipy.optimize
+import scipy.special
+
+import gradflow as gf
+from gradflow import StopReason
+from gradflow.infinity.channels import candidates, recognise
+from gradflow.support.progress import Monitor
+
+
+def tanh_channel():
+    """A sample problem with an attracting channel, and a start in it.
+
+    The targets are c σ(w·x) + (v·x) σ'(w·x) less a tenth of the term in ε² of the pair's output.
+    """
+    X = np.random.default_rng(0).standard_normal((400, 2))
+    w, v, c = np.array([0.9, -0.4]), np.array([0.5, 0.8]), 0.7
+    z = X @ w
+    first, u = 1 / np.cosh(z) ** 2, X @ v
+    second = -2 * np.tanh(z) * first
+    third = 4 * np.tanh(z) ** 2 * first - 2 * first**2
+    targets = c * np.tanh(z) + u * first - 0.1 * (c / 2 * u**2 * second + u**3 * third / 6)
+    epsilon = 0.05
+    rows = np.array([w + epsilon * v, w - epsilon * v])
+    outputs = np.array([[c / 2 + 1 / (2 * epsilon), c / 2 - 1 / (2 * epsilon)]])
+    return X, targets, gf.MLP([rows, outputs], [None, None], "tanh")
+
+
+def limit_loss(X, targets, w, v, c):
+    z = X @ w
+    return np.mean((c * np.tanh(z) + (X @ v) / np.cosh(z) ** 2 - targets) ** 2)
+
+
+def test_the_limit_is_a_critical_point_of_the_limit_network():
+    X, targets, start = tanh_channel()
+    problem = gf.Problem(targets, start, X)
+    channel, theta = recognise(problem, start.flat(), Monitor(False))
+    assert channel.pair == (0, 1) and channel.signs == (1, 1)
+    assert channel.residual <= 1e-3 and channel.slope > 0
+    at = np.concatenate([channel.w, channel.v, [channel.c]])
+
+    def loss(p):
+        return limit_loss(X, targets, p[:2], p[2:4], p[4])
+
+    assert loss(at) == pytest.approx(channel.loss, abs=1e-10)
+    assert abs(loss(at) - channel.loss) <= 10 * channel.loss_error + 1e-13
+    best = scipy.optimize.minimize(loss, at, method="BFGS", options={"gtol": 1e-10})
+    assert np.abs(best.x - at).max() <= 1e-5
+    # L = L₀ + h (ε|v|)² at the point that is handed back.
+    rise = problem.loss(theta) - channel.loss
+    assert rise == pytest.approx(channel.slope * channel.epsilon**2, rel=1e-2)
+
+
+def test_a_run_into_a_channel_says_so(tmp_path):
+    X, targets, start = tanh_channel()
+    result = gf.train(targets, start, X, progress=False, solver=gf.solvers.KenCarp58(max_steps=200))
+    assert result.stop_reason is StopReason.CHANNEL
+    assert "goes to infinity" in str(result) and "neurons 0 and 1 merge" in str(result)
+    result.save(tmp_path / "run.h5")
+    loaded = gf.load(tmp_path / "run.h5").channel
+    assert loaded.pair == result.channel.pair and loaded.loss == result.channel.loss
+    assert np.array_equal(loaded.v, result.channel.v)
+    newton = gf.train(
+        targets, start, X, solver=None, progress=False,
+        refiner=gf.refiners.TrustRegionNewton(max_iterations=30),
+    )  # fmt: skip
+    assert newton.stop_reason is StopReason.CHANNEL
+    assert newton.channel.loss == pytest.approx(result.channel.loss, abs=1e-12)
+
+
+@pytest.mark.parametrize("signs", [(1, -1), (-1, 1), (-1, -1)])
+def test_mirrored_neurons_are_turned_back(signs):
+    X, targets, start = tanh_channel()
+    (rows, outputs), signs = start.weights, np.array(signs, dtype=np.float64)
+    turned = gf.MLP([rows * signs[:, None], outputs * signs], [None, None], "tanh")
+    direct, _ = recognise(gf.Problem(targets, start, X), start.flat(), Monitor(False))
+    mirrored, _ = recognise(gf.Problem(targets, turned, X), turned.flat(), Monitor(False))
+    assert np.prod(mirrored.signs) == np.prod(signs)
+    assert mirrored.loss == pytest.approx(direct.loss, abs=1e-14)
+    # The limit is the same function: (w, v, c) or, all neurons turned, (−w, v, −c).
+    turn = np.sign(mirrored.w @ direct.w)
+    assert np.abs(turn * mirrored.w - direct.w).max() <= 1e-10
+    assert np.abs(mirrored.v - direct.v).max() <= 1e-9
+    assert turn * mirrored.c == pytest.approx(direct.c, abs=1e-10)
+    i, j = mirrored.pair
+    outputs = mirrored.signs[0] * turned.weights[1][0, i], mirrored.signs[1] * turned.weights[1][0, j]
+    assert outputs[0] > 0 > outputs[1]
+
+
+@pytest.mark.slow
+def test_the_erf_run_that_goes_to_infinity():
+    # k = n = 8, seed 3: Newton's method follows it to output weights of 100 and more.
+    teacher = gf.teachers.orthonormal(8, 9)
+    result = gf.train(teacher, gf.MLP.random((9, 8, 1), "erf", False, seed=3), progress=False)
+    channel = result.channel
+    assert (
+        result.stop_reason is StopReason.CHANNEL and np.prod(channel.signs) == -1 and channel.pair == (0, 4)
+    )
+    assert channel.residual <= 1e-5 and channel.loss_error <= 1e-12
+    assert channel.loss == pytest.approx(0.02059210528, abs=1e-11)
+    # The limit's loss by Monte Carlo, as a z-score.
+    X = np.random.default_rng(1).standard_normal((200_000, 9))
+    z = X @ channel.w
+    slope = np.sqrt(2 / np.pi) * np.exp(-(z**2) / 2)
+    rest_weights, rest_outputs = channel.rest[:54].reshape(6, 9), channel.rest[54:]
+    f = channel.c * scipy.special.erf(z / np.sqrt(2)) + (X @ channel.v) * slope
+    f += scipy.special.erf(X @ rest_weights.T / np.sqrt(2)) @ rest_outputs
+    squares = (f - teacher(X)[:, 0]) ** 2
+    assert abs(squares.mean() - channel.loss) <= 4 * squares.std() / np.sqrt(squares.size)
+
+
+@pytest.mark.parametrize("seed", [3, 8, 17])
+def test_channels_on_samples(seed):
+    """Some take a hundred Newton steps at one ε; some have v so small that the wide decade is too wide."""
+    X = np.random.default_rng(100 + seed).standard_normal((500, 2))
+    teacher = gf.teachers.random((2, 4, 1), "softplus", seed=50 + seed)
+    result = gf.train(teacher, gf.MLP.random((2, 5, 1), "softplus", seed=seed), X)
+    assert result.stop_reason is StopReason.CHANNEL and result.grad_norm < 3e-11
+    channel = result.channel
+    assert channel.residual < 1e-3 and channel.loss < result.loss < channel.loss * (1 + 1e-4)
+    assert channel.loss_error < 1e-6 * channel.loss
+
+
+def test_no_channel_where_there_is_none():
+    X, targets, start = tanh_channel()
+    problem = gf.Problem(gf.MLP.random((2, 2, 1), "tanh", False, seed=1), start, X)
+    assert candidates(problem, gf.MLP.random((2, 2, 1), "tanh", False, seed=5).flat()) == []
+    # A pair that merges, on a problem whose minimum is finite: the form does not attract or fit.
+    near = gf.MLP([np.array([[1.0, 0.3], [0.8, 0.4]]), np.array([[2.0, -1.8]])], [None, None], "tanh")
+    finite = gf.Problem(near, near, X)
+    assert recognise(finite, near.flat(), Monitor(False)) is None
+    relu = gf.MLP(start.weights, [None, None], "relu")
+    assert candidates(gf.Problem(targets, relu, X), relu.flat()) == []
+    deep = gf.MLP.random((2, 3, 3, 1), "tanh", seed=1)
+    assert candidates(gf.Problem(targets, deep, X), deep.flat()) == []
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_neuron_that_would_be_linear(seed, tmp_path):
+    X = np.random.default_rng(seed).standard_normal((10_000, 2))
+    teacher = gf.teachers.random((2, 4, 1), "softplus", seed=seed + 50)
+    student = gf.MLP.random((2, 2, 1), "softplus", seed=seed)
+    result = gf.train(teacher, student, X, progress=False, refiner="TrustRegionNewton")
+    found = result.channel
+    assert result.stop_reason is StopReason.CHANNEL and result.converged
+    assert found.neuron == 1 and found.side == 1 and found.slope == 1.0 and found.excess > 0
+    assert "neuron is linear" in str(result)
+    # The limit network: one softplus neuron and an affine function, by least squares in SciPy.
+    (w,), b, a = result.student.weights[0][:1], result.student.biases[0][0], result.student.weights[1][0, 0]
+
+    def residuals(p):
+        return p[0] * np.logaddexp(0.0, X @ p[1:3] + p[3]) + X @ p[4:6] + p[6] - teacher(X)[:, 0]
+
+    affine = np.linalg.lstsq(
+        np.column_stack([X, np.ones(len(X))]), teacher(X)[:, 0] - a * np.logaddexp(0.0, X @ w + b), rcond=None
+    )[0]
+    best = scipy.optimize.least_squares(residuals, [a, *w, b, *affine], xtol=1e-15, ftol=1e-15, gtol=1e-15)
+    assert 2 * best.cost / len(X) == pytest.approx(found.loss, abs=1e-13)
+    result.save(tmp_path / "run.h5")
+    assert gf.load(tmp_path / "run.h5").channel == found or (
+        gf.load(tmp_path / "run.h5").channel.loss == found.loss
+    )
+
+
+def test_a_neuron_that_no_sample_activates_is_called_dead(rng):
+    X = rng.standard_normal((200, 2))
+    teacher = gf.MLP.random((2, 2, 1), "relu", seed=1)
+    student = gf.MLP([[[1.0, 0.5], [0.3, -0.2]], [[1.0, 1.0]]], [[0.0, -20.0], [0.0]], "relu")
+    result = gf.train(teacher, student, X, progress=False, solver=None)
+    assert [row["dead"] for row in result.neurons()] == [False, True]
+    assert "dead (no sample activates it)" in str(result)
+    assert np.isfinite(result.loss)
