@@ -62,7 +62,7 @@ class Objective(abc.ABC):
     """A loss at or below this cannot be told from zero: the rounding error of its evaluation."""
 
     gradient_scale: float = 1.0
-    """The size of the terms that cancel in ∇L (`support.stopping.gradient_scale`): what small is measured by."""
+    """The size of the terms that cancel in ∇L, by which small is measured (`support.stopping`)."""
 
     nonnegative: bool = True
     """Whether L ≥ 0 in exact arithmetic, so that reaching `loss_floor` is the end."""

@@ -66,9 +66,9 @@ def test_the_tiles_are_packed_multiply_adds(function):
 
 
 @needs_fma
-@pytest.mark.parametrize(("work", "least"), [(empirical.work, 150), (empirical_product.work, 140)])
+@pytest.mark.parametrize(("work", "least"), [(empirical.work, 110), (empirical_product.work, 100)])
 def test_the_work_on_a_chunk_is_packed_and_calls_no_libm(work, least):
-    """196 and 181 packed multiply-adds on whole registers were found when this was written."""
+    """Packed multiply-adds on whole registers: 196 and 181 on an AMD EPYC, 132 at least on an Intel Xeon."""
     compiled = abi.compile_function(work, types.int64(types.int64), cached=False)
     assembly = compiled._library.get_asm_str()
     libm = r"\b(exp2?|expm1|log|log1p|tanh|erfc?|fma|pow|floor|rint|copysign|fabs)\b"
