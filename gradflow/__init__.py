@@ -22,9 +22,7 @@ from .inputs import Gaussian, Mixture, Samples  # noqa: E402
 from .losses.problem import Problem  # noqa: E402
 from .networks import MLP  # noqa: E402
 from .order_parameters import OrderParameters, order_parameters  # noqa: E402
-from .run.many import Failure, train_many  # noqa: E402
 from .run.result import Result, Spectrum  # noqa: E402
-from .run.storage import load  # noqa: E402
 from .run.training import resume, train  # noqa: E402
 from .spherical import Ball, Sphere, Spherical, StudentT  # noqa: E402
 from .support.errors import (  # noqa: E402
@@ -43,6 +41,7 @@ __all__ = [
     "Activation",
     "ArgumentError",
     "Ball",
+    "Batch",
     "Failure",
     "Gaussian",
     "GradflowError",
@@ -61,6 +60,7 @@ __all__ = [
     "StopReason",
     "StorageError",
     "StudentT",
+    "Sweep",
     "__version__",
     "landscape",
     "load",
@@ -70,19 +70,31 @@ __all__ = [
     "refiners",
     "resume",
     "solvers",
+    "sweep",
     "teachers",
     "theory",
     "train",
     "train_many",
 ]
 
-_LATE = ("landscape", "plot", "theory")
-"""Rooms that are imported when they are first used."""
+_LATE = {
+    "landscape": "landscape",
+    "plot": "plot",
+    "theory": "theory",
+    "Batch": "many",
+    "Failure": "many",
+    "Sweep": "many",
+    "load": "many",
+    "sweep": "many",
+    "train_many": "many",
+}
+"""Rooms that are imported when they are first used, and the names that come from such a room."""
 
 
 def __getattr__(name: str):
     if name in _LATE:
-        return _importlib.import_module(f"{__name__}.{name}")
+        room = _importlib.import_module(f"{__name__}.{_LATE[name]}")
+        return room if name == _LATE[name] else getattr(room, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

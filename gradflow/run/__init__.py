@@ -1,7 +1,6 @@
 """The one road: problem → plan → flow → refinement → result → report and file.
 
 training    `train` and `resume`: one run from its starting point to its end
-many        `train_many`: a batch on all cores or any executor
 coordinates the parameters that move, in the span of all weights where that is smaller
 checkpoint  the file from which an interrupted flow goes on
 result      what was found; report, its words; storage, its HDF5 file

@@ -16,6 +16,9 @@ import numpy as np
 from .._version import __version__
 from .errors import GradflowError, StorageError
 
+COMPRESSED = 4096
+"""Arrays of more bytes are compressed."""
+
 
 @contextmanager
 def replacing(path: str | os.PathLike):
@@ -46,6 +49,17 @@ def written_whole(path: str | os.PathLike):
 
     with replacing(path) as name, h5py.File(name, "w") as file:
         yield file
+
+
+def form_of(path: str | os.PathLike) -> str | None:
+    """The format that an HDF5 file says it has; None for what is no such file."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return file.attrs.get("format")
+    except (OSError, TypeError):
+        return None
 
 
 @contextmanager
@@ -88,7 +102,9 @@ def write_header(file, form: str, schema: int) -> None:
 
 def write_array(group, name: str, values: np.ndarray) -> None:
     """A data set with a checksum, so that a damaged file is noticed."""
-    checked = (
-        {"fletcher32": True, "chunks": values.shape if values.nbytes < 2**30 else True} if values.size else {}
-    )
-    group.create_dataset(name, data=values, **checked)
+    options: dict = {}
+    if values.size:
+        options = {"fletcher32": True, "chunks": values.shape if values.nbytes < 2**30 else True}
+    if values.nbytes > COMPRESSED:
+        options |= {"shuffle": True, "compression": "gzip", "compression_opts": 1, "chunks": True}
+    group.create_dataset(name, data=values, **options)

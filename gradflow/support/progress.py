@@ -37,13 +37,6 @@ class Monitor:
         time_text = "" if t is None else f"  t {t:9.3g}"
         self._write(f"{stage:<18}{time_text}  loss {loss:11.5g}  |grad| {grad_norm:9.3g}  steps {steps:,}")
 
-    def batch(self, finished: int, of: int, best: float) -> None:
-        """Show how many runs of a batch have finished, and their lowest loss."""
-        now = time.monotonic()
-        if self.shown and (finished == of or now - self._last >= self.interval):
-            self._last = now
-            self._write(f"{finished} of {of} starts finished, lowest loss {best:.5g}")
-
     def message(self, text: str) -> None:
         """Show a line at once (a compilation begins, Ctrl-C was seen)."""
         if self.shown:

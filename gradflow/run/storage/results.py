@@ -54,7 +54,7 @@ def save(result: Result, path: str | os.PathLike) -> None:
     `StorageError` where the file cannot be written, or for a problem made by `Problem.from_jax`.
     """
     with written_whole(path) as file:
-        _write(file, result)
+        write_result(file, result)
 
 
 def load(path: str | os.PathLike, *, activations: Mapping[str, Activation] | None = None) -> Result:
@@ -66,10 +66,11 @@ def load(path: str | os.PathLike, *, activations: Mapping[str, Activation] | Non
     an activation that is neither in the table nor given.
     """
     with opened(path, FORMAT, SCHEMA) as file:
-        return _read(file, {**ACTIVATIONS, **(activations or {})})
+        return read_result(file, {**ACTIVATIONS, **(activations or {})})
 
 
-def _write(file, result: Result) -> None:
+def write_result(file, result: Result) -> None:
+    """Write a result into an HDF5 file or a group of one."""
     write_header(file, FORMAT, SCHEMA)
     file.attrs["conventions"] = json.dumps(_CONVENTIONS)
     write_problem(file, result.problem)
@@ -134,7 +135,8 @@ def _write_stage(group, stage) -> None:
     group.attrs["settings"] = json.dumps(stage.settings)
 
 
-def _read(file, activations: Mapping[str, Activation]) -> Result:
+def read_result(file, activations: Mapping[str, Activation]) -> Result:
+    """The result in a file or group, with the user's own activations by name."""
     end = file["end"]
     flow = refinement = None
     if "flow" in file:

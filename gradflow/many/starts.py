@@ -1,0 +1,160 @@
+"""Many starts of one problem: the same road for each, on all cores, in order, and a failure stays its own."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Iterable
+from concurrent.futures import Executor
+
+import numpy as np
+
+from ..losses.problem import Problem
+from ..networks import MLP
+from ..run.result import Result
+from ..run.training import train
+from ..support.errors import ArgumentError, StorageError
+from ..support.progress import Monitor
+from ..support.validate import integer
+from . import pool
+from .batch import Batch, Failure, row_of
+from .store import Cell, Store, fingerprint, key_of
+
+OPTIONS = frozenset(inspect.signature(train).parameters) - {
+    "teacher", "student", "inputs", "checkpoint", "progress", "seed"
+}  # fmt: skip
+"""What `train_many` and `sweep` hand on to every `train`."""
+
+
+def train_many(
+    teacher,
+    students: Iterable[MLP] | MLP | None = None,
+    inputs=None,
+    *,
+    starts: int | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    executor: Executor | None = None,
+    checkpoint: str | os.PathLike | None = None,
+    progress: bool | None = None,
+    **options,
+) -> Batch:
+    """`train` for each of many students; a `Batch` of results in the order of the students.
+
+    teacher   as in `train`; or a list of `Problem`s, and then neither students nor inputs
+    students  networks; or one, whose architecture `starts` students share that are drawn by
+              `MLP.random(…, seed=s)`; s is the `seed` of each result, and all of them follow from `seed`
+    inputs    as in `train`
+    workers   threads; by default the cores this process may use. Compiled code, where the time goes,
+              runs at once in all of them, and what is compiled for one serves all
+    executor  any `concurrent.futures.Executor` instead of threads: processes (spawned), a cluster's
+    checkpoint   a folder in which finished starts are kept: the same call goes on from there
+    progress  True, False, or None: a bar where standard error is a terminal
+    options   solver, refiner, rates, precision: handed to every `train`
+
+    The numbers are those of `train` called one by one, to the last bit, whatever runs them. A start that
+    raises leaves a `Failure` with its exception in its place; where each one fails for the same argument
+    that `ArgumentError` is raised. Ctrl-C returns what there is: runs under way as interrupted results, the
+    others as failures. Raises `ArgumentError` for unknown options before anything runs, `StorageError` for a
+    checkpoint of another batch.
+    """
+    if progress is not None and not isinstance(progress, (bool, np.bool_)):
+        raise ArgumentError("progress", repr(progress), "True, False or None")
+    pool.check_executor(executor)
+    check_options(options)
+    if workers is not None:
+        integer("workers", workers, 1)
+    jobs = _jobs(teacher, students, inputs, starts, seed)
+    if not jobs:
+        return Batch([])
+    store = None if checkpoint is None else _store(checkpoint, jobs, seed, options)
+    keys = [key_of({"start": i}) for i in range(len(jobs))]
+    done = set() if store is None else store.finished() & set(keys)
+    waiting = [i for i in range(len(jobs)) if keys[i] not in done]
+    monitor = Monitor(progress)
+    with (
+        monitor.listening(),
+        pool.threads_or(executor, workers, len(waiting), monitor) as (runner, threads, child),
+    ):
+        bar = pool.Bar(monitor, len(jobs), "starts", len(done))
+        path = None if store is None else store.path
+        work = [(jobs[i], threads, options, child, path, keys[i]) for i in waiting]
+        futures = pool.submit(runner, _work, [(job,) for job in work])
+        try:
+            pool.collect(futures, monitor, bar, lambda result: result.loss)
+        finally:
+            bar.close()
+    outcomes = dict(zip(waiting, map(pool.outcome, futures)))
+    entries: list[Result | Failure] = []
+    for i in range(len(jobs)):
+        if i not in outcomes and store is not None and keys[i] in done:
+            outcomes[i] = store.read(keys[i]).result
+        found = outcomes.get(i, pool.NotStarted("the executor's processes ended before its turn"))
+        if isinstance(found, pool.Fatal):
+            raise found
+        entries.append(found if isinstance(found, Result) else Failure(i, found))
+    failed = [entry.error for entry in entries if isinstance(entry, Failure)]
+    if len(failed) == len(entries) and all(isinstance(error, ArgumentError) for error in failed):
+        if len({error.argument for error in failed if isinstance(error, ArgumentError)}) == 1:
+            raise failed[0]
+    return Batch(entries)
+
+
+def check_options(options: dict) -> None:
+    """`ArgumentError` for an option that `train` does not have, with the nearest that it has."""
+    for name in options:
+        if name not in OPTIONS:
+            raise ArgumentError(name, f"the unknown option {name!r}", f"{', '.join(sorted(OPTIONS))}")
+
+
+def _jobs(teacher, students, inputs, starts, seed) -> list[tuple]:
+    """(teacher, student, inputs, seed) of every start."""
+    if isinstance(teacher, (list, tuple)) and all(isinstance(t, Problem) for t in teacher):
+        if students is not None or inputs is not None or starts is not None:
+            raise ArgumentError("students", "students or inputs beside problems", "the problems alone")
+        return [(problem, None, None, None) for problem in teacher]
+    if isinstance(students, MLP):
+        if starts is None:
+            raise ArgumentError("starts", None, "how many students to draw, or a list of students")
+        drawn = np.random.SeedSequence(integer("seed", seed, 0))
+        seeds = drawn.generate_state(integer("starts", starts, 0), np.uint64) >> np.uint64(1)
+        shape = students.sizes, list(students.activations), [b is not None for b in students.biases]
+        return [(teacher, MLP.random(*shape, seed=int(s)), inputs, int(s)) for s in seeds]
+    if starts is not None:
+        raise ArgumentError("starts", starts, "one student, whose architecture is drawn so many times")
+    if students is None or isinstance(students, (str, bytes)) or not isinstance(students, Iterable):
+        raise ArgumentError("students", repr(students), "a sequence of gradflow.MLP")
+    return [(teacher, student, inputs, None) for student in students]
+
+
+def _store(path, jobs: list[tuple], seed: int, options: dict) -> Store:
+    settings = {name: fingerprint(value) for name, value in options.items()}
+    problems = fingerprint([job[:3] for job in jobs])
+    return Store(path, {"kind": "batch", "problems": problems, "seed": seed, "settings": settings})
+
+
+def _work(job: tuple) -> Result:
+    """One start, on whatever thread or process it is."""
+    (teacher, student, inputs, seed), threads, options, monitor, path, key = job
+    if monitor is not None and monitor.interrupted:
+        raise pool.NotStarted("interrupted before this start's turn")
+    result = run_one((teacher, student, inputs), threads, options | {"seed": seed}, monitor)
+    if path is not None and not result.interrupted:
+        keep(Store(path), key, Cell(row_of(result), result))
+    return result
+
+
+def run_one(given: tuple, threads: int, options: dict, monitor: Monitor | None) -> Result:
+    """`train` of a problem, or of (teacher, student, inputs), with so many threads in its kernels."""
+    teacher, student, inputs = given
+    if not isinstance(teacher, Problem) and isinstance(student, MLP):
+        teacher, student, inputs = Problem(teacher, student, inputs, threads=threads), None, None
+    return train(teacher, student, inputs, progress=False if monitor is None else monitor, **options)
+
+
+def keep(store: Store, key: str, cell: Cell) -> None:
+    """Write a finished cell; trouble with the disk ends the whole work."""
+    try:
+        store.write(key, cell)
+    except StorageError as error:
+        raise pool.Fatal(str(error)) from error

@@ -1,0 +1,336 @@
+"""Runs over a grid of named axes, on any executor, kept in a folder, resumable by any later process."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor
+from typing import Any
+
+import numpy as np
+
+from ..activations import Activation
+from ..landscape.table import table
+from ..losses.problem import Problem
+from ..run.result import Result
+from ..support.errors import ArgumentError, MissingExtraError
+from ..support.progress import Monitor
+from . import pool
+from .batch import row_of
+from .starts import check_options, keep, run_one
+from .store import Cell, Store, failure_text, fingerprint, key_of
+
+KEPT = ("results", "rows")
+
+
+def sweep(
+    grid: Mapping[str, Iterable],
+    make: Callable,
+    *,
+    measure: Callable[[Result], Mapping] | None = None,
+    store: str | os.PathLike | None = None,
+    executor: Executor | None = None,
+    workers: int | None = None,
+    keep: str = "results",
+    retry: bool = False,
+    progress: bool | None = None,
+    **options,
+) -> Sweep:
+    """`make(**cell)` and `train` for every cell of a grid; what is finished is kept and never done again.
+
+    grid      axes by name, each with its values: numbers, texts, booleans, None, or tuples of these;
+              {"width": [1, 2], "seed": range(50)} has a hundred cells
+    make      called with one value of each axis. It returns a `Problem`, or what `train` takes as a tuple
+              (teacher, student, inputs) or as a dictionary with the key "teacher" and any options of
+              `train`; or a `Result`; or any other dictionary of plain values, which is the cell's row
+    measure   plain values of a result by name, to stand in its row; called where the run was
+    store     a folder: every finished cell in a file of its own (temporary name, renamed), all in one when
+              the last is done. The same call in any later process goes on from it; axes may have grown.
+              None keeps results in memory only
+    executor  any `concurrent.futures.Executor`; processes need functions that they can import. None: threads
+    workers   threads, where there is no executor
+    keep      "results", or "rows" where files with whole results are not wanted
+    retry     whether cells that failed run again
+    progress  True, False, or None: a bar where standard error is a terminal
+    options   solver, refiner, rates, precision: handed to every `train`
+
+    Returns a `Sweep`. The numbers do not depend on the executor. A cell that raises is kept as a failure with
+    its exception's text. Ctrl-C and a dead worker end the sweep early with what is there. Raises
+    `ArgumentError` for input that cannot be used, before anything runs; `StorageError` for a folder made by
+    another grid, function, version or settings, naming what differs, and where it cannot be written.
+    """
+    axes = _axes(grid)
+    if not callable(make):
+        raise ArgumentError("make", repr(make), "a function of one value of each axis")
+    if measure is not None and not callable(measure):
+        raise ArgumentError("measure", repr(measure), "a function of a Result, or None")
+    if keep not in KEPT:
+        raise ArgumentError("keep", repr(keep), "'results' or 'rows'")
+    if progress is not None and not isinstance(progress, (bool, np.bool_)):
+        raise ArgumentError("progress", repr(progress), "True, False or None")
+    pool.check_executor(executor)
+    check_options(options)
+    pool.check_portable("make", make, executor)
+    pool.check_portable("measure", measure, executor)
+    manifest = {
+        "kind": "sweep",
+        "grid": axes,
+        "make": fingerprint(make),
+        "measure": None if measure is None else fingerprint(measure),
+        "settings": {name: fingerprint(value) for name, value in options.items()} | {"keep": keep},
+    }
+    folder = None if store is None else Store(store, manifest)
+    found = Sweep(axes, folder)
+    if retry:
+        found.forget_failures()
+    waiting = found.unfinished
+    monitor = Monitor(progress)
+    with (
+        monitor.listening(),
+        pool.threads_or(executor, workers, len(waiting), monitor) as (runner, threads, child),
+    ):
+        bar = pool.Bar(monitor, len(found), "cells", len(found) - len(waiting))
+        path = None if folder is None else folder.path
+        work = [(make, cell, measure, keep, threads, options, child, path, retry) for cell in waiting]
+        futures = pool.submit(runner, _work, [(job,) for job in work])
+        try:
+            pool.collect(futures, monitor, bar, lambda cell: cell.row.get("loss"))
+        finally:
+            bar.close()
+    lost = len(waiting) - len(futures)
+    for cell, future in zip(waiting, futures):
+        outcome = pool.outcome(future)
+        if isinstance(outcome, Cell):
+            found.add(cell, outcome)
+        elif isinstance(outcome, (pool.Fatal, ArgumentError)):
+            raise outcome
+        elif not isinstance(outcome, pool.NotStarted):
+            lost += 1
+            found.trouble = f"{type(outcome).__name__}: {outcome}"
+    if folder is not None and not found.unfinished:
+        folder.merge()
+    return found
+
+
+class Sweep:
+    """The cells of a grid and what became of them, in the order of the grid (the last axis runs fastest).
+
+    grid        axis name → its values
+    cells       one dictionary for each cell
+    unfinished  those that have neither a result nor a failure yet
+    trouble     why cells are unfinished, if a worker died; else None
+    """
+
+    def __init__(self, grid: Mapping[str, list], store: Store | None = None):
+        self.grid = dict(grid)
+        self.cells = [dict(zip(self.grid, values)) for values in itertools.product(*self.grid.values())]
+        self.trouble: str | None = None
+        self._keys = [key_of(cell) for cell in self.cells]
+        self._store = store
+        self._memory: dict[str, Cell] = {}
+        if store is not None:
+            there = store.finished()
+            keys = [key for key in self._keys if key in there]
+            self._memory = dict(zip(keys, store.rows(keys)))
+
+    @staticmethod
+    def load(store: str | os.PathLike) -> Sweep:
+        """The sweep in a folder, as far as it has come, without running anything."""
+        folder = Store(store)
+        if folder.manifest.get("kind") != "sweep":
+            raise ArgumentError("store", f"a folder of a {folder.manifest.get('kind')}", "one of a sweep")
+        return Sweep(folder.manifest["grid"], folder)
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    @property
+    def unfinished(self) -> list[dict]:
+        return [cell for cell, key in zip(self.cells, self._keys) if key not in self._memory]
+
+    @property
+    def failures(self) -> list[tuple[dict, str]]:
+        """Cells that failed, each with the text of its exception."""
+        found = [(cell, self._memory.get(key)) for cell, key in zip(self.cells, self._keys)]
+        return [(cell, kept.failure) for cell, kept in found if kept is not None and kept.failure is not None]
+
+    def results(self, *, activations: Mapping[str, Activation] | None = None) -> list[Result | None]:
+        """The result of every cell, read from the folder; None where there is none.
+
+        activations   a user's own activations by name, if networks have such
+        """
+        return [self.result(cell, activations=activations) for cell in self.cells]
+
+    def result(self, cell: Mapping[str, Any], *, activations=None) -> Result | None:
+        """The result of one cell, given by its value on each axis."""
+        key = key_of(
+            {axis: _plain(axis, cell[axis]) for axis in self.grid} if set(cell) == set(self.grid) else {}
+        )
+        if key not in self._keys:
+            raise ArgumentError("cell", repr(dict(cell)), f"one value of each axis: {', '.join(self.grid)}")
+        kept = self._memory.get(key)
+        if kept is None or kept.failure is not None or self._store is None:
+            return None if kept is None else kept.result
+        return self._store.read(key, activations).result
+
+    def rows(self) -> list[dict]:
+        """One dictionary for each finished cell: its values on the axes, then its row."""
+        names: dict[str, None] = {}
+        for there in self._memory.values():
+            names |= dict.fromkeys(there.row)
+        blank = dict.fromkeys(names) | {"failure": None}
+        found = []
+        for cell, key in zip(self.cells, self._keys):
+            if key in self._memory:
+                kept = self._memory[key]
+                last = None if kept.failure is None else kept.failure.splitlines()[-1]
+                found.append(cell | blank | kept.row | ({"failure": last} if last else {}))
+        return found
+
+    def to_pandas(self) -> Any:
+        """The rows as a pandas DataFrame (a list of dictionaries where pandas is not installed)."""
+        return table(self.rows(), None)
+
+    def to_xarray(self) -> Any:
+        """The numbers of the rows over the axes, as an `xarray.Dataset`; NaN where a cell has none."""
+        try:
+            import xarray
+        except ImportError as error:
+            raise MissingExtraError("xarray", "sweep", "to_xarray") from error
+        rows = self.rows()
+        shape = tuple(len(values) for values in self.grid.values())
+        place = {key: i for i, key in enumerate(self._keys)}
+        numbers = sorted({n for row in rows for n, v in row.items() if _is_number(v)} - set(self.grid))
+        data = {name: np.full(len(self), math.nan) for name in numbers}
+        for row in rows:
+            at = place[key_of({axis: row[axis] for axis in self.grid})]
+            for name in numbers:
+                if _is_number(row[name]):
+                    data[name][at] = row[name]
+        coordinates = {axis: _coordinate(values) for axis, values in self.grid.items()}
+        return xarray.Dataset({n: (tuple(self.grid), v.reshape(shape)) for n, v in data.items()}, coordinates)
+
+    def add(self, cell: dict, kept: Cell) -> None:
+        """Note a finished cell; its result stays in memory only where there is no folder."""
+        self._memory[key_of(cell)] = kept if self._store is None else kept._replace(result=None)
+
+    def forget_failures(self) -> None:
+        """Take failed cells for unfinished ones."""
+        self._memory = {key: kept for key, kept in self._memory.items() if kept.failure is None}
+
+    def __str__(self) -> str:
+        axes = " × ".join(f"{axis} ({len(values)})" for axis, values in self.grid.items())
+        missing, failed = len(self.unfinished), self.failures
+        lines = [
+            f"sweep over {axes}: {len(self) - missing} of {len(self)} cells finished, {len(failed)} failed"
+        ]
+        if self.trouble is not None:
+            lines.append(f"  a worker was lost ({self.trouble}); the same call goes on from here")
+        lines += [f"  {cell}: {text.splitlines()[-1]}" for cell, text in failed[:5]]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<Sweep: {len(self) - len(self.unfinished)} of {len(self)} cells finished>"
+
+
+def _axes(grid) -> dict[str, list]:
+    """The grid with plain values, or an `ArgumentError` that names the axis."""
+    allowed = "axes by name, each with one value at least, {'width': [1, 2], 'seed': range(50)}"
+    if not isinstance(grid, Mapping) or not grid:
+        raise ArgumentError("grid", repr(grid), allowed)
+    axes = {}
+    for axis, values in grid.items():
+        if not isinstance(axis, str) or not axis.isidentifier():
+            raise ArgumentError("grid", f"an axis called {axis!r}", "names that `make` can have as arguments")
+        if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, (Iterable, np.ndarray)):
+            raise ArgumentError("grid", f"axis {axis!r}: {values!r}", allowed)
+        axes[axis] = [_plain(axis, value) for value in values]
+        if not axes[axis]:
+            raise ArgumentError("grid", f"axis {axis!r} without values", allowed)
+        if len({repr(value) for value in axes[axis]}) < len(axes[axis]):
+            raise ArgumentError("grid", f"axis {axis!r} with equal values", "different ones")
+    return axes
+
+
+def _plain(axis: str, value) -> Any:
+    """A value that files and names of files can hold."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, (tuple, list)):
+        return [_plain(axis, part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ArgumentError("grid", f"axis {axis!r}: {value}", "finite numbers")
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    allowed = "numbers, texts, booleans, None, or tuples of these; let `make` build the rest from them"
+    raise ArgumentError("grid", f"axis {axis!r}: {value!r}, a {type(value).__name__}", allowed)
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, (int, float)) or value is True
+
+
+def _coordinate(values: list) -> np.ndarray:
+    """One coordinate for each value, tuples as their text."""
+    return np.array([str(tuple(v)) if isinstance(v, list) else v for v in values])
+
+
+def _work(job: tuple) -> Cell:
+    """One cell, on whatever thread or process it is."""
+    make, cell, measure, kept, threads, options, monitor, path, retry = job
+    if monitor is not None and monitor.interrupted:
+        raise pool.NotStarted("interrupted before this cell's turn")
+    store, key = None if path is None else Store(path), key_of(cell)
+    if store is not None and (store.cells / f"{key}.h5").is_file():
+        there = store.read(key, rows_only=True)  # by a worker that was lost before it could say so
+        if there.failure is None or not retry:
+            return there
+    try:
+        made = make(**{axis: tuple(v) if isinstance(v, list) else v for axis, v in cell.items()})
+        found = _carry_out(made, measure, threads, options, monitor)
+    except Exception as error:
+        found = Cell({}, failure=failure_text(error))
+    if found.result is not None and found.result.interrupted:
+        raise pool.NotStarted("interrupted in this cell")
+    if kept == "rows":
+        found = found._replace(result=None)
+    if store is None:
+        return found
+    keep(store, key, found)
+    return found._replace(result=None)
+
+
+def _carry_out(made, measure, threads: int, options: dict, monitor: Monitor | None) -> Cell:
+    """What `make` returned, trained where it asks for it, with its row."""
+    if isinstance(made, Mapping) and "teacher" not in made:
+        return Cell(_row("make", made))
+    if isinstance(made, Result):
+        result = made
+    elif isinstance(made, Mapping):
+        extra = {name: value for name, value in made.items() if name not in ("teacher", "student", "inputs")}
+        check_options({name: value for name, value in extra.items() if name != "seed"})
+        given = made["teacher"], made.get("student"), made.get("inputs")
+        result = run_one(given, threads, options | extra, monitor)
+    elif isinstance(made, (Problem, tuple)):
+        parts = (made,) if isinstance(made, Problem) else made
+        result = run_one((*parts, None, None)[:3], threads, options, monitor)
+    else:
+        allowed = "a Problem, a tuple or dictionary of what `train` takes, a Result, or a row of plain values"
+        raise ArgumentError("make", f"a function that returns a {type(made).__name__}", allowed)
+    row = row_of(result)
+    del row["failure"]
+    return Cell(row | ({} if measure is None else _row("measure", measure(result))), result)
+
+
+def _row(argument: str, values: Mapping) -> dict:
+    """A row with plain values only."""
+    if not isinstance(values, Mapping):
+        raise ArgumentError(argument, f"a function that returns {values!r}", "one that returns a dictionary")
+    row = {}
+    for name, value in values.items():
+        if isinstance(value, np.generic) or (isinstance(value, np.ndarray)):
+            value = value.tolist()
+        row[str(name)] = value
+    return row
