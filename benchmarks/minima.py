@@ -1,7 +1,7 @@
 """Mean squared error reached within equal wall-clock budgets, by every method from the same starts.
 
     python -m benchmarks minima [--problems 33 1153 same-width] [--seeds 0 1 …] [--methods NAME …]
-                                [--seconds 5 30] [--folder FOLDER] [--again] [--quick]
+                                [--seconds 5 30] [--folder FOLDER] [--store FOLDER] [--again] [--quick]
 
 Softplus networks with biases, 10,000 standard normal inputs, random normal teachers, Glorot students:
 "33" parameters (input 2, width 8, teacher width 4; ten seeds), "1153" (input 16, width 64, teacher width
@@ -17,7 +17,6 @@ refinement, for which the seconds to a gradient ∞-norm ≤ 1e-13 are given too
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import statistics
 import time
@@ -33,7 +32,7 @@ from gradflow.refiners import BFGS, LBFGS, SciPy, TrustRegionNewton, default_ref
 from gradflow.solvers import Adam, KenCarp58, default_solver
 from gradflow.support.progress import Monitor
 
-from . import _timing
+from . import _runs, _timing
 
 GOAL = 1e-13
 """The gradient ∞-norm to which the seconds of the default are given."""
@@ -156,7 +155,7 @@ PROBLEMS = {"33": (2, 8, 4, 10), "1153": (16, 64, 16, 3), "same-width": (2, 8, 8
 """Inputs, width, teacher width, seeds."""
 
 
-def problem(name: str, seed: int, count: int) -> tuple[gf.Problem, float | None]:
+def pose(name: str, seed: int, count: int) -> tuple[gf.Problem, float | None]:
     """The problem and, where the loss can be the rounding of the outputs, that floor."""
     inputs, width, teacher_width, _ = PROBLEMS[name]
     X = np.random.default_rng(100 + seed).standard_normal((count, inputs))
@@ -171,14 +170,14 @@ def problem(name: str, seed: int, count: int) -> tuple[gf.Problem, float | None]
     return gf.Problem(found.objective.outputs(teacher.flat()), student, X), floor
 
 
-def run(name: str, seed: int, method: str, budgets: list[float], count: int) -> dict:
+def run(problem: str, seed: int, method: str, budgets: tuple[float, ...], samples: int) -> dict:
     """One run, after a short one of the same shape that compiles."""
-    posed, floor = problem(name, seed, count)
+    posed, floor = pose(problem, seed, samples)
     course = Course(posed.objective)
     with threadpoolctl.threadpool_limits(1, "blas"):
         METHODS[method](course, posed.theta0.copy(), [1e-3])
         course.start()
-        METHODS[method](course, posed.theta0.copy(), budgets)
+        METHODS[method](course, posed.theta0.copy(), list(budgets))
     row: dict = {f"loss_{budget:g}s": course.at(budget) for budget in budgets}
     row["seconds_to_gradient_1e-13"] = course.goal
     row["last_improvement"] = course.best[-1][0]
@@ -221,28 +220,27 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seconds", nargs="+", type=float, default=[5.0, 30.0])
     parser.add_argument("--folder", type=Path, default=_timing.RESULTS)
-    parser.add_argument("--again", action="store_true", help="repeat runs that are there")
     parser.add_argument("--quick", action="store_true", help="one seed of 33 parameters, 500 samples, 0.3 s")
+    _runs.add_options(parser, workers=1)
     chosen = parser.parse_args(argv)
     count, budgets = 10_000, sorted(chosen.seconds)
     if chosen.quick:
         count, budgets, chosen.seeds = 500, [0.1, 0.3], [0]
         chosen.problems = [name for name in chosen.problems if name != "1153"]
-    path = chosen.folder / "minima.json"
     facts = _timing.machine()
     print(_timing.describe(facts))
-    results = json.loads(path.read_text())["results"] if path.exists() else {}
+    chosen.store = chosen.store or chosen.folder / "minima.runs"
+    results = {}
     for name in chosen.problems:
-        for seed in chosen.seeds if chosen.seeds is not None else range(PROBLEMS[name][3]):
-            for method in chosen.methods:
-                key = f"{name}/{seed}/{method}"
-                there = results.get(key, {})
-                if not chosen.again and all(f"loss_{budget:g}s" in there for budget in budgets):
-                    continue
-                results[key] = run(name, seed, method, budgets, count)
-                losses = "  ".join(f"{b:g} s {results[key][f'loss_{b:g}s']:.2e}" for b in budgets)
-                print(f"  {name:<10} seed {seed}  {method:<20} {losses}", flush=True)
-                chosen.folder.mkdir(parents=True, exist_ok=True)
-                _timing.write("minima", results, facts, chosen.folder)
+        seeds = chosen.seeds if chosen.seeds is not None else list(range(PROBLEMS[name][3]))
+        grid = {
+            "problem": [name], "seed": seeds, "method": chosen.methods, "budgets": [tuple(budgets)],
+            "samples": [count],
+        }  # fmt: skip
+        for row in _runs.sweep(name, grid, run, chosen).rows():
+            key = f"{name}/{row['seed']}/{row['method']}"
+            results[key] = {k: v for k, v in row.items() if k not in grid and k != "failure"}
+            losses = "  ".join(f"{b:g} s {row[f'loss_{b:g}s']:.2e}" for b in budgets)
+            print(f"  {name:<10} seed {row['seed']}  {row['method']:<20} {losses}", flush=True)
     table(results, budgets)
-    print(f"written: {path}")
+    print(f"written: {_timing.write('minima', results, facts, chosen.folder)}")

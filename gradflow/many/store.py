@@ -106,7 +106,7 @@ class Store:
     """The folder, checked against a manifest or made with it.
 
     path       the folder; its parent must exist
-    manifest   plain values; one that is there must be equal but for "grid", whose axes may have grown
+    manifest   plain values; one that is there must be equal but for "grid", which may be larger or smaller
 
     Raises `StorageError` for a folder of something else, naming what differs, and where it cannot be written.
     """
@@ -123,7 +123,10 @@ class Store:
             return
         manifest = json.loads(json.dumps(manifest)) | {"versions": versions()}
         if name.is_file():
-            _compare(self.path, _read_manifest(name), manifest)
+            there = _read_manifest(name)
+            _compare(self.path, there, manifest)
+            if _lacking(manifest.get("grid", {}), there.get("grid", {})):  # a part of what is there
+                manifest = there
         elif self.path.is_dir() and any(self.path.iterdir()):
             raise StorageError(
                 f"{self.path}: a folder with other files and no manifest.json; name a new folder"
@@ -234,12 +237,19 @@ def _compare(path: Path, there: dict, now: dict) -> None:
 
 
 def _grown(old: dict, new: dict) -> list[str]:
-    """How a grid is not the old one with more values."""
+    """How a grid is neither the old one, nor that with more values on some axes, nor a part of it."""
     if list(old) != list(new):
         return [f"axes of the grid: {', '.join(old)} there, {', '.join(new)} now"]
+    if _lacking(new, old) and _lacking(old, new):
+        return _lacking(new, old)
+    return []
+
+
+def _lacking(grid: dict, other: dict) -> list[str]:
+    """Which values of the other grid this one does not have."""
     found = []
-    for axis, values in old.items():
-        missing = [value for value in values if value not in new[axis]]
+    for axis, values in other.items():
+        missing = [value for value in values if value not in grid.get(axis, [])]
         if missing:
             found.append(f"axis {axis}: without {', '.join(map(repr, missing[:5]))}, which are there")
     return found

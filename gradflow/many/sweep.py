@@ -47,7 +47,8 @@ def sweep(
               `train`; or a `Result`; or any other dictionary of plain values, which is the cell's row
     measure   plain values of a result by name, to stand in its row; called where the run was
     store     a folder: every finished cell in a file of its own (temporary name, renamed), all in one when
-              the last is done. The same call in any later process goes on from it; axes may have grown.
+              the last is done. The same call in any later process goes on from it, also with more values on
+              some axes, or with fewer.
               None keeps results in memory only
     executor  any `concurrent.futures.Executor`; processes need functions that they can import. None: threads
     workers   threads, where there is no executor
@@ -186,7 +187,9 @@ class Sweep:
             if key in self._memory:
                 kept = self._memory[key]
                 last = None if kept.failure is None else kept.failure.splitlines()[-1]
-                found.append(cell | blank | kept.row | ({"failure": last} if last else {}))
+                found.append(
+                    cell | blank | kept.row | {"failure": last} | cell
+                )  # the axes have the last word
         return found
 
     def to_pandas(self) -> Any:

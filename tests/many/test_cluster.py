@@ -26,9 +26,12 @@ def test_workers_that_are_killed_cost_only_their_cell(tmp_path):
     log, store = tmp_path / "log", tmp_path / "runs"
     grid = {"seed": range(24), "log": [str(log)]}
     options = {"solver": None, "refiner": gf.refiners.TrustRegionNewton(max_iterations=50)}
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-    ) as cluster, distributed.Client(cluster) as client:
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
         import threading
 
         def kill_twice():

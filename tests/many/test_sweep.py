@@ -45,6 +45,7 @@ def test_every_cell_has_the_bits_of_train(tmp_path):
         assert np.array_equal(a.theta, alone.theta) and np.array_equal(b.theta, alone.theta)
     assert inside.cells[1] == {"width": 1, "seed": 1}  # the last axis runs fastest
     assert [row["loss"] for row in inside.rows()] == [row["loss"] for row in kept.rows()]
+    assert [row["seed"] for row in kept.rows()] == [0, 1, 2, 0, 1, 2]  # an axis has the last word
     assert kept.result({"width": 2, "seed": 0}).student.sizes == (4, 2, 1)
     assert not (tmp_path / "runs/cells").exists()  # merged
     assert "6 of 6 cells finished" in str(gf.Sweep.load(tmp_path / "runs"))
@@ -102,7 +103,9 @@ def test_a_larger_grid_goes_on_from_a_smaller_one(tmp_path):
     found = gf.sweep({"width": [1], "seed": range(4)}, plain, store=tmp_path / "runs", progress=False)
     assert [row["sum"] for row in found.rows()] == [1, 2, 3, 4]
     with pytest.raises(StorageError, match=r"axis seed: without 0"):
-        gf.sweep({"width": [1], "seed": [1, 2]}, plain, store=tmp_path / "runs", progress=False)
+        gf.sweep({"width": [1, 2], "seed": [1, 2]}, plain, store=tmp_path / "runs", progress=False)
+    part = gf.sweep({"width": [1], "seed": [2]}, plain, store=tmp_path / "runs", progress=False)
+    assert len(part) == 1 and part.rows()[0]["sum"] == 3 and len(gf.Sweep.load(tmp_path / "runs")) == 4
     with pytest.raises(StorageError, match="axes of the grid"):
         gf.sweep({"seed": range(4)}, plain, store=tmp_path / "runs", progress=False)
     with pytest.raises(StorageError, match="settings refiner"):
