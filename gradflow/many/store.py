@@ -10,11 +10,11 @@ moment loses only what was under way.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import json
 import platform
-import shutil
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
@@ -151,6 +151,8 @@ class Store:
     def write(self, key: str, cell: Cell) -> None:
         """Keep a finished cell; it takes the place of one that is there."""
         path = self.cells / f"{key}.h5"
+        with contextlib.suppress(OSError):  # another process may have merged all, and removed the folder
+            self.cells.mkdir(exist_ok=True)
         with written_whole(path) as file:
             write_header(file, FORMAT, SCHEMA)
             _write_cell(file, cell)
@@ -190,7 +192,10 @@ class Store:
                         for key in old["cells"]:
                             if key not in group:
                                 old.copy(old["cells"][key], group, name=key)
-        shutil.rmtree(self.cells, ignore_errors=True)
+        for path in waiting:  # these and no others: another process may add some meanwhile
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.cells.rmdir()
 
 
 def _write_cell(group, cell: Cell) -> None:

@@ -114,6 +114,18 @@ def test_a_larger_grid_goes_on_from_a_smaller_one(tmp_path):
         )
 
 
+def test_two_processes_may_fill_one_folder(tmp_path):
+    from gradflow.many.store import Cell, Store
+
+    first = gf.sweep({"part": [0, 1]}, lambda_free, store=tmp_path / "runs", progress=False)
+    store = Store(tmp_path / "runs")  # another process that was still at work when the first had merged all
+    store.write("f" * 20, Cell({"value": 7}))
+    store.write(first._keys[0], Cell({"value": 0}))
+    store.merge()
+    assert store.read("f" * 20).row == {"value": 7} and len(store.finished()) == 3
+    assert not store.cells.exists()
+
+
 def test_another_version_is_refused(tmp_path):
     gf.sweep(GRID, plain, store=tmp_path / "runs", progress=False)
     name = tmp_path / "runs/manifest.json"
