@@ -39,7 +39,7 @@ html_show_sourcelink = False
 
 
 def _as_written(app, what, name, obj, options, lines):
-    """A docstring is text with aligned columns and formulas: its first sentence, then the rest as it stands."""
+    """A docstring is text with aligned columns: its first sentence, then the rest as it stands."""
     if not lines:
         return
     end = next((i for i, line in enumerate(lines) if not line.strip()), len(lines))
