@@ -11,8 +11,9 @@ import numpy as np
 
 from .activations import Activation, resolve
 from .support.errors import ArgumentError
+from .support.memory import check_memory
 from .support.threads import single_threaded_blas
-from .support.validate import check_memory, generator, integer, number, real_array, sequence
+from .support.validate import generator, integer, number, real_array, sequence
 
 LayerActivation = Activation | tuple[Activation, ...]
 

@@ -11,8 +11,9 @@ import scipy.special
 from ..inputs import Inputs, Samples, as_inputs
 from ..networks import MLP
 from ..support.errors import ArgumentError
+from ..support.memory import check_memory, refresh_ceiling
 from ..support.stopping import gradient_scale
-from ..support.validate import check_memory, real_array
+from ..support.validate import real_array
 from .base import Objective
 from .empirical import LOSSES, EmpiricalLoss
 from .from_jax import JaxLoss
@@ -76,6 +77,7 @@ class Problem:
             raise ArgumentError("reduce", repr(reduce), "True or False")
         if loss not in LOSSES:
             raise ArgumentError("loss", repr(loss), " or ".join(map(repr, LOSSES)))
+        refresh_ceiling()
         self.student = student
         self.inputs = as_inputs(inputs)
         self.theta0 = student.flat()

@@ -18,6 +18,7 @@ from ..networks import MLP
 from ..refiners import Refinement, Refiner, TrustRegionNewton, default_refiner, polish
 from ..solvers import CompiledSolver, Flow, FlowSolver, default_solver, from_settings
 from ..support.errors import ArgumentError
+from ..support.memory import memory_errors
 from ..support.progress import Monitor
 from ..support.stopping import StopReason, is_converged
 from ..support.threads import single_threaded_blas
@@ -167,7 +168,7 @@ def _carry_out(
     refinement: Refinement | None = None
     channel: Channel | Saturation | None = None
     kept = {} if checkpoint is None else {"checkpoint": checkpoint}
-    with single_threaded_blas(), jax.default_device(jax.devices("cpu")[0]):
+    with memory_errors(), single_threaded_blas(), jax.default_device(jax.devices("cpu")[0]):
         if solver is not None:
             flow = solver.integrate(objective, point, coordinates.rates, monitor, **kept)
             point = flow.step_theta[-1]

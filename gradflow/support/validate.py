@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 
-from .errors import ArgumentError, MemoryLimitError
+from .errors import ArgumentError
 
 
 def real_array(argument: str, given, ndim: int | tuple[int, ...], *, finite: bool = True) -> np.ndarray:
@@ -85,25 +83,3 @@ def generator(argument: str, seed) -> np.random.Generator:
     if isinstance(seed, (np.random.Generator, np.random.SeedSequence)):
         return np.random.default_rng(seed)
     return np.random.default_rng(integer(argument, seed, 0))
-
-
-def check_memory(argument: str, needed: int, what: str = "arrays that", hint: str = "") -> None:
-    """Raise `MemoryLimitError` unless `needed` bytes fit in the memory now available."""
-    available = _available_memory()
-    if available is not None and needed > available:
-        raise MemoryLimitError(
-            argument,
-            f"{what} need {needed / 2**30:,.1f} GiB",
-            f"what fits in the {available / 2**30:,.1f} GiB available{hint}",
-        )
-
-
-def _available_memory() -> int | None:
-    try:
-        with open("/proc/meminfo") as file:
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    return 1024 * int(line.split()[1])
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, AttributeError):
-        return None
