@@ -11,9 +11,13 @@ from .networks import MLP
 from .run.result import Result
 from .support.errors import ArgumentError, GradflowError, MissingExtraError
 
+__all__ = ["check_path", "overview", "save_overview"]
+
 
 def overview(result: Result):
     """A matplotlib figure: loss and gradient norm along the flow, weights against the teacher, spectrum."""
+    if not isinstance(result, Result):
+        raise ArgumentError("result", f"a {type(result).__name__}", "one gradflow.Result")
     plt = _pyplot()
     figure, axes = plt.subplots(2, 2, figsize=(10, 7.5), layout="tight")
     _losses(axes[0, 0], result)
@@ -112,3 +116,7 @@ def _spectrum(axis, result: Result) -> None:
     axis.axhline(0.0, color="grey", linewidth=0.6)
     axis.plot(np.arange(values.size), values, ".")
     axis.set_yscale("symlog", linthresh=max(spectrum.tolerance, 1e-14))
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -20,6 +20,7 @@ import numba
 from numba.core import serialize
 from numba.core.compiler import CompileResult
 
+from ...support import memory
 from ...support.errors import StorageError
 from ...support.files import replacing
 
@@ -36,6 +37,7 @@ def cache_folder(source: Path) -> Path | None:
     digest = hashlib.sha256(f"{numba.__version__} {platform.python_version()}".encode())
     kernels = Path(__file__).parent.parent
     outside = [] if kernels in (source, *source.parents) else sorted(source.glob("*.py"))
+    outside.append(Path(memory.__file__))  # the layout of the words that kernels share with it
     root = os.environ.get("GRADFLOW_CACHE_DIR")
     try:
         for path in [*sorted(kernels.rglob("*.py")), *outside]:
