@@ -20,7 +20,9 @@ import numpy as np
 from .kernels import activation_blocks
 from .kernels.math import abi
 from .support.errors import ArgumentError
+from .support.settings import one_of
 from .support.validate import real_array
+from .support.x64 import require_x64
 
 SYMMETRIES = ("odd", "even", "odd+constant", "even+linear", "none")
 """σ(-z) = -σ(z); σ(z); c - σ(z); σ(z) - c z; or nothing of these."""
@@ -100,6 +102,7 @@ class Activation:
             if self._traced is None:
                 given = f"{self.name!r} on a JAX array, but it has no jax.numpy formula"
                 raise ArgumentError("activation", given, "an Activation made with traced=")
+            require_x64()
             return self._traced(z)
         return self.derivatives(z, 0)[0]
 
@@ -107,11 +110,8 @@ class Activation:
         """(σ(z), σ'(z), σ''(z)) as far as `order` ∈ {0, 1, 2}: Float64 arrays of the shape of z."""
         if order not in (0, 1, 2):
             raise ArgumentError("order", repr(order), "0, 1 or 2")
-        inputs = np.asarray(z)
-        if inputs.dtype.kind not in "fiub":
-            raise ArgumentError("z", f"an array of {inputs.dtype}", "an array of real numbers")
+        inputs = real_array("z", z, None, finite=False)
         outputs = [np.empty(inputs.shape) for _ in range(order + 1)]
-        inputs = np.ascontiguousarray(inputs, dtype=np.float64)
         addresses = [a.ctypes.data for a in outputs] + [0] * (2 - order)
         abi.callable_from_python(self.address)(inputs.size, order, inputs.ctypes.data, *addresses)
         return tuple(outputs)
@@ -171,6 +171,7 @@ class Polynomial(Activation):
     def __call__(self, z):
         jax = sys.modules.get("jax")
         if jax is not None and isinstance(z, jax.Array):
+            require_x64()
             return jax.numpy.polyval(jax.numpy.asarray(self.coefficients[::-1]), z)
         return super().__call__(z)
 
@@ -195,7 +196,9 @@ def resolve(activation: object) -> Activation:
             return ACTIVATIONS[activation]
         with contextlib.suppress(ValueError):
             return _polynomial_of(activation)
-    raise ArgumentError("activation", repr(activation), f"{', '.join(ACTIVATIONS)}, or an Activation")
+    raise ArgumentError(
+        "activation", repr(activation), f"{one_of(activation, ACTIVATIONS)}, or an Activation"
+    )
 
 
 def _rebuild(functions, symmetry, name, traced) -> Activation:

@@ -17,9 +17,9 @@ from .networks import MLP
 from .run.result import Result
 from .run.training import train
 from .support.errors import ArgumentError, GradflowError, StorageError
+from .support.memory import check_memory
 from .support.progress import Monitor
 from .support.stopping import StopReason
-from .support.validate import check_memory
 
 
 def main(argv: list[str] | None = None) -> int:

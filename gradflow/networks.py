@@ -11,25 +11,57 @@ import numpy as np
 
 from .activations import Activation, resolve
 from .support.errors import ArgumentError
+from .support.memory import check_memory
+from .support.settings import one_of
 from .support.threads import single_threaded_blas
-from .support.validate import check_memory, generator, integer, number, real_array, sequence
+from .support.validate import generator, integer, number, real_array, sequence
+from .support.x64 import require_x64
 
 LayerActivation = Activation | tuple[Activation, ...]
 
 
 @jax.tree_util.register_pytree_node_class
 class MLP:
-    """A multilayer perceptron h_0 = x, h_l = σ_l(W_l h_{l−1} + b_l), with a linear output layer.
+    """A multilayer perceptron with a linear output layer.
 
-    weights     one matrix (out, in) per layer
-    biases      one vector (out,) or None per layer; None alone means no biases at all
-    activation  one for all hidden layers, or one per hidden layer; each a name of the table, a
-                `gradflow.Activation`, or a tuple with one of those per neuron of the layer
+    Parameters
+    ----------
+    weights : sequence of array_like, shape (out, in)
+        One matrix per layer.
+    biases : sequence of (array_like, shape (out,), or None), optional
+        One vector or None per layer; None alone means no biases at all.
+    activation : str, Activation, tuple, or list of these, default "erf"
+        One for all hidden layers, or a list with one per hidden layer: a name of `ACTIVATIONS` or of a
+        `Polynomial`, an `Activation`, or a tuple with one of those per neuron of the layer.
 
-    `mlp(X)` maps (samples, features) to (samples, outputs); NumPy in gives NumPy out, and JAX arrays
-    trace. Flat θ holds, layer after layer, the weights row by row and then the bias if there is one.
-    Parameters are NumPy Float64, read-only. Raises `ArgumentError` for shapes that do not chain,
-    unknown activations, complex or non-finite numbers.
+    Attributes
+    ----------
+    weights, biases : tuple
+        As given, NumPy Float64, read-only.
+    activations : tuple
+        The `Activation` of each hidden layer, or a tuple of them where its neurons differ.
+
+    Raises
+    ------
+    ArgumentError
+        For shapes that do not chain, unknown activations, and what is not a finite real number.
+
+    Notes
+    -----
+    h_0 = x, h_l = σ_l(W_l h_{l−1} + b_l), and f(x) = W_L h_{L−1} + b_L. Flat θ holds, layer after layer, the
+    weights row by row and then the bias if there is one. A network is a JAX pytree with its leaves in the
+    same order: `jax.flatten_util.ravel_pytree` gives `flat()`.
+
+    Examples
+    --------
+    >>> network = MLP([[[1.0, 0.0], [0.0, 2.0]], [[1.0, -1.0]]], activation="relu")
+    >>> network
+    MLP(2-2-1, relu, no biases, 6 parameters)
+    >>> network([[3.0, 1.0], [-3.0, 1.0]])
+    array([[ 1.],
+           [-2.]])
+    >>> network.flat()
+    array([ 1.,  0.,  0.,  2.,  1., -1.])
     """
 
     weights: tuple[np.ndarray, ...]
@@ -78,13 +110,46 @@ class MLP:
         init: str = "glorot_normal",
         gain: float = 1.0,
     ) -> MLP:
-        """A random network of the given sizes (in, hidden…, out).
+        """A random network.
 
-        init    "glorot_normal": entries N(0, 2/(in+out)); "glorot_uniform": uniform in ±√(6/(in+out));
-                "normal": N(0, 1), for teachers. Multiplied by `gain`. Biases start at zero, except for
-                "normal", where they are N(0, 1) as well.
-        bias    True or False for all layers, or one of those per layer
-        seed    integer ≥ 0, or a numpy SeedSequence or Generator; the same seed gives the same bits
+        Parameters
+        ----------
+        sizes : sequence of int
+            (in, hidden…, out).
+        activation : optional
+            As in `MLP`.
+        bias : bool, or one per layer, default True
+            Which layers have biases.
+        seed : int ≥ 0, numpy.random.SeedSequence or numpy.random.Generator
+            The same seed gives the same bits.
+        init : {"glorot_normal", "glorot_uniform", "normal"}
+            The law of the weights, see Notes. Biases start at zero, except for "normal".
+        gain : float, default 1
+            Multiplies all numbers.
+
+        Returns
+        -------
+        MLP
+
+        Raises
+        ------
+        ArgumentError
+            For sizes that are no positive integers, unknown laws; `MemoryLimitError` for too many parameters.
+
+        Notes
+        -----
+        "glorot_normal" draws weights from N(0, 2/(in + out)), "glorot_uniform" uniformly from
+        ±√(6/(in + out)) [1]_. "normal", for teachers, draws weights and biases from N(0, 1).
+
+        References
+        ----------
+        .. [1] X. Glorot and Y. Bengio, Understanding the difficulty of training deep feedforward neural
+           networks, AISTATS 2010.
+
+        Examples
+        --------
+        >>> MLP.random((9, 3, 1), "erf", bias=False, seed=0)
+        MLP(9-3-1, erf, no biases, 30 parameters)
         """
         sizes = sequence("sizes", sizes, "a list (in, hidden…, out)")
         sizes = [integer(f"sizes[{i}]", size, 1) for i, size in enumerate(sizes)]
@@ -118,18 +183,50 @@ class MLP:
         return sum(W.size for W in self.weights) + sum(b.size for b in self.biases if b is not None)
 
     def flat(self) -> np.ndarray:
-        """The flat parameter vector θ, shape (P,)."""
-        pieces = []
-        for W, b in zip(self.weights, self.biases):
-            pieces.append(np.asarray(W).ravel())
-            if b is not None:
-                pieces.append(np.asarray(b))
-        return np.concatenate(pieces)
+        """The flat parameter vector θ, shape (P,): layer by layer, weights row by row, then the bias.
+
+        Examples
+        --------
+        >>> MLP([[[1, 2], [3, 4]], [[5, 6]]], [[7, 8], None]).flat()
+        array([1., 2., 3., 4., 7., 8., 5., 6.])
+        """
+        leaves = [leaf for layer in zip(self.weights, self.biases) for leaf in layer if leaf is not None]
+        if any(isinstance(leaf, jax.Array) for leaf in leaves):
+            require_x64()
+            return jax.numpy.concatenate([jax.numpy.ravel(leaf) for leaf in leaves])  # type: ignore[return-value]
+        return np.concatenate([np.ravel(leaf) for leaf in leaves])
 
     def with_flat(self, theta) -> MLP:
-        """The same network with the parameters of the flat vector `theta` (P,)."""
-        theta = real_array("theta", theta, 1)
-        if theta.size != self.size:
+        """The same network with other parameters.
+
+        Parameters
+        ----------
+        theta : array_like, shape (P,)
+            As `flat` orders them. Traces under JAX: within `jax.jit`, `jax.grad` and their like the
+            network has traced parameters.
+
+        Returns
+        -------
+        MLP
+
+        Raises
+        ------
+        ArgumentError
+            If `theta` has another shape.
+
+        Examples
+        --------
+        >>> network = MLP.random((2, 3, 1), seed=0)
+        >>> float(network.with_flat(0.0 * network.flat())([[1.0, 2.0]])[0, 0])
+        0.0
+        """
+        traced = isinstance(theta, jax.core.Tracer)
+        if traced:
+            require_x64()
+            theta = jax.numpy.asarray(theta, np.float64)
+        else:
+            theta = real_array("theta", theta, 1)
+        if theta.shape != (self.size,):
             raise ArgumentError("theta", f"shape {theta.shape}", f"shape ({self.size},)")
         weights, biases, start = [], [], 0
         for W, b in zip(self.weights, self.biases):
@@ -137,10 +234,23 @@ class MLP:
             start += W.size
             biases.append(None if b is None else theta[start : start + b.size])
             start += 0 if b is None else b.size
+        if traced:
+            return MLP.tree_unflatten(self.activations, tuple(zip(weights, biases)))
         return MLP(weights, biases, list(self.activations))
 
+    def neuron_activations(self, layer: int) -> tuple[Activation, ...]:
+        """The activation of every neuron of a hidden layer, counted from 0.
+
+        Examples
+        --------
+        >>> MLP.random((2, 3, 1), "tanh", seed=0).neuron_activations(0)
+        (<Activation 'tanh'>, <Activation 'tanh'>, <Activation 'tanh'>)
+        """
+        entry = self.activations[layer]
+        return entry if isinstance(entry, tuple) else (entry,) * self.weights[layer].shape[0]
+
     def __call__(self, X):
-        """Outputs (samples, outputs) for inputs (samples, features)."""
+        """Outputs (samples, outputs) for inputs (samples, features); traces for JAX arrays."""
         traced = isinstance(X, jax.Array)
         if not traced:
             X = real_array("X", X, 2)
@@ -149,6 +259,7 @@ class MLP:
         if X.ndim != 2 or X.shape[1] != self.sizes[0]:
             raise ArgumentError("X", f"shape {X.shape}", f"shape (samples, {self.sizes[0]})")
         if traced:
+            require_x64()
             return self._outputs(X)
         with single_threaded_blas():
             return self._outputs(X)
@@ -176,12 +287,13 @@ class MLP:
                 array.flags.writeable = False
 
     def tree_flatten(self):
-        return (self.weights, self.biases), self.activations
+        return tuple(zip(self.weights, self.biases)), self.activations
 
     @classmethod
     def tree_unflatten(cls, activations, children):
         network = object.__new__(cls)
-        network.weights, network.biases = children
+        network.weights = tuple(W for W, _ in children)
+        network.biases = tuple(b for _, b in children)
         network.activations = activations
         return network
 
@@ -234,4 +346,4 @@ def _draw(init: str, fan_in: int, fan_out: int, rng: np.random.Generator) -> np.
         return math.sqrt(6.0 / (fan_in + fan_out)) * rng.uniform(-1.0, 1.0, shape)
     if init == "normal":
         return rng.standard_normal(shape)
-    raise ArgumentError("init", repr(init), "'glorot_normal', 'glorot_uniform' or 'normal'")
+    raise ArgumentError("init", repr(init), one_of(init, ("glorot_normal", "glorot_uniform", "normal")))

@@ -14,8 +14,11 @@ from .kernels.population import online_erf
 from .networks import MLP
 from .order_parameters import order_parameters
 from .support.errors import ArgumentError
+from .support.settings import Settings, store_plain
 from .support.stopping import StopReason
-from .support.validate import number, real_array, store_plain
+from .support.validate import number, real_array
+
+__all__ = ["OnlineFlow", "OnlineSGD", "OnlineState"]
 
 
 class OnlineState(NamedTuple):
@@ -77,7 +80,7 @@ class OnlineFlow:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OnlineSGD:
+class OnlineSGD(Settings):
     """Online SGD of an erf student with a new input at each step, for d → ∞ inputs: ODEs of Q, R and v.
 
     learning_rate         η > 0: w_i ← w_i − (η/d) v_i σ'(w_i·x)(f − y) x
@@ -188,3 +191,7 @@ def _check(network, argument: str) -> None:
         raise ArgumentError(argument, "biases", "no biases")
     if network.activations[0] != resolve("erf"):
         raise ArgumentError(argument, repr(network), "erf neurons")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

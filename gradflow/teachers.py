@@ -9,6 +9,8 @@ from .support.errors import ArgumentError
 from .support.threads import single_threaded_blas
 from .support.validate import generator, integer, real_array
 
+__all__ = ["orthonormal", "random"]
+
 
 def orthonormal(
     width: int, input_dim: int, activation="erf", *, norms=None, output_weights=None, seed=None
@@ -46,3 +48,7 @@ def _per_neuron(argument: str, given, width: int) -> np.ndarray:
     if values.size != width:
         raise ArgumentError(argument, f"shape {values.shape}", f"shape ({width},), one per neuron")
     return values
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+from pathlib import Path
 
 import hypothesis
 import jax
@@ -20,10 +21,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # modules are left out: kernels, which Numba compiles, and those whose own job is to refuse what a user
 # hands in wrongly (a check by beartype would come first and hide their errors from the tests).
 CHECKED_ROOMS = (
-    "landscape", "losses.base", "losses.compiled", "losses.from_jax", "losses.restricted", "plot", "progress",
-    "refiners.large", "report", "result", "solvers.diffrax_stepping", "solvers.runs", "solvers.stepping",
-    "solvers.tableaus", "solvers.trajectory", "stopping", "storage", "theory",
+    "landscape", "losses.base", "losses.compiled", "losses.from_jax", "losses.restricted", "refiners.lbfgs",
+    "run.report", "run.result", "run.storage", "solvers.diffrax_stepping", "solvers.runs", "solvers.stepping",
+    "solvers.tableaus", "solvers.trajectory", "support.progress", "support.stopping", "theory",
 )  # fmt: skip
+_HOME = Path(importlib.util.find_spec("gradflow").origin).parent  # found, not imported
+for _room in CHECKED_ROOMS:
+    assert (_HOME / _room.replace(".", "/")).is_dir() or (_HOME / f"{_room.replace('.', '/')}.py").exists()
 if importlib.util.find_spec("jaxtyping") and importlib.util.find_spec("beartype"):
     import jaxtyping
 

@@ -59,6 +59,33 @@ def test_all_names_resolve_and_are_listed():
     assert set(gradflow.__all__) <= set(dir(gradflow))
 
 
+def public_modules() -> dict[str, types.ModuleType]:
+    """The package and every module that is a public name of a public module."""
+    found, waiting = {}, [gradflow]
+    while waiting:
+        module = waiting.pop()
+        if module.__name__ not in found:
+            found[module.__name__] = module
+            values = [getattr(module, name) for name in module.__all__]
+            waiting += [value for value in values if isinstance(value, types.ModuleType)]
+    return found
+
+
+def test_public_modules_show_public_names_only():
+    modules = public_modules()
+    assert set(modules) >= {
+        f"gradflow.{name}" for name in ("landscape", "plot", "solvers", "teachers", "theory")
+    }
+    for name, module in modules.items():
+        assert dir(module) == sorted(module.__all__), name
+        for public in module.__all__:
+            value = getattr(module, public)
+            assert public == "__version__" or not public.startswith("_"), (name, public)
+            # What is shown is the package's own, not an import from elsewhere.
+            home = getattr(value, "__module__", None) or getattr(value, "__name__", "gradflow")
+            assert home.startswith("gradflow"), (name, public, home)
+
+
 def test_train_stays_a_function():
     kind = after_import("type(gradflow.train).__name__", "import gradflow, gradflow.run.training")
     assert kind == "function"

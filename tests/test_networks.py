@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 
 import gradflow as gf
 from gradflow import ArgumentError
@@ -33,11 +34,53 @@ def test_outputs_and_flat_parameters(rng):
     assert (again.flat() == theta).all() and again.activations == network.activations
 
 
+@pytest.mark.parametrize("bias", [True, False, [True, False, True], [False, True, False]])
+def test_a_pytree_has_its_leaves_in_the_order_of_flat(bias):
+    network = gf.MLP.random((3, 5, 4, 2), "tanh", bias, seed=1, init="normal")
+    theta, back = ravel_pytree(network)
+    assert np.array_equal(np.asarray(theta), network.flat())
+    again = back(2.0 * theta)
+    assert isinstance(again, gf.MLP) and np.array_equal(np.asarray(again.flat()), 2.0 * network.flat())
+    assert [b is None for b in again.biases] == [b is None for b in network.biases]
+    leaves = jax.tree.leaves(network)
+    assert np.array_equal(np.concatenate([leaf.ravel() for leaf in leaves]), network.flat())
+    assert jax.tree.structure(network) == jax.tree.structure(network.with_flat(2.0 * network.flat()))
+
+
+@pytest.mark.parametrize("bias", [True, False, [True, False, True]])
+def test_with_flat_traces(bias, rng):
+    network = gf.MLP.random((3, 5, 4, 2), ["tanh", ("erf", "softplus", "erf", "sin")], bias, seed=1)
+    X, Y = rng.standard_normal((7, 3)), rng.standard_normal((7, 2))
+    theta = network.flat()
+
+    def loss(theta):
+        return jnp.mean(jnp.sum((network.with_flat(theta)(X) - Y) ** 2, axis=1))
+
+    problem = gf.Problem(Y, network, X)  # kernels, not JAX
+    value, gradient = jax.jit(jax.value_and_grad(loss))(theta)
+    assert abs(float(value) - problem.loss(theta)) <= 1e-15 * float(value)
+    scale = np.abs(problem.gradient(theta)).max()
+    assert np.abs(np.asarray(gradient) - problem.gradient(theta)).max() <= 2e-15 * scale
+    hessian = np.asarray(jax.hessian(loss)(theta))
+    assert np.abs(hessian - problem.hessian(theta)).max() <= 1e-14 * np.abs(hessian).max()
+    many = jax.vmap(lambda theta: network.with_flat(theta).flat())(jnp.stack([theta, 2.0 * theta]))
+    assert np.array_equal(np.asarray(many), np.stack([theta, 2.0 * theta]))
+    assert gf.Problem.from_jax(loss, theta).loss(theta) == pytest.approx(problem.loss(theta), rel=1e-15)
+    with pytest.raises(ArgumentError, match="^theta:"):
+        jax.jit(lambda theta: network.with_flat(theta).flat())(theta[:-1])
+    concrete = network.with_flat(jnp.asarray(theta))
+    assert all(isinstance(W, np.ndarray) for W in concrete.weights)
+
+
+def test_activations_neuron_by_neuron():
+    network = gf.MLP.random((2, 3, 2, 1), [("relu", "tanh", "erf"), "softplus"], seed=3)
+    assert [a.name for a in network.neuron_activations(0)] == ["relu", "tanh", "erf"]
+    assert [a.name for a in network.neuron_activations(1)] == ["softplus", "softplus"]
+
+
 def test_a_network_is_a_pytree_and_traces(rng):
     network = gf.MLP.random((3, 4, 1), "softplus", seed=2)
     X = rng.standard_normal((6, 3))
-    leaves = jax.tree.leaves(network)
-    assert len(leaves) == 4
     traced = jax.jit(lambda net, x: net(x))(jax.tree.map(jnp.asarray, network), jnp.asarray(X))
     assert np.abs(np.asarray(traced) - network(X)).max() < 1e-14
     gradient = jax.grad(lambda net: jnp.sum(net(jnp.asarray(X)) ** 2))(jax.tree.map(jnp.asarray, network))

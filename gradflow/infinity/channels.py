@@ -164,8 +164,7 @@ def candidates(problem: Problem, theta: np.ndarray) -> list[tuple[tuple[int, int
     student = problem.student
     if student is None or len(student.weights) != 2 or student.sizes[-1] != 1 or student.sizes[1] < 2:
         return []
-    layer, (W, A) = student.activations[0], student.with_flat(theta).weights
-    kinds = layer if isinstance(layer, tuple) else (layer,) * W.shape[0]
+    kinds, (W, A) = student.neuron_activations(0), student.with_flat(theta).weights
     bias = student.with_flat(theta).biases[0]
     rows, a = (W if bias is None else np.column_stack([W, bias])), A[0]
     found = []

@@ -64,13 +64,13 @@ def saturated(problem: Problem, theta: np.ndarray, monitor: Monitor) -> tuple[Sa
     bias = here.biases[0]
     assert bias is not None
     z = problem.inputs.X @ here.weights[0].T + bias
-    layer = here.activations[0]
+    kinds = here.neuron_activations(0)
     loss = problem.loss(theta)
     for i in np.argsort(-np.abs(z).min(axis=0)):
         side = 1 if z[0, i] > 0 else -1
         if (side * z[:, i]).min() < NEAR:
             break
-        sigma = layer[i] if isinstance(layer, tuple) else layer
+        sigma = kinds[i]
         slope = float(np.round(sigma.derivatives(np.array([side * BEYOND]), order=1)[1][0], 12))
         if slope not in (0.0, 1.0) or sigma.name in ("relu", "leaky_relu", "identity"):
             continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .math.abi import call_six, inner_jit
 from .math.blas import copy
-from .math.memory import allocate, clear, load, release, store, word
+from .math.memory import allocate, clear, load, release, spoil, store, word
 
 INNER_DERIVATIVES, INNER_PRODUCT, INNER_DESCRIPTOR, FREE_SIZE, FULL_SIZE, INDICES, FROZEN = range(7)
 """Words of the descriptor."""
@@ -34,6 +34,13 @@ def derivatives(descriptor, theta, v, loss, gradient, matrix):
     point = allocate(2 * size)
     full_gradient = point + 8 * size if gradient != 0 else 0
     full_matrix = allocate(size * size) if matrix != 0 else 0
+    if point == 0 or (matrix != 0 and full_matrix == 0):
+        spoil(loss, 1)
+        spoil(gradient, free)
+        spoil(matrix, free * free)
+        release(point)
+        release(full_matrix)
+        return
     copy(size, word(descriptor, FROZEN), point)
     _widen(descriptor, theta, point)
     call_six(
@@ -53,8 +60,13 @@ def derivatives(descriptor, theta, v, loss, gradient, matrix):
 
 def product(descriptor, theta, v, loss, gradient, result):
     """∇²L v of the free parameters, and L and ∇L if wanted."""
-    size = word(descriptor, FULL_SIZE)
+    free, size = word(descriptor, FREE_SIZE), word(descriptor, FULL_SIZE)
     point = allocate(4 * size)
+    if point == 0:
+        spoil(loss, 1)
+        spoil(gradient, free)
+        spoil(result, free)
+        return
     direction, image, full_gradient = point + 8 * size, point + 16 * size, point + 24 * size
     copy(size, word(descriptor, FROZEN), point)
     _widen(descriptor, theta, point)

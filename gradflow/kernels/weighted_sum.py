@@ -7,7 +7,7 @@ from numba import carray
 
 from .math.abi import as_pointer, call_six, inner_jit
 from .math.blas import vector
-from .math.memory import allocate, clear, release
+from .math.memory import allocate, clear, release, spoil
 
 COUNT, SIZE, COMPONENTS, WEIGHTS, DESCRIPTOR_SIZE = range(5)
 """The descriptor: number of components, P, and the addresses of an int64 matrix with (derivatives, product,
@@ -28,6 +28,11 @@ def _sum(descriptor, column, theta, v, loss, gradient, matrix, matrix_size):
     components = carray(as_pointer(descriptor[COMPONENTS]), (descriptor[COUNT], 3), np.int64)
     weights = vector(descriptor[WEIGHTS], descriptor[COUNT])
     memory = allocate(1 + size + matrix_size)
+    if memory == 0:
+        spoil(loss, 1)
+        spoil(gradient, size)
+        spoil(matrix, matrix_size)
+        return
     # The components' outputs: null where nothing is wanted.
     own_loss = memory if loss != 0 else 0
     own_gradient = memory + 8 if gradient != 0 else 0

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from numba import carray, types
 
+from ..support.x64 import require_x64
 from .math.abi import as_pointer, call_six, compile_function
 
 _TARGET = "gradflow_kernel"
@@ -72,6 +73,7 @@ def register() -> None:
 
 
 def _call(handle, theta, v, *shapes):
+    require_x64()
     register()
     results = [jax.ShapeDtypeStruct(shape, jnp.float64) for shape in shapes]
     call = jax.ffi.ffi_call(_TARGET, results, vmap_method="sequential")

@@ -10,7 +10,7 @@ from .permuted import permuted
 from .slices import Path, Slice, connectivity, plane, slice_plane
 from .spectrum import GroupedSpectrum, spectrum
 from .symmetric import ReducedLoss, SymmetricPoint, critical_point, follow
-from .symmetries import Match, arranged, same_point
+from .symmetries import Match, arranged, mirror, neuron_vectors, same_point
 
 __all__ = [
     "Ansatz",
@@ -34,6 +34,8 @@ __all__ = [
     "isotropy",
     "isotropy_order",
     "kinds",
+    "mirror",
+    "neuron_vectors",
     "neurons",
     "permuted",
     "plane",
@@ -41,3 +43,7 @@ __all__ = [
     "slice_plane",
     "spectrum",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

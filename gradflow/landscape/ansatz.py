@@ -11,7 +11,8 @@ import numpy as np
 
 from ..networks import MLP
 from ..support.errors import ArgumentError
-from ..support.validate import check_memory, integer, number, real_array, sequence
+from ..support.memory import check_memory
+from ..support.validate import integer, number, real_array, sequence
 from ..teachers import orthonormal
 from . import pair_functions
 

@@ -21,7 +21,7 @@ from ..support.threads import single_threaded_blas
 from ..support.validate import check_rates, generator, integer, number, sequence
 from .isotropy import isotropy
 from .spectrum import zero_tolerance
-from .symmetries import activations, balanced, same_point
+from .symmetries import balanced, same_point
 from .table import table
 
 METHODS = ("minimum", "gradient norm", "newton", "eigenvectors", "perturbed saddles")
@@ -226,7 +226,9 @@ class _Search:
     def rescaled(self, theta: np.ndarray) -> np.ndarray:
         """Homogeneous neurons `balanced`: bounded steps else drift along their scalings."""
         assert self.problem.student is not None
-        if self.restricted is not None or all(s.degree is None for s in activations(self.problem.student)):
+        if self.restricted is not None or all(
+            s.degree is None for s in self.problem.student.neuron_activations(0)
+        ):
             return theta
         return balanced(self.problem.student.with_flat(theta)).flat()
 
@@ -243,7 +245,7 @@ class _Search:
         assert self.problem.student is not None
         student = self.problem.student.with_flat(full)
         norms = np.linalg.norm(student.weights[0], axis=1)
-        if any(sigma.degree == 1 and r <= VANISHED for sigma, r in zip(activations(student), norms)):
+        if any(sigma.degree == 1 and r <= VANISHED for sigma, r in zip(student.neuron_activations(0), norms)):
             return
         self.ended += 1
         if self.restricted is None:

@@ -13,7 +13,7 @@ from ..support.validate import number
 from . import pair_functions
 from .ansatz import Ansatz
 from .isotropy import exchanged, value_classes
-from .symmetries import activations, balanced, network
+from .symmetries import balanced, network
 
 UNIT = 1e-14
 """A teacher's norm within this of 1 is that of a unit vector after rounding."""
@@ -36,7 +36,7 @@ def find_ansatz(result, tolerance: float = 1e-6) -> tuple[Ansatz, np.ndarray]:
     """
     student, teacher, frozen = _pair(result)
     tolerance = number("tolerance", tolerance, minimum=0.0)
-    name = activations(student)[0].name
+    name = student.neuron_activations(0)[0].name
     if name == "erf":
         signs = np.where(student.weights[1][0] < 0, -1.0, 1.0)
         student = MLP([signs[:, None] * student.weights[0], signs * student.weights[1]], None, "erf")
@@ -88,7 +88,7 @@ def _pair(result) -> tuple[MLP, MLP, bool]:
         raise ArgumentError("result", type(result).__name__, allowed)
     if not isinstance(teacher, MLP) or len(teacher.weights) != 2:
         raise ArgumentError("result", "another teacher", "a teacher MLP with one hidden layer")
-    kinds = {sigma.name for net in (student, teacher) for sigma in activations(net)}
+    kinds = {sigma.name for net in (student, teacher) for sigma in net.neuron_activations(0)}
     if len(kinds) != 1 or not kinds <= set(pair_functions.FUNCTIONS):
         raise ArgumentError("result", f"activations {sorted(kinds)}", "erf or relu for all neurons")
     if any(b is not None for net in (student, teacher) for b in net.biases) or student.sizes[-1] != 1:

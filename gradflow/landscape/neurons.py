@@ -12,7 +12,7 @@ from ..run.result import Result
 from ..support.errors import ArgumentError
 from ..support.threads import single_threaded_blas
 from ..support.validate import number
-from .symmetries import SIGNS, activations, incoming, mirror, network, neuron_vectors
+from .symmetries import SIGNS, incoming, mirror, network, neuron_vectors
 from .table import table
 
 EXACT = 1e-6
@@ -88,7 +88,7 @@ class _Labels:
         self.tolerance, self.loose = tolerance, loose
         taken_up = () if student.biases[-1] is None else ("odd+constant",)
         self.vectors, self.mirror = neuron_vectors(student), mirror(student, (*SIGNS, *taken_up))
-        self.kinds = activations(student)
+        self.kinds = student.neuron_activations(0)
         self.w = incoming(student)
         self.a = np.array(student.weights[1].T)
         self.norms = np.linalg.norm(self.w, axis=1)
@@ -192,7 +192,7 @@ class _Labels:
             teachers = np.insert(teachers, width, 0.0, axis=1)
         elif self.teacher.biases[0] is not None and self.student.biases[0] is None:
             own, factors = np.insert(own, width, 0.0), np.insert(factors, width, 1.0)
-        same = np.array([sigma == self.kinds[i] for sigma in activations(self.teacher)])
+        same = np.array([sigma == self.kinds[i] for sigma in self.teacher.neuron_activations(0)])
         apart = np.min([np.linalg.norm(own * f - teachers, axis=1) for f in (1.0, factors)], axis=0)
         apart = np.where(same, apart / np.maximum(np.linalg.norm(teachers, axis=1), 1e-300), np.inf)
         best = int(np.argmin(apart))
@@ -240,7 +240,7 @@ def _sine(w: np.ndarray, meant: np.ndarray) -> float:
 def _effects(net: MLP) -> np.ndarray:
     """Output weights (n, m), of homogeneous neurons at |(w, b)| = 1."""
     norms = np.linalg.norm(incoming(net), axis=1)
-    degrees = np.array([sigma.degree or 0 for sigma in activations(net)])
+    degrees = np.array([sigma.degree or 0 for sigma in net.neuron_activations(0)])
     return np.array(net.weights[1].T) * (norms**degrees)[:, None]
 
 
@@ -253,7 +253,7 @@ def _sizes(student: MLP, scale: MLP) -> np.ndarray:
     outputs = np.linalg.norm(student.weights[1], axis=0)
     units = np.linalg.norm(scale.weights[0], axis=1), np.linalg.norm(scale.weights[1], axis=0)
     sizes = np.empty((norms.size, 2))
-    for i, sigma in enumerate(activations(student)):
+    for i, sigma in enumerate(student.neuron_activations(0)):
         if sigma.degree is None:
             sizes[i] = norms[i] / max(units[0].max(), 1e-300), outputs[i] / max(units[1].max(), 1e-300)
         else:

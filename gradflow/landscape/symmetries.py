@@ -52,12 +52,6 @@ def network(argument: str, point, hidden_layers: int | None = 1) -> MLP:
     return student
 
 
-def activations(student: MLP) -> tuple:
-    """The activation of every hidden neuron."""
-    layer = student.activations[0]
-    return layer if isinstance(layer, tuple) else (layer,) * student.sizes[1]
-
-
 def incoming(student: MLP) -> np.ndarray:
     """Input weights of the hidden neurons, with the bias as last column if there is one."""
     weights, bias = student.weights[0], student.biases[0]
@@ -70,7 +64,7 @@ def neuron_vectors(student: MLP) -> np.ndarray:
     For those the function depends on |w|^k a only, so that rows of networks with the same function agree.
     """
     w, a = incoming(student), np.array(student.weights[1].T)
-    for i, sigma in enumerate(activations(student)):
+    for i, sigma in enumerate(student.neuron_activations(0)):
         if sigma.degree is not None:
             r, s = np.linalg.norm(w[i]), np.linalg.norm(a[i])
             if r > 0 and s > 0:
@@ -115,7 +109,7 @@ def mirror(student: MLP, symmetries=SIGNS) -> np.ndarray:
     """
     inputs, outputs = incoming(student).shape[1], student.sizes[-1]
     factors = np.ones((student.sizes[1], inputs + outputs))
-    for i, sigma in enumerate(activations(student)):
+    for i, sigma in enumerate(student.neuron_activations(0)):
         if sigma.symmetry in symmetries:
             factors[i, :inputs] = -1.0
             factors[i, inputs:] = -1.0 if sigma.symmetry.startswith("odd") else 1.0
@@ -130,7 +124,7 @@ def remainder(student: MLP, mirrored) -> np.ndarray:
     """
     d = student.sizes[0]
     total = np.zeros((student.sizes[-1], d + 1))
-    w, kinds = incoming(student), activations(student)
+    w, kinds = incoming(student), student.neuron_activations(0)
     for i in mirrored:
         a, (low, middle, high) = student.weights[1][:, i], kinds[i](np.array([-1.0, 0.0, 1.0]))
         if kinds[i].symmetry == "odd+constant":
@@ -167,7 +161,7 @@ def _match(first: MLP, second: MLP, factors: np.ndarray, size: float):
     """Distance, permutation and signs; infinite if what mirroring adds does not vanish within `size`."""
     x, y = neuron_vectors(first), neuron_vectors(second)
     costs = np.stack([_squares(x, y), _squares(x, y * factors)])
-    kinds = activations(first)
+    kinds = first.neuron_activations(0)
     different = np.array([[p != q for q in kinds] for p in kinds])
     costs[:, different] = 1e6 * (1.0 + costs.max())  # neurons of different activations are never the same
     rows, columns = linear_sum_assignment(costs.min(axis=0))

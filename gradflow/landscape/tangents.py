@@ -65,8 +65,7 @@ class _Layer:
         self.width = weights.shape[1]
         self.w = np.array(weights) if bias is None else np.column_stack([weights, bias])
         self.A = np.array(student.weights[layer + 1])
-        kinds = student.activations[layer]
-        self.kinds = kinds if isinstance(kinds, tuple) else (kinds,) * len(self.w)
+        self.kinds = student.neuron_activations(layer)
         self.norms = np.linalg.norm(self.w, axis=1)
         self.scale = float(self.norms.max(initial=0.0))
         self._found: list[np.ndarray] = []

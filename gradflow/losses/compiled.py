@@ -11,6 +11,7 @@ import numpy as np
 
 from ..kernels import xla
 from ..kernels.math import abi
+from ..support.x64 import require_x64
 from .base import Counts, Kernel, Objective
 
 
@@ -86,6 +87,7 @@ class KernelLoss(Objective):
 
     @cached_property
     def oracle(self) -> KernelOracle:
+        require_x64()  # addresses, too, would lose their upper half
         counter = self._traced_counts.ctypes.data
         return KernelOracle(jnp.asarray([self.derivatives, self._address, counter], dtype=jnp.int64))
 

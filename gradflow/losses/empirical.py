@@ -19,7 +19,8 @@ from ..kernels.empirical.samples import jacobian, samples
 from ..kernels.math import abi
 from ..networks import MLP
 from ..support.errors import ArgumentError
-from ..support.validate import integer, number, real_array
+from ..support.settings import one_of
+from ..support.validate import integer, number, real_array, resolution
 from .compiled import KernelLoss
 
 LOSSES = {"squared": nb.SQUARED, "cross_entropy": nb.CROSS_ENTROPY}
@@ -80,12 +81,15 @@ class EmpiricalLoss(KernelLoss):
         threads: int | None = None,
     ):
         if loss not in LOSSES:
-            raise ArgumentError("loss", repr(loss), " or ".join(map(repr, LOSSES)))
+            raise ArgumentError("loss", repr(loss), one_of(loss, LOSSES))
         data = Samples(X, sample_weight)
         X = data.X
         count, sizes = X.shape[0], student.sizes
         if X.shape[1] != sizes[0]:
             raise ArgumentError("X", f"shape {X.shape}", f"shape (samples, {sizes[0]})")
+        if loss == "cross_entropy" and sizes[-1] == 1:
+            allowed = "one output for each class, two or more: the softmax of one number is always 1"
+            raise ArgumentError("student", "one output with loss='cross_entropy'", allowed)
         targets = _targets(targets, count, sizes[-1], loss)
         weight_decay = number("weight_decay", weight_decay, minimum=0.0)
         corner = np.inf if barrier is None else number("barrier", barrier, minimum=0.0)
@@ -259,9 +263,19 @@ def _threads(given: int | None) -> int:
     return integer("threads", given, 1)
 
 
+def target_array(argument: str, given, loss: str) -> np.ndarray:
+    """Targets in Float64. Probabilities given in a shorter type, whose sum is 1 there, have it here too."""
+    targets, eps = real_array(argument, given, (1, 2)), resolution(given)
+    if loss == "cross_entropy" and targets.ndim == 2 and eps > resolution(targets):
+        sums = targets.sum(axis=1, keepdims=True)
+        one = abs(sums[:, 0] - 1) <= 2 * targets.shape[1] * eps
+        targets[one] /= sums[one]
+    return targets
+
+
 def _targets(given, count: int, outputs: int, loss: str) -> np.ndarray:
     """Targets as rows of numbers (samples, outputs)."""
-    targets = real_array("targets", given, (1, 2))
+    targets = target_array("targets", given, loss)
     if loss == "cross_entropy":
         if targets.ndim == 1:
             if targets.size != count:
@@ -308,8 +322,7 @@ def _layers(student: MLP) -> np.ndarray:
     for l, (W, b) in enumerate(zip(student.weights, student.biases, strict=True)):
         before = len(groups)
         if l + 1 < layers:
-            entry = student.activations[l]
-            neurons = entry if isinstance(entry, tuple) else (entry,) * W.shape[0]
+            neurons = student.neuron_activations(l)
             starts = [i for i, a in enumerate(neurons) if i == 0 or a is not neurons[i - 1]]
             for i, end in zip(starts, [*starts[1:], len(neurons)], strict=True):
                 groups += [i, end - i, neurons[i].address]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import numpy as np
 
+from ..support.x64 import require_x64
 from .base import Counts, Objective
 
 
@@ -42,16 +43,19 @@ class JaxLoss(Objective):
         self._hvp = jax.jit(lambda t, v: jax.jvp(jax.grad(function), (t,), (v,))[1])
 
     def loss_and_gradient(self, theta):
+        require_x64()
         self._counts[0] += 1
         loss, gradient = self._loss_and_gradient(theta)
         return float(loss), np.array(gradient)
 
     def all_derivatives(self, theta):
+        require_x64()
         self._counts[1] += 1
         loss, gradient, hessian = self._all(theta)
         return float(loss), np.array(gradient), np.array(hessian)
 
     def hvp(self, theta, v):
+        require_x64()
         self._counts[2] += 1
         return np.array(self._hvp(theta, v))
 

@@ -74,8 +74,7 @@ def common_degree(student: MLP, teacher: MLP) -> int:
             raise ArgumentError(argument, given, "one hidden layer, for a spherically symmetric law")
         if any(b is not None for b in network.biases):
             raise ArgumentError(argument, "biases", "no biases, for a spherically symmetric law")
-        layer = network.activations[0]
-        for sigma in layer if isinstance(layer, tuple) else (layer,):
+        for sigma in network.neuron_activations(0):
             if sigma.degree is None:
                 allowed = "homogeneous ones for a spherically symmetric law: relu, square, …"
                 raise ArgumentError(argument, f"activation {sigma.name!r}", allowed)

@@ -231,8 +231,7 @@ def check_double_double(teacher, student, inputs) -> None:
     elif student.sizes[-1] != 1:
         given, allowed = "several outputs", "one output"
     else:
-        layers = [network.activations[0] for network in networks]
-        names = {a.name for layer in layers for a in (layer if isinstance(layer, tuple) else (layer,))}
+        names = {sigma.name for network in networks for sigma in network.neuron_activations(0)}
         if names in ({"erf"}, {"relu"}):
             return
         given, allowed = " and ".join(sorted(names)), "erf neurons only, or relu neurons only"
@@ -243,8 +242,7 @@ class _Units:
     """The hidden units of a network, the constant one for output biases included, as kernels see them."""
 
     def __init__(self, network: MLP, mean: bool):
-        layer = network.activations[0]
-        self.neurons = layer if isinstance(layer, tuple) else (layer,) * network.sizes[1]
+        self.neurons = network.neuron_activations(0)
         names = [_kernel_name(sigma) for sigma in self.neurons]
         self.hidden_bias, self.output_bias = (b is not None for b in network.biases)
         if self.output_bias:

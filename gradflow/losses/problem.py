@@ -11,10 +11,13 @@ import scipy.special
 from ..inputs import Inputs, Samples, as_inputs
 from ..networks import MLP
 from ..support.errors import ArgumentError
+from ..support.memory import check_memory, refresh_ceiling
+from ..support.settings import one_of
 from ..support.stopping import gradient_scale
-from ..support.validate import check_memory, real_array
+from ..support.validate import real_array
+from ..support.x64 import require_x64
 from .base import Objective
-from .empirical import LOSSES, EmpiricalLoss
+from .empirical import LOSSES, EmpiricalLoss, target_array
 from .from_jax import JaxLoss
 from .mixture import population_loss
 from .population import check_double_double
@@ -75,7 +78,8 @@ class Problem:
         if not isinstance(reduce, (bool, np.bool_)):
             raise ArgumentError("reduce", repr(reduce), "True or False")
         if loss not in LOSSES:
-            raise ArgumentError("loss", repr(loss), " or ".join(map(repr, LOSSES)))
+            raise ArgumentError("loss", repr(loss), one_of(loss, LOSSES))
+        refresh_ceiling()
         self.student = student
         self.inputs = as_inputs(inputs)
         self.theta0 = student.flat()
@@ -95,7 +99,7 @@ class Problem:
                 raise ArgumentError(
                     "inputs", f"{self.inputs.dim} features", f"{student.sizes[0]}, the student's inputs"
                 )
-            self.teacher = teacher if callable(teacher) else real_array("teacher", teacher, (1, 2))
+            self.teacher = teacher if callable(teacher) else target_array("teacher", teacher, loss)
             X, weight = self.inputs.X, self.inputs.sample_weight
             self.targets = self._targets(self.teacher, loss)
             try:
@@ -111,6 +115,7 @@ class Problem:
     @classmethod
     def from_jax(cls, loss: Callable, theta0) -> Problem:
         """Any smooth scalar JAX function of flat θ (P,), with its starting point; derivatives by JAX."""
+        require_x64()
         problem = object.__new__(cls)
         problem.student = problem.teacher = problem.inputs = None
         problem.theta0 = real_array("theta0", theta0, 1)
@@ -163,7 +168,7 @@ class Problem:
 
     def _point(self, given, argument: str = "theta") -> np.ndarray:
         # The fast road for what solvers hand in; anything else is converted and checked.
-        if isinstance(given, np.ndarray) and given.dtype == np.float64 and given.shape == (self.size,):
+        if type(given) is np.ndarray and given.dtype == np.float64 and given.shape == (self.size,):
             return np.ascontiguousarray(given)
         theta = real_array(argument, given, 1, finite=False)
         if theta.size != self.size:
@@ -196,16 +201,15 @@ class Problem:
                 given = f"{teacher.sizes[0]} inputs"
                 raise ArgumentError("teacher", given, f"{X.shape[1]}, as the samples have")
             teacher = teacher(X if network else X.copy())  # a function may write into what it gets
-        targets = real_array("teacher", teacher, (1, 2))
+        targets = target_array("teacher", teacher, "squared" if network else loss)
         labels = loss == "cross_entropy" and targets.ndim == 1
         if targets.ndim == 1 and not labels:
             targets = targets[:, None]
         if targets.shape != (X.shape[0], outputs) and not labels:
-            raise ArgumentError(
-                "teacher",
-                f"targets of shape {targets.shape}",
-                f"({X.shape[0]}, {outputs}): one row per sample, one column per output of the student",
-            )
+            allowed = f"({X.shape[0]}, {outputs}): one row per sample, one column per output of the student"
+            if loss == "cross_entropy":
+                allowed = f"integer labels ({X.shape[0]},), as of y[:, 0], or probabilities {allowed}"
+            raise ArgumentError("teacher", f"targets of shape {targets.shape}", allowed)
         return scipy.special.softmax(targets, axis=1) if network and loss == "cross_entropy" else targets
 
     def _set_scale(self) -> None:

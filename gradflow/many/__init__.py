@@ -14,3 +14,7 @@ from .starts import train_many
 from .sweep import Sweep, sweep
 
 __all__ = ["Batch", "Failure", "PointClass", "Sweep", "load", "sweep", "train_many"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -40,3 +40,7 @@ def default_refiner(size: int, sum_of_squares: bool = False) -> Refiner:
     if size > NEWTON_SIZE:
         return LBFGS()
     return LevenbergMarquardt() if sum_of_squares else TrustRegionNewton()
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -11,8 +11,9 @@ import numpy as np
 
 from ..losses.base import Counts, Objective
 from ..support.progress import Monitor
+from ..support.settings import Settings, store_plain
 from ..support.stopping import StopReason
-from ..support.validate import integer, number, store_plain
+from ..support.validate import integer, number
 from .singular import SmallEigenvalues
 
 
@@ -56,7 +57,7 @@ class Refinement:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Refiner(abc.ABC):
+class Refiner(Settings, abc.ABC):
     """Settings of a refinement.
 
     gtol            stop when the ∞-norm of ∇L is at or below this; 0 goes on to the floor of Float64

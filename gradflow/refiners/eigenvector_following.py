@@ -10,8 +10,9 @@ import numpy as np
 from ..losses.base import Objective
 from ..support.errors import ArgumentError
 from ..support.progress import Monitor
+from ..support.settings import store_plain
 from ..support.stopping import StopReason
-from ..support.validate import integer, number, store_plain
+from ..support.validate import integer, number
 from .base import Refinement, Refiner
 from .newton import NULL_CUT, TrustRegionNewton, _Run
 

@@ -12,8 +12,9 @@ from ..losses.base import Counts, Objective
 from ..support.eigen import symmetric_eigen
 from ..support.errors import ArgumentError
 from ..support.progress import Monitor
+from ..support.settings import store_plain
 from ..support.stopping import StopReason
-from ..support.validate import number, store_plain
+from ..support.validate import number
 from .base import Refinement, Refiner
 from .singular import classify
 from .trust_region import trust_region_step
@@ -54,7 +55,8 @@ class TrustRegionNewton(Refiner):
     def __post_init__(self):
         super().__post_init__()
         if not isinstance(self.target, str) or self.target not in ("minimum", "critical point"):
-            raise ArgumentError("target", repr(self.target), "'minimum' or 'critical point'")
+            allowed = "'minimum' or 'critical point'; saddles of a given index: EigenvectorFollowing(index=1)"
+            raise ArgumentError("target", repr(self.target), allowed)
         store_plain(self, {"radius": number("radius", self.radius, minimum=0.0, exclusive=True)})
 
     def refine(self, objective: Objective, theta: np.ndarray, monitor: Monitor) -> Refinement:

@@ -12,6 +12,7 @@ import optimistix as optx
 
 from ..losses.base import Objective
 from ..support.progress import Monitor
+from ..support.x64 import require_x64
 
 STALLED = 60
 """Rejected trial steps in a row: the line search has halved its step below rounding."""
@@ -53,6 +54,7 @@ def stalls(
     objective: Objective, theta: np.ndarray, history: int | None, monitor: Monitor
 ) -> Iterator[np.ndarray]:
     """The accepted points of one run from `theta`, until it stalls."""
+    require_x64()
     method: optx.BFGS | optx.LBFGS
     if history is None:
         method = optx.BFGS(rtol=1e-300, atol=1e-300)

@@ -13,6 +13,7 @@ import numpy as np
 from ..activations import ACTIVATIONS, Activation
 from ..losses.base import Counts
 from ..losses.problem import Problem
+from ..networks import MLP
 from ..solvers import Checkpoint, FlowState
 from ..support.errors import ArgumentError
 from ..support.files import opened, write_array, write_header, written_whole
@@ -95,5 +96,5 @@ def check_checkpoint(path, problem: Problem) -> None:
 
 
 def _activations(network) -> list[Activation]:
-    layers = getattr(network, "activations", ())
-    return [a for entry in layers for a in (entry if isinstance(entry, tuple) else (entry,))]
+    layers = range(len(network.activations)) if isinstance(network, MLP) else ()
+    return [sigma for layer in layers for sigma in network.neuron_activations(layer)]

@@ -300,8 +300,7 @@ class Result:
 
     def _asleep(self) -> np.ndarray:
         """Which neurons of the first hidden layer are ReLUs with z ≤ 0 on all samples."""
-        layer, bias = self.student.activations[0], self.student.biases[0]
-        table = layer if isinstance(layer, tuple) else (layer,) * self.student.sizes[1]
+        table, bias = self.student.neuron_activations(0), self.student.biases[0]
         relu = np.array([a.name == "relu" for a in table])
         if not isinstance(self.problem.inputs, Samples) or not relu.any():
             return np.zeros(len(table), dtype=bool)
@@ -318,8 +317,7 @@ class Result:
         inputs = self.problem.inputs
         if inputs is None or isinstance(inputs, Samples):
             return []
-        first = self.student.activations[0]
-        table = first if isinstance(first, tuple) else (first,) * self.student.sizes[1]
+        table = self.student.neuron_activations(0)
         silent = np.zeros(len(table), dtype=bool)
         for law in inputs.components if isinstance(inputs, Mixture) else (inputs,):
             silent |= self._silent(law)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import os
 import time
 from collections.abc import Mapping
+from typing import Never
 
 import jax
 import numpy as np
@@ -18,7 +21,9 @@ from ..networks import MLP
 from ..refiners import Refinement, Refiner, TrustRegionNewton, default_refiner, polish
 from ..solvers import CompiledSolver, Flow, FlowSolver, default_solver, from_settings
 from ..support.errors import ArgumentError
+from ..support.memory import memory_errors
 from ..support.progress import Monitor
+from ..support.settings import one_of
 from ..support.stopping import StopReason, is_converged
 from ..support.threads import single_threaded_blas
 from ..support.validate import check_rates, integer
@@ -39,6 +44,7 @@ def train(
     checkpoint: str | os.PathLike | None = None,
     seed: int | None = None,
     progress: bool | Monitor | None = None,
+    **misplaced: Never,
 ) -> Result:
     """Follow the gradient flow dθ/dt = −r ⊙ ∇L(θ) from the student's parameters, then refine its end.
 
@@ -65,6 +71,8 @@ def train(
     Returns a `Result`. Ctrl-C returns the best point so far as a result marked interrupted. Raises
     `ArgumentError` for input that cannot be used, before anything is compiled.
     """
+    for name in misplaced:
+        raise ArgumentError(name, "an argument that train does not have", _where(name))
     if progress is not None and not isinstance(progress, (bool, np.bool_, Monitor)):
         raise ArgumentError("progress", repr(progress), "True, False or None")
     began = time.monotonic()
@@ -167,7 +175,7 @@ def _carry_out(
     refinement: Refinement | None = None
     channel: Channel | Saturation | None = None
     kept = {} if checkpoint is None else {"checkpoint": checkpoint}
-    with single_threaded_blas(), jax.default_device(jax.devices("cpu")[0]):
+    with memory_errors(), single_threaded_blas(), jax.default_device(jax.devices("cpu")[0]):
         if solver is not None:
             flow = solver.integrate(objective, point, coordinates.rates, monitor, **kept)
             point = flow.step_theta[-1]
@@ -223,8 +231,23 @@ def _choose(argument: str, given, kind: type, default, size: int):
     known = {cls.name: cls for cls in _leaves(kind)}
     if isinstance(given, str) and given in known:
         return known[given]()
-    names = ", ".join(sorted(known))
-    raise ArgumentError(argument, repr(given), f"None, 'auto', or one of {names}, by name or with settings")
+    if isinstance(given, type) and issubclass(given, kind):
+        raise ArgumentError(argument, f"the class {given.__name__}", f"an object: {given.__name__}()")
+    names = one_of(given, sorted(known))
+    raise ArgumentError(argument, repr(given), f"None, 'auto', or by name or with settings {names}")
+
+
+def _where(name: str) -> str:
+    """Where a name belongs that is no argument of `train`."""
+    own = [p.name for p in inspect.signature(train).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    if name in inspect.signature(Problem).parameters:
+        return f"as a part of the problem: train(Problem(teacher, student, inputs, {name}=…))"
+    homes = []
+    for argument, kind in (("solver", FlowSolver), ("refiner", Refiner)):
+        having = [cls for cls in _leaves(kind) if name in {field.name for field in dataclasses.fields(cls)}]
+        if having:
+            homes.append(f"{argument}={having[0].__name__}({name}=…)")
+    return f"a setting: train(…, {' or '.join(homes)})" if homes else one_of(name, own)
 
 
 def _leaves(kind) -> list:

@@ -76,3 +76,7 @@ def from_settings(settings: dict) -> FlowSolver:
     """The solver whose `settings()` these are."""
     values = dict(settings)
     return known_solvers()[values.pop("solver")](**values)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -12,12 +12,13 @@ import numpy as np
 from ..losses.base import Objective
 from ..support.errors import ArgumentError
 from ..support.progress import Monitor
-from ..support.validate import integer, number, store_plain
+from ..support.settings import Settings, store_plain
+from ..support.validate import integer, number
 from .trajectory import Flow, Stepper
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FlowSolver(abc.ABC):
+class FlowSolver(Settings, abc.ABC):
     """Settings of an integration of dθ/dt = −r ⊙ ∇L(θ) from t = 0.
 
     rtol, atol   local error per step within atol + rtol·|θ|, root mean square over the parameters

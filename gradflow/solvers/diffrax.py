@@ -12,8 +12,11 @@ import numpy as np
 
 from ..losses.base import Objective
 from ..support.progress import Monitor
+from ..support.x64 import require_x64
 from .base import FlowSolver
 from .trajectory import Flow, Stepper
+
+__all__ = ["DiffraxSolver", "Dopri8", "Kvaerno3", "Kvaerno4", "Kvaerno5", "Tsit5"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,11 +26,13 @@ class DiffraxSolver(FlowSolver):
     implicit: ClassVar[bool] = True
 
     def integrate(self, objective: Objective, theta: np.ndarray, rates: np.ndarray, monitor: Monitor) -> Flow:
+        require_x64()
         from .diffrax_stepping import integrate  # diffrax and optimistix take a second to import
 
         return integrate(self, objective, theta, rates, monitor)
 
     def stepper(self, objective: Objective, rates: np.ndarray) -> Stepper:
+        require_x64()
         from .diffrax_stepping import stepper
 
         return stepper(self, objective, rates)
@@ -73,3 +78,7 @@ class Dopri8(DiffraxSolver):
 
     name: ClassVar[str] = "diffrax.Dopri8"
     implicit: ClassVar[bool] = False
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -24,8 +24,8 @@ class ArgumentError(GradflowError, ValueError):
         return type(self), (self.argument, self.given, self.allowed)
 
 
-class MemoryLimitError(ArgumentError):
-    """A dense matrix would not fit in the memory of this machine."""
+class MemoryLimitError(ArgumentError, MemoryError):
+    """What was asked for does not fit in the memory that this process may use."""
 
 
 class HessianUndefinedError(GradflowError):

@@ -12,3 +12,7 @@ from .record import Record
 from .registry import names, register, run, verify
 
 __all__ = ["Check", "Record", "names", "register", "run", "verify"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 
 from ..support.errors import ArgumentError
+from ..support.x64 import require_x64
 from .check import Check
 
 SIZES = ("quick", "full")
@@ -63,6 +64,7 @@ def run(name: str, size: str = "quick", progress: Progress | None = None) -> Ite
         names(name)
     if name not in _registered:
         raise ArgumentError("name", repr(name), f"one of {', '.join(sorted(_registered))}")
+    require_x64()
     began = time.monotonic()
     try:
         found = _registered[name](size, progress or _silent)

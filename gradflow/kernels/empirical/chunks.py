@@ -166,7 +166,8 @@ def _collect(task, offered):
 def run_chunks(
     worker, descriptor, theta, v, order, wanted, block, chunk, threads, sums_doubles, rows_doubles
 ):  # fmt: skip
-    """Have `worker` (int64 → int64, given the task) fill the sums of all chunks; the task's address.
+    """Have `worker` (int64 → int64, given the task) fill the sums of all chunks; the task's address, or 0
+    if there is no memory for it.
 
     The sums of the whole stand in its SUMS; give the memory back with `release(task)`. `v` may be null.
     """
@@ -178,6 +179,8 @@ def run_chunks(
     all_sums = padded(chunks * sums_doubles)
     head = padded(_TAKEN + MAX_THREADS)
     task = allocate(head + 2 * doubles + all_sums + threads * scratch_doubles)
+    if task == 0:
+        return task
     matrices = task + 8 * head
     directions = matrices + 8 * doubles
     sums = directions + 8 * doubles

@@ -10,7 +10,7 @@ and, if wanted, λ‖θ‖² and the barrier of `network_blocks.add_penalty`. Sa
 from __future__ import annotations
 
 from ..math.abi import inner_jit
-from ..math.memory import load, release, store, word
+from ..math.memory import load, release, spoil, store, word
 from .chunks import (
     BLOCK_LENGTH,
     CHUNK_LENGTH,
@@ -109,6 +109,11 @@ def derivatives(descriptor, theta, v, loss, gradient, matrix):
         rows_doubles += longest * hessian_rows(descriptor)
     task = run_chunks(word(descriptor, WORKER), descriptor, theta, 0, order, 0, block, chunk, threads,
                       sums_doubles, rows_doubles)  # fmt: skip
+    if task == 0:
+        spoil(loss, 1)
+        spoil(gradient, word(descriptor, SIZE))
+        spoil(matrix, word(descriptor, SIZE) ** 2)
+        return
     sums = word(task, SUMS)
     weight = load(sums, 1)
     scale = derivative_factor(descriptor) / weight

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 
 from ..math.abi import inner_jit
-from ..math.memory import allocate, load, release, set_word, store, word
+from ..math.memory import allocate, load, release, set_word, spoil, store, word
 from .network_blocks import (
     BEND,
     DELTA,
@@ -87,6 +87,9 @@ def _mirror(matrix, size):
 def scatter_outer_products(descriptor, sums, scale, matrix):
     n, c, size = layer(descriptor, 0, OUT), columns(descriptor, 0), word(descriptor, SIZE)
     positions = allocate(size)
+    if positions == 0:
+        spoil(matrix, size * size)
+        return
     for row in range(n * c):
         set_word(positions, row, flat_index(descriptor, 0, row // c, row % c))
     for row in range(n * c, size):

@@ -14,7 +14,7 @@ multiplication by the Hessian, Neural Computation 6 (1994) 147–160.
 from __future__ import annotations
 
 from ..math.abi import inner_jit
-from ..math.memory import load, release, store, word
+from ..math.memory import load, release, spoil, store, word
 from .chunks import (
     BLOCK_LENGTH,
     CHUNK_LENGTH,
@@ -193,6 +193,11 @@ def product(descriptor, theta, v, loss, gradient, matrix):
     task = run_chunks(word(descriptor, PRODUCT_WORKER), descriptor, theta, v, order,
                       1 if gradient != 0 else 0, block, word(descriptor, CHUNK), word(descriptor, THREADS),
                       2 + 2 * doubles, rows_doubles)  # fmt: skip
+    if task == 0:
+        spoil(loss, 1)
+        spoil(gradient, word(descriptor, SIZE))
+        spoil(matrix, word(descriptor, SIZE))
+        return
     sums = word(task, SUMS)
     weight = load(sums, 1)
     scale = derivative_factor(descriptor) / weight

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..math.memory import allocate, clear, load, release, store, word
+from ..math.memory import allocate, clear, load, release, spoil, store, word
 from .network_blocks import (
     BLOCK,
     COUNT,
@@ -42,6 +42,10 @@ def samples(descriptor, theta, v, outputs, gradient, matrix):
     longest, doubles = padded(min(block, count)), padded(matrices_size(descriptor))
     head = padded(TABLE_WORDS * (layers + 1))
     table = allocate(head + 2 * doubles + place_rows(descriptor, 0, 0, longest, 1, False))
+    if table == 0:
+        spoil(outputs, count * layer(descriptor, layers - 1, OUT))
+        spoil(matrix, count * size)
+        return
     rows = table + 8 * (head + 2 * doubles)
     pack(descriptor, theta, table + 8 * head)
     place_matrices(descriptor, table, MATRIX, table + 8 * head)
@@ -84,12 +88,16 @@ def jacobian(descriptor, theta, v, outputs, gradient, matrix):
     longest, doubles = padded(min(block, count)), padded(matrices_size(descriptor))
     head = padded(TABLE_WORDS * (layers + 1))
     table = allocate(head + 2 * doubles + place_rows(descriptor, 0, 0, longest, 1, False))
+    width = layer(descriptor, layers - 1, OUT)
+    if table == 0:
+        spoil(outputs, width * count)
+        spoil(matrix, word(descriptor, SIZE) * width * count)
+        return
     rows = table + 8 * (head + 2 * doubles)
     pack(descriptor, theta, table + 8 * head)
     place_matrices(descriptor, table, MATRIX, table + 8 * head)
     place_matrices(descriptor, table, GRADIENT, table + 8 * (head + doubles))
     clear(table + 8 * (head + doubles), doubles)
-    width = layer(descriptor, layers - 1, OUT)
     for position in range(0, count, block):
         valid = min(block, count - position)
         length = padded(valid)

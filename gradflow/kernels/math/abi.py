@@ -16,13 +16,7 @@ so that one compiled network kernel serves every activation, a user's own includ
 
 from __future__ import annotations
 
-import atexit
 import ctypes
-import hashlib
-import os
-import platform
-import shutil
-import tempfile
 import threading
 from collections.abc import Callable
 from functools import cache
@@ -31,7 +25,12 @@ from pathlib import Path
 import numba
 from llvmlite import ir
 from numba import types
+from numba.core.ccallback import CFunc
+from numba.core.sigutils import normalize_signature
 from numba.extending import get_cython_function_address, intrinsic
+
+from ...support.memory import guarded
+from .cache import CodeCache, cache_folder
 
 KERNEL = types.void(*(types.int64,) * 6)
 """void kernel(descriptor, theta, v, loss, gradient, matrix)"""
@@ -68,32 +67,6 @@ def call_six(typingctx, address, a, b, c, d, e, f):
     return types.void(*(types.int64,) * 7), codegen
 
 
-@cache
-def _cache_directory(source: Path) -> Path:
-    """Where compiled code is kept: one folder per state of the sources and of Numba.
-
-    Numba's own cache looks at one source file and misses changes in the functions that it imports
-    from others (numba issues 1833 and 9483); naming the folder after all kernel sources cures that,
-    and after those of the folder `source` as well, where compiled code outside `kernels` lives.
-    """
-    digest = hashlib.sha256(f"{numba.__version__} {platform.python_version()}".encode())
-    kernels = Path(__file__).parent.parent
-    outside = [] if kernels in (source, *source.parents) else sorted(source.glob("*.py"))
-    for path in [*sorted(kernels.rglob("*.py")), *outside]:
-        digest.update(path.read_bytes())
-    root = os.environ.get("GRADFLOW_CACHE_DIR")
-    try:
-        base = Path(root).expanduser() if root else Path.home() / ".cache" / "gradflow"
-        folder = base / digest.hexdigest()[:16]
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except (OSError, RuntimeError):  # no writable home: compile anew in each process rather than fail
-        folder = Path(tempfile.mkdtemp(prefix="gradflow-kernels-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
-
-
 def compile_function(function: Callable, signature=KERNEL, *, cached: bool = True):
     """Compile `function` to a C callback of the given signature; Numba's `CFunc`, kept alive for good.
 
@@ -105,14 +78,13 @@ def compile_function(function: Callable, signature=KERNEL, *, cached: bool = Tru
 
 @cache
 def _compile(function: Callable, signature, cached: bool):
-    saved = numba.config.CACHE_DIR
-    try:
-        if cached:
-            source = Path(function.__code__.co_filename).parent
-            numba.config.CACHE_DIR = str(_cache_directory(source))
-        return numba.cfunc(signature, cache=cached, error_model="numpy", nogil=True)(function)
-    finally:
-        numba.config.CACHE_DIR = saved
+    callback = CFunc(function, normalize_signature(signature), {}, {"error_model": "numpy", "nogil": True})
+    source = Path(function.__code__.co_filename).parent
+    folder = cache_folder(source) if cached and not function.__closure__ else None
+    if folder is not None:
+        callback._cache = CodeCache(function, folder)  # type: ignore[attr-defined]
+    callback.compile()
+    return callback
 
 
 def kernel_jit(function: Callable):
@@ -142,8 +114,11 @@ def inner_jit(function: Callable):
 
 
 def callable_from_python(address: int):
-    """The kernel at `address` as a Python callable of six integers; releases the GIL while it runs."""
-    return _CTYPES_SIGNATURE(address)
+    """The kernel at `address` as a Python callable of six integers; releases the GIL while it runs.
+
+    Raises `MemoryLimitError` if an allocation fails in it, and then its outputs are of no use.
+    """
+    return guarded(_CTYPES_SIGNATURE(address))
 
 
 @cache

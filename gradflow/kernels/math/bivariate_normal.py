@@ -16,7 +16,7 @@ from ..empirical.tiles import lane_sum
 from .abi import inner_jit, kernel_jit
 from .blas import vector
 from .gauss_legendre import gauss_legendre
-from .memory import allocate, release
+from .memory import scratch
 from .vector_math import exp, polynomial, select
 
 _TWO_PI = 2.0 * math.pi
@@ -42,13 +42,12 @@ def normal_cdf(z):
 def bivariate_cdf(h, k, rho, rest):
     """P(X ≤ h, Y ≤ k) for standard normal X, Y of correlation ρ; `rest` is 1 − ρ², given accurately."""
     h, k = max(-40.0, min(40.0, h)), max(-40.0, min(40.0, k))  # Φ(−40) is below 1e-349
-    memory = allocate(TERMS)
+    memory = scratch(TERMS)
     if rest > FAR:
         angle = math.atan2(rho, math.sqrt(rest))
         value = normal_cdf(h) * normal_cdf(k) + excess(h, k, angle, memory)
     else:
         value = near_one(h, k, rho, rest, memory)
-    release(memory)
     return value
 
 

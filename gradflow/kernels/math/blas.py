@@ -12,7 +12,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .abi import as_pointer, inner_jit
-from .memory import allocate, load, release, store
+from .memory import allocate, load, release, spoil, store
 from .vector_math import inlined
 
 _INT64 = types.int64
@@ -73,6 +73,9 @@ def matmul(dgemm, m, n, k, a, transpose_a, b, transpose_b, beta, c):
 def matmul_in_place(dgemm, m, d, a, b):
     """A ← A B for addresses of a contiguous (m, d) and (d, d) matrix."""
     memory = allocate(m * d)
+    if memory == 0:
+        spoil(a, m * d)
+        return
     copy(m * d, a, memory)
     matmul(dgemm, m, d, d, memory, False, b, False, 0.0, a)
     release(memory)

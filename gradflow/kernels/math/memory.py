@@ -6,13 +6,22 @@ nothing here depends on Numba's reference counting.
 
 from __future__ import annotations
 
+import math
+
+import llvmlite.binding
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ...support.memory import CEILING, FAILURES, WORDS, WORDS_ADDRESS
+from .abi import inner_jit
+
 _INT64 = ir.IntType(64)
 _DOUBLE = ir.DoubleType()
+
+_SYMBOL = "gradflow_memory_words"
+llvmlite.binding.add_symbol(_SYMBOL, WORDS_ADDRESS)
 
 
 def _cell(builder, address, index, kind):
@@ -62,16 +71,92 @@ def set_word(typingctx, address, index, value):
 
 
 @intrinsic
-def allocate(typingctx, doubles):
-    """Address of `doubles` uninitialised doubles on a cache-line boundary; give it to `release`."""
+def _aligned(typingctx, size):
+    """C's aligned_alloc(64, size): 0 where it fails."""
 
     def codegen(context, builder, signature, args):
         kind = ir.FunctionType(_INT64, [_INT64, _INT64])
         function = cgutils.get_or_insert_function(builder.module, kind, "aligned_alloc")
-        lines = builder.add(builder.lshr(args[0], _INT64(3)), _INT64(1))
-        return builder.call(function, [_INT64(64), builder.shl(lines, _INT64(6))])
+        return builder.call(function, [_INT64(64), args[0]])
 
     return types.int64(types.int64), codegen
+
+
+def _shared(builder, index):
+    """A pointer to a word of `support.memory.WORDS`, which compiled code finds by name."""
+    kind = ir.ArrayType(_INT64, len(WORDS))
+    found = builder.module.globals.get(_SYMBOL)
+    words = ir.GlobalVariable(builder.module, kind, _SYMBOL) if found is None else found
+    return builder.gep(words, [_INT64(0), _INT64(index)])
+
+
+@intrinsic
+def _ceiling(typingctx):
+    def codegen(context, builder, signature, args):
+        return builder.load(_shared(builder, CEILING))
+
+    return types.int64(), codegen
+
+
+@intrinsic
+def failures(typingctx):
+    """How many allocations have failed in this process so far."""
+
+    def codegen(context, builder, signature, args):
+        return builder.load_atomic(_shared(builder, FAILURES), "seq_cst", 8)
+
+    return types.int64(), codegen
+
+
+@intrinsic
+def _count_failure(typingctx):
+    def codegen(context, builder, signature, args):
+        builder.atomic_rmw("add", _shared(builder, FAILURES), _INT64(1), "seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@inner_jit
+def allocate(doubles):
+    """Address of `doubles` uninitialised doubles on a cache-line boundary, to be given to `release`; or 0.
+
+    Every caller asks whether it is 0, and then leaves with `spoil` on its outputs. The failure is counted,
+    and whoever called the kernel from Python raises `MemoryLimitError` (`abi.callable_from_python`).
+    """
+    size = ((doubles >> 3) + 1) << 6
+    address = 0
+    if 0 <= doubles and size <= _ceiling():
+        address = _aligned(size)
+    if address == 0:
+        _count_failure()
+    return address
+
+
+@inner_jit
+def spoil(address, doubles):
+    """NaN in an output that cannot be computed for want of memory; nothing if the address is null."""
+    if address != 0:
+        for i in range(doubles):
+            store(address, i, math.nan)
+
+
+@intrinsic
+def scratch(typingctx, doubles):
+    """Address of so many doubles on the stack, on a cache-line boundary, until the function returns.
+
+    `doubles` is a constant of at most some thousands. This cannot fail.
+    """
+    if not isinstance(doubles, types.IntegerLiteral):
+        return None
+    count = doubles.literal_value
+
+    def codegen(context, builder, signature, args):
+        memory = cgutils.alloca_once(builder, ir.ArrayType(_DOUBLE, count))
+        memory.align = 64
+        return builder.ptrtoint(memory, _INT64)
+
+    return types.int64(doubles), codegen
 
 
 @intrinsic

@@ -83,6 +83,10 @@ def close_pair(first, r, b, second, rj, bj, u, sine, eta, reach, order, sums):
     jump, second_jump = load(first, JUMP) / r, load(second, JUMP) / abs(rj * u)
     kinks = NODES if jump != 0.0 or second_jump != 0.0 else 0
     edges_at = allocate(size)
+    if edges_at == 0:
+        for t in range(total):
+            sums[t] = math.nan
+        return
     edges, slope = vector(edges_at, size), rj * u
     for q in range(_COUNTS[rule]):
         across, share = _HERMITE[rule, q], _HERMITE_WEIGHTS[rule, q]
@@ -96,6 +100,10 @@ def close_pair(first, r, b, second, rj, bj, u, sine, eta, reach, order, sums):
             left = edges[k]
         length = panels * NODES + kinks
         memory = allocate(9 * length)
+        if memory == 0:
+            for t in range(total):
+                sums[t] = math.nan
+            break
         rows, place, left = matrix(memory, 9, length), 0, -reach
         for k in range(count + 1):
             parts = max(1, math.ceil((edges[k] - left) / _LONGEST))

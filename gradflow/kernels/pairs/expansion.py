@@ -21,7 +21,7 @@ from numba import carray
 
 from ..math.abi import as_pointer, call_six, inner_jit
 from ..math.hermite import mehler_first, mehler_second
-from ..math.memory import allocate, load, release, store
+from ..math.memory import load, scratch, store
 from .close import close_pair
 from .expansion_tables import (
     BEND_VALUE,
@@ -67,6 +67,8 @@ from .units import (
     VALUE,
 )
 
+_WORK = 2 + 2 * FIELDS + ROWS
+
 
 @inner_jit
 def _closed(kernel, order, j, geometry, unit, units, output, work):
@@ -94,7 +96,7 @@ def expansion(count, order, geometry_address, unit_address, units_address, outpu
     units = carray(as_pointer(units_address), (count, FIELDS), np.float64)
     rows = ROWS if order > 1 else FIRST_ORDER_ROWS
     output = carray(as_pointer(output_address), (rows, count), np.float64)
-    work = allocate(2 + 2 * FIELDS + ROWS)
+    work = scratch(_WORK)
     sums = carray(as_pointer(work), 13, np.float64)
     table, r = int(unit[TABLE]), unit[NORM]
     size, kernel = int(load(table, COUNT)), load(int(load(table, DATA)), CLOSED)
@@ -152,4 +154,3 @@ def expansion(count, order, geometry_address, unit_address, units_address, outpu
             output[C1, j] = rj * sine * sums[10]
             output[D0, j] = sums[11]
             output[D1, j] = rj * sine * sums[12]
-    release(work)

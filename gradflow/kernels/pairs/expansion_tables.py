@@ -20,7 +20,7 @@ from ..math.abi import as_pointer, call_six, inner_jit
 from ..math.blas import matrix, vector
 from ..math.gauss_legendre import gauss_legendre
 from ..math.hermite import BLOCK, CHUNK, XD, XE, XXE, C, D, E, hermite_chunk
-from ..math.memory import allocate, clear, load, release, store
+from ..math.memory import allocate, clear, load, release, scratch, spoil, store
 from ..math.vector_math import gaussian_pdf
 from ..population.geometry import DESCRIPTOR_SIZE, TEACHERS
 from .units import BIAS, FIELDS, INVERSE, NORM, TABLE
@@ -94,10 +94,15 @@ def _panels(data, r, b, reach, longest, edges):
 
 @inner_jit
 def _nodes(data, r, b, reach, longest):
-    """Nodes and values, in rows of one block of memory (its address, the length of a row): see `_ROWS`."""
+    """Nodes and values, in rows of one block of memory (its address, the length of a row): see `_ROWS`.
+
+    The address is 0 where there is no memory.
+    """
     panels = _panels(data, r, b, reach, longest, 0)
     length = (panels * NODES + BLOCK - 1) // BLOCK * BLOCK
     memory = allocate(_ROWS * length + panels + 1)
+    if memory == 0:
+        return memory, length
     edges = memory + 8 * _ROWS * length
     _panels(data, r, b, reach, longest, edges)
     rows = matrix(memory, _ROWS, length)
@@ -149,7 +154,7 @@ def _moments(nodes, rows, order, table):
             rows[_WEIGHTED + 4, m] = rows[_X, m] * rows[_WEIGHTED + 2, m]
             rows[_ONE + 1, m] = rows[_X, m] * rows[_SIGMA, m]
             rows[_ONE + 2, m] = rows[_X, m] * rows[_SIGMA + 1, m]
-    memory = allocate(36 + 16)
+    memory = scratch(36 + 16)
     clear(memory, 36)
     first, second = nodes + 8 * length * _WEIGHTED, nodes + 8 * length * _SIGMA
     gram(first, length, left, second, length, right, length, memory, 6, memory + 8 * 36, False)
@@ -163,14 +168,12 @@ def _moments(nodes, rows, order, table):
     store(table, RADIAL_B, sums[3, 5] - sums[1, 1])
     store(table, RADIAL_C, sums[4, 0])
     store(table, RADIAL_D, sums[3, 1])
-    mean, slope = sums[0, 3], sums[1, 3]
-    release(memory)
-    return mean, slope
+    return sums[0, 3], sums[1, 3]
 
 
 @inner_jit
 def _bends(rows, data, r, b, limit, envelope, square, bends):
-    """e_n from n = 0 on, up to `limit` of them, at address `bends`; how many were needed.
+    """e_n from n = 0 on, up to `limit` of them, at address `bends`; how many were needed (0: no memory).
 
     It stops where a chunk of them, times what the coefficients of any other unit are by then
     (e^(−envelope √n), with a margin), is below rounding.
@@ -185,6 +188,8 @@ def _bends(rows, data, r, b, limit, envelope, square, bends):
     used = max(0, (last - first + BLOCK - 1) // BLOCK * BLOCK)
     extra = BLOCK if load(data, JUMP) != 0.0 else 0
     memory = allocate(3 * (used + extra) + CHUNK * LANES)
+    if memory == 0:
+        return 0
     points, now = vector(memory, used + extra), vector(memory + 8 * (used + extra), used + extra)
     before, sums_at = memory + 16 * (used + extra), memory + 24 * (used + extra)
     clear(before, used + extra)
@@ -224,6 +229,18 @@ def _bends(rows, data, r, b, limit, envelope, square, bends):
 
 
 @inner_jit
+def _without_memory(data, order, table):
+    """The table of a unit for which there is no memory: NaN throughout; how many doubles it takes."""
+    arrays = 6 if order > 1 else 3
+    spoil(table, HEADER + arrays * CHUNK)
+    store(table, COUNT, CHUNK)
+    store(table, DATA, data)
+    store(table, COMPLETE, 0.0)
+    store(table, REACH, SHORT_REACH)
+    return HEADER + arrays * CHUNK
+
+
+@inner_jit
 def expand_unit(data, r, b, limit, envelope, order, table):
     """Fill the table of one unit with up to `limit` coefficients; how many doubles it takes."""
     asked = limit
@@ -235,6 +252,8 @@ def expand_unit(data, r, b, limit, envelope, order, table):
     longest = min(_LONGEST, 48.0 / _ROOTS[limit])
     reach = SHORT_REACH
     memory, length = _nodes(data, r, b, reach, longest)
+    if memory == 0:
+        return _without_memory(data, order, table)
     rows = matrix(memory, _ROWS, length)
     mean, slope = _moments(memory, rows, order, table)
     fits = _decayed(rows, table)
@@ -242,12 +261,19 @@ def expand_unit(data, r, b, limit, envelope, order, table):
         release(memory)
         reach = min(_FARTHEST, 1.5 * reach)
         memory, length = _nodes(data, r, b, reach, longest)
+        if memory == 0:
+            return _without_memory(data, order, table)
         rows = matrix(memory, _ROWS, length)
         mean, slope = _moments(memory, rows, order, table)
         fits = _decayed(rows, table)
     bends_at = allocate(limit + CHUNK)
-    count = _bends(rows, data, r, b, limit, envelope, load(table, BEND_SQUARE), bends_at)
+    count = 0
+    if bends_at != 0:
+        count = _bends(rows, data, r, b, limit, envelope, load(table, BEND_SQUARE), bends_at)
     release(memory)
+    if count == 0:
+        release(bends_at)
+        return _without_memory(data, order, table)
     store(table, COUNT, count)
     store(table, ERROR, load(data, UNRESOLVED) if fits else math.inf)
     store(table, DATA, data)
@@ -289,6 +315,12 @@ def expand(descriptor_address, order, count, units_address, tables, gram_address
     every = count + descriptor[TEACHERS]
     units, inner = matrix(units_address, every, FIELDS), matrix(gram_address, count, every)
     envelope, strips_at = math.inf, allocate(every)
+    if strips_at == 0:
+        for i in range(count):
+            data = int(units[i, TABLE])
+            units[i, TABLE] = tables
+            tables += 8 * _without_memory(data, order, tables)
+        return
     strips = vector(strips_at, every)
     for j in range(every):
         data = int(units[j, TABLE])

@@ -18,7 +18,7 @@ from numba import carray
 from ..math.abi import as_pointer, inner_jit
 from ..math.bivariate_normal import TERMS
 from ..math.blas import vector
-from ..math.memory import allocate, release
+from ..math.memory import scratch
 from .gates import (
     ARRAYS,
     CHUNK,
@@ -71,6 +71,8 @@ from .units import (
     ROWS,
     VALUE,
 )
+
+_WORK = TERMS + ARRAYS * CHUNK
 
 
 @inner_jit
@@ -274,7 +276,7 @@ def gated(count, order, geometry_address, unit_address, units_address, output_ad
             _add_straight_first(output, j, second, unit, other, p0, p1, other_kind, q2, cosine, sine)
     if p2 == 0.0:
         return
-    memory = allocate(TERMS + ARRAYS * CHUNK)
+    memory = scratch(_WORK)
     values = vector(memory + 8 * TERMS, ARRAYS * CHUNK)
     start = 0
     while start < count:  # runs of partners of one activation
@@ -294,4 +296,3 @@ def gated(count, order, geometry_address, unit_address, units_address, output_ad
                 for i in range(size):
                     _add_second_order(output, start + i, unit, kind, other_kind, p2 * q2, values, i)
         start += size
-    release(memory)

@@ -12,7 +12,7 @@ from numba import carray
 
 from ..math.abi import as_pointer
 from ..math.blas import vector
-from ..math.memory import allocate, release
+from ..math.memory import scratch
 from .finite import TOWER, finite_pair, is_finite
 from .panels import WORK, pair_by_panels
 from .units import FIELDS, FIRST_ORDER_ROWS, KIND, ROWS
@@ -25,7 +25,7 @@ def general(count, order, geometry_address, unit_address, units_address, output_
     units = carray(as_pointer(units_address), (count, FIELDS), np.float64)
     rows = ROWS if order > 1 else FIRST_ORDER_ROWS
     output = carray(as_pointer(output_address), (rows, count), np.float64)
-    memory = allocate(WORK)
+    memory = scratch(WORK)
     values = vector(memory, WORK)
     first, second = values[:TOWER], values[TOWER : 2 * TOWER]
     for j in range(count):
@@ -34,4 +34,3 @@ def general(count, order, geometry_address, unit_address, units_address, output_
             finite_pair(output, j, order > 1, unit, units[j], c, sn, first, second)
         else:
             pair_by_panels(output, j, order, unit, units[j], c, sn, values, memory)
-    release(memory)

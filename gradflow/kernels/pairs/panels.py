@@ -23,7 +23,7 @@ from ..empirical.tiles import COLUMNS, gram_tile
 from ..math.abi import as_pointer, inner_jit
 from ..math.bivariate_normal import normal_cdf
 from ..math.blas import vector
-from ..math.memory import allocate, release
+from ..math.memory import scratch
 from ..math.vector_math import exp, exp_and_expm1_of_negative, select
 from .panel_nodes import (
     MOST_POINTS,
@@ -304,9 +304,8 @@ def panels(count, order, geometry_address, unit_address, units_address, output_a
     units = carray(as_pointer(units_address), (count, FIELDS), np.float64)
     rows = ROWS if order > 1 else FIRST_ORDER_ROWS
     output = carray(as_pointer(output_address), (rows, count), np.float64)
-    memory = allocate(WORK)
+    memory = scratch(WORK)
     values = vector(memory, WORK)
     for j in range(count):
         c, sn = geometry[0, j], math.sqrt(geometry[1, j])
         pair_by_panels(output, j, order, unit, units[j], c, sn, values, memory)
-    release(memory)

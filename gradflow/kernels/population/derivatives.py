@@ -16,7 +16,7 @@ from numba import carray
 from ..math.abi import as_pointer, call_six, inner_jit
 from ..math.blas import copy, matmul, matmul_in_place, matrix, vector
 from ..math.errorfree import two_sum
-from ..math.memory import allocate, clear, release, set_word, try_lock, unlock, word
+from ..math.memory import allocate, clear, failures, release, set_word, spoil, try_lock, unlock, word
 from ..pairs.units import ALPHA, BETA, FIELDS, FIRST_ORDER_ROWS, GAMMA, ROWS, SCALE, VALUE
 from .geometry import (
     BIASED,
@@ -146,6 +146,12 @@ def derivatives(descriptor_address, theta, v, loss_address, gradient_address, he
         + total * descriptor[TABLE_SIZE]
         + wanted
     )
+    if memory == 0:
+        size = _parameters(descriptor)
+        spoil(loss_address, 1)
+        spoil(gradient_address, size)
+        spoil(hessian_address, size * size)
+        return
     rows_at = memory
     units_at = rows_at + 8 * every * d
     gram_at = units_at + 8 * every * FIELDS
@@ -227,6 +233,13 @@ def _back_to_parameters(descriptor, slopes_at, gradient_address):
 
 
 @inner_jit
+def _parameters(descriptor):
+    """The number of parameters P."""
+    n, d, o = descriptor[STUDENTS], descriptor[DIM], descriptor[OUTPUTS]
+    return n * (d + descriptor[HIDDEN_BIAS]) + o * (n + descriptor[OUTPUT_BIAS])
+
+
+@inner_jit
 def linearisation_size(descriptor, kept_rows):
     """Doubles of memory for what a product needs of its point (`_linearise`)."""
     n, k, d, o = descriptor[STUDENTS], descriptor[TEACHERS], descriptor[DIM], descriptor[OUTPUTS]
@@ -244,7 +257,7 @@ def _parts(descriptor, memory, kept_rows):
     n, k, d, o = descriptor[STUDENTS], descriptor[TEACHERS], descriptor[DIM], descriptor[OUTPUTS]
     total = n + descriptor[OUTPUT_BIAS]
     every = total + k
-    outputs = memory + 8 * (n * (d + descriptor[HIDDEN_BIAS]) + o * total)
+    outputs = memory + 8 * _parameters(descriptor)
     rows = outputs + 8 * every * o
     units = rows + 8 * every * d
     gram = units + 8 * every * FIELDS
@@ -266,11 +279,10 @@ def _same(size, a, b):
 def _linearise(descriptor_address, theta, memory, kept_rows):
     """Fill the memory: all that a product needs of θ, with the second-order tables of all pairs if kept."""
     descriptor = carray(as_pointer(descriptor_address), DESCRIPTOR_SIZE, np.int64)
-    n, d, o = descriptor[STUDENTS], descriptor[DIM], descriptor[OUTPUTS]
-    total = n + descriptor[OUTPUT_BIAS]
+    total = descriptor[STUDENTS] + descriptor[OUTPUT_BIAS]
     every = total + descriptor[TEACHERS]
     outputs, rows, units, gram, tables, geometry, table = _parts(descriptor, memory, kept_rows)
-    copy(n * (d + descriptor[HIDDEN_BIAS]) + o * total, theta, memory)
+    copy(_parameters(descriptor), theta, memory)
     _stack_outputs(descriptor, theta, outputs)
     prepare(descriptor_address, np.int64(2), theta, rows, units, gram, tables)
     if kept_rows == total:
@@ -295,17 +307,19 @@ def product(descriptor_address, theta, v, loss_address, gradient_address, produc
         locked = try_lock(kept)
     if not locked:
         memory = allocate(linearisation_size(descriptor, np.int64(1)))
+        if memory == 0:
+            spoil(product_address, _parameters(descriptor))
+            return
         _linearise(descriptor_address, theta, memory, np.int64(0))
         _apply(descriptor, memory, False, v, product_address)
         release(memory)
         return
     memory = kept + 16
-    n, o = descriptor[STUDENTS], descriptor[OUTPUTS]
-    total = n + descriptor[OUTPUT_BIAS]
-    size = n * (descriptor[DIM] + descriptor[HIDDEN_BIAS]) + o * total
-    if word(kept, 1) == 0 or not _same(size, theta, memory):
+    total = descriptor[STUDENTS] + descriptor[OUTPUT_BIAS]
+    if word(kept, 1) == 0 or not _same(_parameters(descriptor), theta, memory):
+        before = failures()
         _linearise(descriptor_address, theta, memory, total)
-        set_word(kept, 1, 1)
+        set_word(kept, 1, 1 if failures() == before else 0)  # never NaN for want of memory twice
     _apply(descriptor, memory, True, v, product_address)
     unlock(kept)
 
@@ -320,6 +334,9 @@ def _apply(descriptor, point, kept, v, product_address):
     kept_rows = total if kept else np.int64(1)
     outputs_at, rows_at, units_at, gram_at, _, geometry_at, table_at = _parts(descriptor, point, kept_rows)
     memory = allocate(every * (2 * total + 1) + total * (d + total + 2 * o + 2) + d)
+    if memory == 0:
+        spoil(product_address, _parameters(descriptor))
+        return
     inner_at = memory
     coefficients_at = inner_at + 8 * every * total
     overlaps_at = coefficients_at + 8 * every * total
@@ -389,5 +406,7 @@ def prepare_units(descriptor_address, theta, order, tables_address, rows_address
     descriptor = carray(as_pointer(descriptor_address), DESCRIPTOR_SIZE, np.int64)
     total = descriptor[STUDENTS] + descriptor[OUTPUT_BIAS]
     memory = allocate(total * (total + descriptor[TEACHERS]))
+    if memory == 0:
+        return
     prepare(descriptor_address, order, theta, rows_address, units_address, memory, tables_address)
     release(memory)

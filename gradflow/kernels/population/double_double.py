@@ -12,7 +12,7 @@ from numba import carray
 from ..math import double_double as dd
 from ..math.abi import as_pointer, inner_jit
 from ..math.blas import matrix, vector
-from ..math.memory import allocate, clear, release
+from ..math.memory import allocate, clear, release, spoil
 
 STUDENTS, TEACHERS, DIM, RECTIFIED, TEACHER, FACTOR, CONSTANT, DESCRIPTOR_SIZE = range(8)
 """The descriptor: n, k, d; 1 for ReLU, 0 for erf; addresses of the teacher's flat θ, of C^{1/2} (or 0) and
@@ -93,6 +93,11 @@ def evaluate(descriptor_address, theta, theta_low, loss_address, gradient_addres
     n, k, d = descriptor[STUDENTS], descriptor[TEACHERS], descriptor[DIM]
     total = n + k
     memory = allocate(total * (2 * d + 4) + 4 * n * d)
+    if memory == 0:
+        spoil(loss_address, 3)
+        spoil(gradient_address, n * (d + 1))
+        spoil(gradient_low_address, n * (d + 1))
+        return
     high, low = matrix(memory, total, d), matrix(memory + 8 * total * d, total, d)
     outputs_at = memory + 16 * total * d
     outputs, outputs_low = vector(outputs_at, total), vector(outputs_at + 8 * total, total)

@@ -13,7 +13,7 @@ from numba import carray
 
 from ..math.abi import as_pointer, inner_jit
 from ..math.blas import matrix, vector
-from ..math.memory import allocate, release
+from ..math.memory import allocate, release, spoil
 
 STUDENTS, TEACHERS, TEACHER_OVERLAPS, TEACHER_OUTPUTS, RATES, DESCRIPTOR_SIZE = range(6)
 """The descriptor: n, k; addresses of T (k, k), of A (k) and of (η, η₂, s²)."""
@@ -88,6 +88,10 @@ def derivatives(descriptor_address, state, unused, loss_address, rate_address, a
     n, k = descriptor[STUDENTS], descriptor[TEACHERS]
     total = n + k
     memory = allocate(total * total + total)
+    if memory == 0:
+        spoil(loss_address, 1)
+        spoil(rate_address, n * (total + 1))
+        return
     outputs_at = memory + 8 * total * total
     _fields(descriptor, state, memory, outputs_at)
     C, o, rates = matrix(memory, total, total), vector(outputs_at, total), vector(descriptor[RATES], 3)

@@ -31,3 +31,7 @@ __all__ = [
     "perturbed_copy",
     "perturbed_family",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,105 @@
+"""Compiled code kept on disk: one file for each function, whole and checked, or compiled anew.
+
+Numba's own cache has an index beside its data files, looks at one source file only (numba issues 1833 and
+9483), and fails for good where a file of it is damaged. Here the folder is named after all sources, a file
+after what else decides on the code (signature, processor), and begins with a checksum. Whatever
+is wrong with a file is a miss; what cannot be written is not kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import platform
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numba
+from numba.core import serialize
+from numba.core.compiler import CompileResult
+
+from ...support import memory
+from ...support.errors import StorageError
+from ...support.files import replacing
+
+_CHECKSUM_BYTES = hashlib.sha256().digest_size
+
+
+@cache
+def cache_folder(source: Path) -> Path | None:
+    """Where code is kept that is compiled from kernels and from the folder `source`; None: nowhere.
+
+    One folder per state of all these sources, of Numba and of Python, in GRADFLOW_CACHE_DIR or
+    ~/.cache/gradflow.
+    """
+    digest = hashlib.sha256(f"{numba.__version__} {platform.python_version()}".encode())
+    kernels = Path(__file__).parent.parent
+    outside = [] if kernels in (source, *source.parents) else sorted(source.glob("*.py"))
+    outside.append(Path(memory.__file__))  # the layout of the words that kernels share with it
+    root = os.environ.get("GRADFLOW_CACHE_DIR")
+    try:
+        for path in [*sorted(kernels.rglob("*.py")), *outside]:
+            digest.update(path.read_bytes())
+        base = Path(root).expanduser() if root else Path.home() / ".cache" / "gradflow"
+    except (OSError, RuntimeError):  # no home
+        return None
+    return base / digest.hexdigest()[:16]
+
+
+@cache
+def _say_once(folder: Path, trouble: str) -> None:
+    logging.getLogger("gradflow").warning(
+        "compiled code cannot be kept in %s (%s): every process compiles anew; "
+        "GRADFLOW_CACHE_DIR names another folder",
+        folder,
+        trouble,
+    )
+
+
+class CodeCache:
+    """What Numba's `CFunc` asks for compiled code before it compiles, and gives it to afterwards.
+
+    For functions without a closure: what those close over has no name that lasts.
+    """
+
+    def __init__(self, function: Callable, folder: Path):
+        self._function = function
+        self._folder = folder
+
+    def load_overload(self, signature, target_context) -> CompileResult | None:
+        """The code of an earlier process, or None."""
+        target_context.refresh()
+        try:
+            stored = self._path(signature, target_context.codegen()).read_bytes()
+        except OSError:
+            return None
+        checksum, payload = stored[:_CHECKSUM_BYTES], stored[_CHECKSUM_BYTES:]
+        if hashlib.sha256(payload).digest() != checksum:
+            return None
+        try:
+            return CompileResult._rebuild(target_context, *serialize.loads(payload))
+        except Exception:  # written by a Numba that was not quite this one: whatever that raises, a miss
+            return None
+
+    def save_overload(self, signature, result: CompileResult) -> None:
+        """Keep the code for later processes, if that is possible."""
+        if result.library.has_dynamic_globals:  # addresses that are only valid in this process
+            return
+        path = self._path(signature, result.library.codegen)
+        payload = serialize.dumps(result._reduce())
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as name, open(name, "wb") as file:
+                file.write(hashlib.sha256(payload).digest() + payload)
+        except (OSError, StorageError) as error:
+            cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+            _say_once(self._folder, str(getattr(cause, "strerror", None) or cause))
+
+    def _path(self, signature, codegen) -> Path:
+        key = hashlib.sha256(repr((signature, codegen.magic_tuple())).encode())
+        key.update(self._function.__code__.co_code)
+        name = self._function.__qualname__.replace("<", "").replace(">", "")
+        module = self._function.__module__.rpartition(".")[2]
+        return self._folder / f"{module}.{name}-{key.hexdigest()[:16]}.code"
