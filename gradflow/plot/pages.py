@@ -16,7 +16,7 @@ from .style import STYLE, pyplot
 def overview(result):
     """A matplotlib figure of four pictures: loss and gradient along the flow, weights, spectrum."""
     if not isinstance(result, Result):
-        raise ArgumentError("result", type(result).__name__, "one Result")
+        raise ArgumentError("result", f"a {type(result).__name__}", "one gradflow.Result")
     plt = pyplot()
     with plt.rc_context(STYLE):
         figure, panels = plt.subplots(2, 2, figsize=(7.0, 5.0), layout="constrained")
