@@ -7,11 +7,22 @@
 on the command line. Each function of the files is there to be called alone as well.
 """
 
-from .check import Check
+from .check import Check, Part, at_least, at_most, never
 from .record import Record
 from .registry import names, register, run, verify
 
-__all__ = ["Check", "Record", "names", "register", "run", "verify"]
+__all__ = [
+    "Check",
+    "Part",
+    "Record",
+    "at_least",
+    "at_most",
+    "names",
+    "never",
+    "register",
+    "run",
+    "verify",
+]
 
 
 def __dir__() -> list[str]:

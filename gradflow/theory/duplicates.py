@@ -34,7 +34,8 @@ from ..networks import MLP
 from ..run.training import train
 from ..support.errors import ArgumentError
 from ..support.validate import integer
-from .check import Check
+from .check import Check, at_least, at_most, never
+from .quadrature import gaussian_grid
 from .registry import Progress, register
 
 SPLITS = (-1.0, -0.3, 0.2, 0.5, 0.9, 1.4)
@@ -120,15 +121,8 @@ PAIRS["square"] = jax.hessian(_square_pair)
 PAIRS["relu"] = _relu_curvature
 
 
-def grid(dim: int, step: float = 0.1, reach: float = 9.5) -> Samples:
-    """The trapezoidal rule for N(0, I) as weighted samples: error exp(−2π·distance of the poles/step)."""
-    axis = np.arange(-reach, reach + step / 2, step)
-    X = np.stack(np.meshgrid(*[axis] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
-    return Samples(X, np.exp(-0.5 * np.square(X).sum(axis=1)))
-
-
 def residual_curvature(student: MLP, teacher: MLP, neuron: int, inputs=None) -> np.ndarray:
-    """B of a neuron: over samples directly; over N(0, I) by `PAIRS`, else on a `grid` (at most two inputs).
+    """B of a neuron: over samples directly; over N(0, I) by `PAIRS`, else on a `gaussian_grid`.
 
     Raises `ArgumentError` for other laws, and populations in more dimensions or of more than one output
     without a pair formula.
@@ -148,7 +142,7 @@ def residual_curvature(student: MLP, teacher: MLP, neuron: int, inputs=None) -> 
             return np.sum(terms, axis=0)
         if student.sizes[0] > 2:
             raise ArgumentError("student", f"{student.sizes[0]} inputs", "at most two for this activation")
-        law = grid(student.sizes[0])
+        law = gaussian_grid(student.sizes[0])
     X = law.X
     weight = np.ones(len(X)) if law.sample_weight is None else law.sample_weight
     z = X @ W[neuron] + (0.0 if b is None else b[neuron])
@@ -187,21 +181,20 @@ def critical_line(
     B = curvature(student, teacher, neuron, inputs)
     gradient = float(np.abs(small.gradient(small.theta0)).max())
     size = hessian.shape[0]
-    worst = moved = off = 0.0
-    wrong, found = 0, []
+    gradients, moved, off, wrong, found = [], [], [], [], []
     for share in shares:
         doubled = Problem(teacher, split(student, neuron, share), inputs)
-        moved = max(moved, abs(doubled.loss(doubled.theta0) - loss))
-        worst = max(worst, float(np.abs(doubled.gradient(doubled.theta0)).max()))
+        moved.append(abs(doubled.loss(doubled.theta0) - loss) / max(1.0, loss))
+        gradients.append(float(np.abs(doubled.gradient(doubled.theta0)).max()) / scale)
         large = doubled.hessian(doubled.theta0)
         T = coordinates(student, neuron, share)
         blocks = np.zeros_like(large)
         blocks[:size, :size] = hessian
         blocks[size:-1, size:-1] = 2.0 * a * share * (1.0 - share) * B
-        off = max(off, float(np.abs(T.T @ large @ T - blocks).max()) / scale)
+        off.append(float(np.abs(T.T @ large @ T - blocks).max()) / scale)
         below, null = _inertia(large, scale)
         more, flat = _inertia(2.0 * a * share * (1.0 - share) * B, scale)
-        wrong += abs(below - negative - more) + abs(null - zero - flat - 1)
+        wrong += [below != negative + more, null != zero + flat + 1]
         found.append(below)
     values = np.linalg.eigvalsh(a * B)
     signs = np.where(np.abs(values) <= ZERO * scale, 0, np.sign(values)).astype(int)
@@ -212,23 +205,25 @@ def critical_line(
         "the small network, 2 a mu (1 - mu) B with B = E (f - f*) sigma''(w.x) x x^T, and a zero (the line): "
         "the index is that of the small network plus the number of negative eigenvalues of a mu (1 - mu) B.",
         source="Simsek et al. 2021; Fukumizu & Amari 2000; the form with B derived",
+        parts=[
+            at_most("|∇L|_∞ on the line over the largest entry of ∇²L", gradients, 3e-14),
+            at_most("change of the loss", moved, 3e-15),
+            at_most("difference of the blocks over the largest entry of ∇²L", off, 1e-13),
+            never("counts of negative and zero eigenvalues that differ", wrong),
+            at_least("loss of the small network", loss, 1e-6),
+        ],
         computed={
             "activation": _activation(student).name,
             "sizes": list(student.sizes),
             "inputs": repr(small.inputs),
             "loss": loss,
             "gradient_before": gradient,
-            "gradient_after": worst,
-            "loss_changed_by": moved,
-            "blocks_off_by": off,
             "mu": list(shares),
             "index": found,
             "index_before": negative,
             "eigenvalues_of_aB": values,
             "signs_of_aB": signs,
         },
-        residual=max(worst, moved, off, float(wrong)),
-        tolerance=1e-12,
     )
 
 

@@ -63,7 +63,9 @@ def partitions(k: int, n: int, largest: int | None = None) -> Iterator[tuple[int
             yield (first, *rest)
 
 
-def copy_average(sizes: Sequence[int], vectors: np.ndarray, activation: str = "erf", optimum=one_neuron):
+def bucket_student(
+    sizes: Sequence[int], vectors: np.ndarray, activation: str = "erf", optimum=one_neuron
+) -> MLP:
     """The CA student whose i-th neuron averages the next sizes[i] rows of `vectors` (k, d)."""
     rows, outputs, start = [], [], 0
     for size in sizes:

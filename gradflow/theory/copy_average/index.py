@@ -17,9 +17,9 @@ from scipy.optimize import brentq
 
 from ...landscape import blocks
 from ...losses.problem import Problem
-from ..check import Check
+from ..check import Check, at_most, never
 from ..registry import Progress, register
-from .configurations import SOURCE, best_ansatz, bucket_ansatz, copy_average, partitions
+from .configurations import SOURCE, best_ansatz, bucket_ansatz, bucket_student, partitions
 
 
 def influence(l: float | int) -> float:
@@ -81,11 +81,12 @@ def _cases(size: str) -> Iterator[tuple[int, ...]]:
 @register("copy_average.index")
 def check_index(size: str, progress: Progress, formula: Callable = index) -> list[Check]:
     """The index of every CA point: closed form, full Hessian, blocks; two averages make a saddle."""
-    table, wrong, largest, saddles = {}, 0, 0, 0
+    table: dict[str, int] = {}
+    wrong, not_saddles = [], []
     for sizes in _cases(size):
         progress(f"index of {'+'.join(map(str, sizes))}")
         k = sum(sizes)
-        student = copy_average(sizes, np.eye(k, k + 1))
+        student = bucket_student(sizes, np.eye(k, k + 1))
         ansatz, x = bucket_ansatz(sizes)
         problem = Problem(ansatz.teacher(), student)
         values = np.linalg.eigvalsh(problem.hessian(student.flat()))
@@ -94,9 +95,9 @@ def check_index(size: str, progress: Progress, formula: Callable = index) -> lis
         if len(sizes) <= 6:
             found.add(int(blocks(ansatz, x).index))
         table["+".join(map(str, sizes))] = int(formula(sizes))
-        wrong, largest = wrong + (len(found) > 1), max(largest, k)
+        wrong.append(len(found) > 1)
         if sum(l > 1 for l in sizes) > 1:
-            saddles += not min(found) > 0
+            not_saddles.append(not min(found) > 0)
     return [
         Check(
             name="copy_average.index.all",
@@ -104,12 +105,14 @@ def check_index(size: str, progress: Progress, formula: Callable = index) -> lis
                 "The index of a copy-average point (erf) is Σ (ℓ−1) over its buckets with "
                 "Σ_{others} influence > resistance (closed forms in ℓ); those with two or more averages are "
                 "saddles. All partitions of small k and sampled ones beyond: closed form against the full "
-                "Hessian (and, up to six neurons, its blocks); number of disagreements."
+                "Hessian (and, up to six neurons, its blocks)."
             ),
             source=f"{SOURCE} for the points; their indices are derived here",
-            computed={"points": len(table), "largest k": largest, "index": table},
-            residual=float(wrong + saddles),
-            tolerance=0.0,
+            parts=[
+                never("points where the indices disagree", wrong),
+                never("points of two averages that are no saddle", not_saddles),
+            ],
+            computed={"index": table},
         ),
         _check_best(size, progress, formula),
     ]
@@ -117,7 +120,7 @@ def check_index(size: str, progress: Progress, formula: Callable = index) -> lis
 
 def _check_best(size: str, progress: Progress, formula: Callable) -> Check:
     """C-A optimal on both sides of its limit of stability, any k."""
-    wrong, rows = 0, {}
+    wrong, zeros, rows = [], [], {}
     for k in (7, 8, 12, 20, 50, 100) if size == "quick" else (*range(7, 101), 300, 10**3, 10**4, 10**5):
         progress(f"limit of stability of C-A optimal, k = {k}")
         critical = critical_bucket(k)
@@ -126,21 +129,23 @@ def _check_best(size: str, progress: Progress, formula: Callable) -> Check:
             n = k - l + 1
             ansatz, x = best_ansatz(n, k)
             # A bucket tuple of 10⁵ ones is short enough for the closed form.
-            wrong += int(blocks(ansatz, x).index) != formula((*[1] * (n - 1), l))
+            wrong.append(int(blocks(ansatz, x).index) != formula((*[1] * (n - 1), l)))
         # As a fraction the limit is where the smallest eigenvalue over the splitting modes vanishes.
         ansatz, x = best_ansatz(k - critical + 1, k)
         values = blocks(ansatz, x).of("standard(1)")
         rows[str(k)] = [critical / math.sqrt(k), float(values.min())]
-        wrong += bool(abs(values.min()) > 1e-12 * max(1.0, values.max()))
+        zeros.append(abs(values.min()) / max(1.0, values.max()))
     return Check(
         name="copy_average.index.best",
         statement=(
             "C-A optimal is a local minimum if and only if (n−1)(3+2√3) < resistance(k−n+1), an average of "
             "ℓ > ℓ_c(k), ℓ_c/√k → √((3+2√3)/8) = 0.8989: the index by blocks of the full Hessian on both "
-            "sides of ℓ_c and the eigenvalue that vanishes at it (disagreements)."
+            "sides of ℓ_c, and the eigenvalue that vanishes at it relative to the largest of its kind."
         ),
         source="derived",
+        parts=[
+            never("buckets beside the limit with another index", wrong),
+            at_most("eigenvalue at the limit", zeros, 1e-14),
+        ],
         computed={"bucket over sqrt k, eigenvalue there": rows, "limit": BUCKET_LIMIT},
-        residual=float(wrong),
-        tolerance=0.0,
     )

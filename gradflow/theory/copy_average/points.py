@@ -12,9 +12,9 @@ from ...networks import MLP
 from ...refiners import TrustRegionNewton
 from ...run.training import train
 from ...teachers import orthonormal
-from ..check import Check
+from ..check import Check, at_most
 from ..registry import Progress, register
-from .configurations import SOURCE, OneNeuron, copy_average, one_neuron, partitions
+from .configurations import SOURCE, OneNeuron, bucket_student, one_neuron, partitions
 
 DIGITS = 40
 
@@ -87,69 +87,65 @@ def check_one_neuron(
     norm_bound   the bound on √ℓ |w| that is tested, 1 in the theorem
     """
     counts = [1, 2, 3, 5, 8, 13, 200] if size == "quick" else [*range(1, 31), 50, 100, 300, 1000]
+    formulas = {
+        "erf": "a = ℓ, |w|² = 1/(2ℓ−1), L = ℓ/3 − (2ℓ²/π) asin(1/(2ℓ))",
+        "relu": "a|w| = 2ℓ h(1/√ℓ), L = ℓ/2 + ℓ(ℓ−1)/2π − 2ℓ² h(1/√ℓ)²",
+    }
     checks = []
-    found: dict[int, OneNeuron] = {}
-    for activation in ("erf", "relu"):
-        worst, sines = 0.0, 0.0
+    for activation, formula in formulas.items():
+        precise, newton, sines, found = [], [], [], {}
         for l in counts:
             progress(f"one {activation} neuron for {l} teachers")
-            formula = closed(l, activation)
-            precise = minimise_along_the_sum(l, activation)
-            others = [precise]
+            precise.append(_apart(closed(l, activation), minimise_along_the_sum(l, activation)))
             if l <= LARGEST_BY_NEWTON:
-                newton, sine = minimise_the_loss(l, activation, seed=l)
-                others, sines = [precise, newton], max(sines, sine)
-                if activation == "erf":
-                    found[l] = newton
-            for other in others:
-                gaps = [abs(a - b) / max(1.0, abs(b)) for a, b in zip(formula, other)]
-                worst = max(worst, *gaps)
-        checks.append(
-            Check(
-                name=f"copy_average.one_neuron.{activation}",
-                statement=(
-                    "The best single neuron for ℓ orthonormal teachers, "
-                    + (
-                        "a = ℓ, |w|² = 1/(2ℓ−1), L = ℓ/3 − (2ℓ²/π) asin(1/(2ℓ))"
-                        if activation == "erf"
-                        else "a|w| = 2ℓ h(1/√ℓ), L = ℓ/2 + ℓ(ℓ−1)/2π − 2ℓ² h(1/√ℓ)²"
-                    )
-                    + ", along Σ v_j: the closed form, a one-dimensional root in 40 digits and Newton's "
-                    "method on the full loss from a random start (ℓ ≤ 50) agree in a, |w| and L."
-                ),
-                source=f"{SOURCE}; the closed form is derived",
-                computed={"teachers": counts, "losses": [closed(l, activation).loss for l in counts]}
-                | {"sine of the angle to the sum": sines},
-                residual=max(worst, sines),
-                tolerance=2e-11,
-            )
-        )
-    excess = max(max(1 - f.output / l, f.norm * l**0.5 - norm_bound) for l, f in found.items())
-    checks.append(
-        Check(
-            name="copy_average.one_neuron.bounds",
+                found[l], sine = minimise_the_loss(l, activation, seed=l)
+                newton.append(_apart(closed(l, activation), found[l]) / l**2)
+                sines.append(sine)
+        check = Check(
+            name=f"copy_average.one_neuron.{activation}",
             statement=(
-                "For erf, the best neuron for ℓ teachers has a ≥ ℓ and |w| ≤ 1/√ℓ (by Newton; relative)."
+                f"The best single neuron for ℓ orthonormal teachers, {formula}, along Σ v_j: the closed "
+                "form, a one-dimensional root in 40 digits and Newton's method on the full loss from a "
+                "random start (ℓ ≤ 50, where its Hessian can be resolved) agree in a, |w| and L."
             ),
-            source=SOURCE,
-            computed={"teachers": list(found), "a": [f.output for f in found.values()]}
-            | {"norm": [f.norm for f in found.values()]},
-            residual=max(0.0, excess),
-            tolerance=2e-11,
+            source=f"{SOURCE}; the closed form is derived",
+            parts=[
+                at_most("distance from the root in 40 digits", precise, 1e-13),
+                at_most("distance from Newton's end over ℓ²", newton, 2e-14),
+                at_most("sine of its angle to the sum", sines, 1e-14),
+            ],
+            computed={"teachers": counts, "losses": [closed(l, activation).loss for l in counts]},
         )
+        checks.append(check)
+        if activation == "erf":
+            bounds = _check_bounds(found, norm_bound)
+    return [*checks, bounds]
+
+
+def _apart(one: OneNeuron, other: OneNeuron) -> float:
+    """The largest relative difference (absolute below one) of a, |w| and L."""
+    return max(abs(a - b) / max(1.0, abs(b)) for a, b in zip(one, other))
+
+
+def _check_bounds(found: dict[int, OneNeuron], norm_bound: float) -> Check:
+    return Check(
+        name="copy_average.one_neuron.bounds",
+        statement="For erf, the best neuron for ℓ teachers has a ≥ ℓ and |w| ≤ 1/√ℓ (by Newton).",
+        source=SOURCE,
+        parts=[
+            at_most("(1 − a/ℓ)/ℓ²", [(1 - f.output / l) / l**2 for l, f in found.items()], 2e-14),
+            at_most("√ℓ |w| − 1", [f.norm * l**0.5 - norm_bound for l, f in found.items()], 1e-14),
+        ],
+        computed={"teachers": list(found), "a": [f.output for f in found.values()]}
+        | {"norm": [f.norm for f in found.values()]},
     )
-    return checks
 
 
 @register("copy_average.critical")
 def check_critical(
-    size: str,
-    progress: Progress,
-    activation: str = "erf",
-    optimum: Callable = one_neuron,
-    build: Callable = copy_average,
-) -> list[Check]:
-    """Every CA point is critical, its loss the sum of its buckets', its weight vectors orthogonal."""
+    size: str, progress: Progress, activation: str = "erf", optimum: Callable = one_neuron
+) -> Check:
+    """Every CA point is critical, and its loss the sum of its buckets'."""
     top, samples, wide = (7, 20, (100,)) if size == "quick" else (10, 200, (100, 300, 1000))
     rng = np.random.default_rng(2023)
     cases = [p for k in range(1, top + 1) for n in range(1, k + 1) for p in partitions(k, n)]
@@ -159,47 +155,71 @@ def check_critical(
         cuts = np.sort(rng.choice(np.arange(1, k), n - 1, replace=False)) if n > 1 else np.empty(0, int)
         cases.append(tuple(np.diff(np.concatenate([[0], cuts, [k]])).astype(int).tolist()))
     cases += [(*[1] * (k // 2 - 1), k - k // 2 + 1) for k in wide]
-    gradient, additive, overlap, scale = 0.0, 0.0, 0.0, 0.0
+    gradients, additive = [], []
     for index, sizes in enumerate(cases):
         if index % 20 == 0:
             progress(f"CA points {index} of {len(cases)}")
         k = sum(sizes)
         teacher = orthonormal(k, k + 1, activation, seed=index)
-        student = build(sizes, teacher.weights[0], activation, optimum)
+        student = bucket_student(sizes, teacher.weights[0], activation, optimum)
         loss, slope = Problem(teacher, student).loss_and_gradient(student.flat())
-        gradient = max(gradient, float(np.abs(slope).max()) / k)
-        additive = max(additive, abs(loss - sum(optimum(l, activation).loss for l in sizes)) / k)
-        W = student.weights[0]
-        gram = W @ W.T
-        overlap = max(overlap, float(np.abs(gram - np.diag(np.diag(gram))).max()))
-        scale = max(scale, k)
-    numbers = {"points": len(cases), "largest k": scale}
-    return [
-        Check(
-            name="copy_average.critical.gradient",
-            statement="Every copy-average point (erf) is a critical point of the full loss: |∇L|_∞/k = 0.",
-            source=SOURCE,
-            computed=numbers | {"largest gradient over k": gradient},
-            residual=gradient,
-            tolerance=2e-14,
+        gradients.append(float(np.abs(slope).max()) / k)
+        additive.append(abs(loss - sum(optimum(l, activation).loss for l in sizes)) / k)
+    return Check(
+        name="copy_average.critical",
+        statement=(
+            "Every copy-average point (erf) is a critical point of the full loss, and its loss is Σ_i L(ℓ_i) "
+            "over its buckets: all partitions of small k, random ones beyond."
         ),
-        Check(
-            name="copy_average.critical.additive",
-            statement="The loss of a copy-average point is Σ_i L(ℓ_i) over its buckets (residual over k).",
-            source=SOURCE,
-            computed=numbers | {"largest difference over k": additive},
-            residual=additive,
-            tolerance=1e-14,
+        source=SOURCE,
+        parts=[
+            at_most("|∇L|_∞/k", gradients, 3e-14),
+            at_most("|L − Σ L(ℓ_i)|/k", additive, 3e-15),
+        ],
+        computed={"largest k": max(map(sum, cases))},
+    )
+
+
+@register("copy_average.orthogonal")
+def check_orthogonal(size: str, progress: Progress, activation: str = "erf", push: float = 1e-3) -> Check:
+    """The weight vectors of the critical points near CA points, found by Newton, are orthogonal."""
+    top = 6 if size == "quick" else 9
+    angles, away, gradients = [], [], []
+    for seed, sizes in enumerate(
+        p for k in range(2, top + 1) for n in range(2, k + 1) for p in partitions(k, n)
+    ):
+        progress(f"Newton to the CA point {'+'.join(map(str, sizes))}")
+        k = sum(sizes)
+        teacher = orthonormal(k, k + 1, activation, seed=seed)
+        exact = bucket_student(sizes, teacher.weights[0], activation)
+        pushed = np.random.default_rng(seed).standard_normal(exact.flat().size) * push
+        result = train(
+            teacher,
+            exact.with_flat(exact.flat() + pushed),
+            solver=None,
+            refiner=TrustRegionNewton(target="critical point"),
+            progress=False,
+        )
+        W = result.student.weights[0]
+        gram = W @ W.T / np.outer(np.linalg.norm(W, axis=1), np.linalg.norm(W, axis=1))
+        angles.append(float(np.abs(gram - np.eye(len(W))).max()) / k**3)
+        away.append(float(np.abs(result.theta - exact.flat()).max()) / k**4)
+        gradients.append(result.grad_norm)
+    return Check(
+        name="copy_average.orthogonal",
+        statement=(
+            f"Newton's method on ∇L = 0 from copy-average points (erf) with {push:g} randn added to every "
+            "weight finds critical points whose weight vectors are orthogonal: the copy-average points, "
+            "which are isolated."
         ),
-        Check(
-            name="copy_average.critical.orthogonal",
-            statement="The weight vectors of a copy-average point are orthogonal to each other.",
-            source=SOURCE,
-            computed=numbers,
-            residual=overlap,
-            tolerance=1e-14,
-        ),
-    ]
+        source=SOURCE,
+        parts=[
+            at_most("|∇L|_∞", gradients, 3e-14),
+            at_most("cosine of two weight vectors over k³", angles, 3e-15),
+            at_most("distance from the copy-average point over k⁴", away, 2e-15),
+        ],
+        computed={"largest k": top},
+    )
 
 
 @register("copy_average.concave")
@@ -216,21 +236,25 @@ def check_concave(size: str, progress: Progress, loss: Callable | None = None) -
 
     loss = loss or erf_loss
     with mp.workdps(60):
-        scaled = [
-            float(l**3 * (loss(mp.mpf(l + 1)) - 2 * loss(mp.mpf(l)) + loss(mp.mpf(l - 1)))) for l in counts
-        ]
-        second = max(scaled)
+        limit = -1 / (12 * mp.pi)
+        scaled = [l**3 * (loss(mp.mpf(l + 1)) - 2 * loss(mp.mpf(l)) + loss(mp.mpf(l - 1))) for l in counts]
+        above = [float(value - limit) for value in scaled]
+        apart = [float((limit - value) * l**2 / -limit) for value, l in zip(scaled, counts)]
+        slope = loss(mp.mpf(10**9)) / 10**9
+        rest = float(10**18 * abs(slope - 1 / mp.mpf(3) + 1 / mp.pi))
     return Check(
         name="copy_average.concave",
         statement=(
             "L(ℓ) = ℓ/3 − (2ℓ²/π) asin(1/(2ℓ)) is discrete concave on ℓ ≥ 1: every second difference times "
-            "ℓ³ is at most its limit for large ℓ, −1/(12π)."
+            "ℓ³ is below its limit for large ℓ, −1/(12π), by a share of 0 to 4/ℓ². L/ℓ → 1/3 − 1/π."
         ),
-        source=f"{SOURCE}, discrete concavity; the limit is derived",
-        computed={"largest scaled second difference": second, "limit": -1 / (12 * math.pi)}
-        | {"at 2": scaled[0], "largest l": counts[-1], "L/l there": float(one_neuron(10**6).loss / 10**6)},
-        residual=max(0.0, second + 1 / (12 * math.pi)),
-        tolerance=1e-6,
+        source=f"{SOURCE}, discrete concavity; the limits are derived",
+        parts=[
+            at_most("second difference · ℓ³ less the limit", above, 0.0),
+            at_most("ℓ² times the share that it is below the limit", apart, 4.0),
+            at_most("ℓ² |L/ℓ − 1/3 + 1/π| at 10⁹", rest, 1.01 / (24 * math.pi)),
+        ],
+        computed={"at 2": float(scaled[0]), "limit": float(limit), "largest ℓ": counts[-1]},
     )
 
 
@@ -241,23 +265,21 @@ def check_best_partition(size: str, progress: Progress, activation: str = "erf")
     loss = np.array([0.0] + [one_neuron(l, activation).loss for l in range(1, top + 1)])
     best = np.full(top + 1, np.inf)
     best[0] = 0.0
-    worst = 0.0
+    excess = []
     for n in range(1, top + 1):
         progress(f"partitions into {n}")
         nxt = np.full(top + 1, np.inf)
         for k in range(n, top + 1):
             nxt[k] = (best[:k] + loss[k:0:-1]).min()
         best = nxt
-        for k in range(n, top + 1):
-            worst = max(worst, (n - 1) * loss[1] + loss[k - n + 1] - best[k])
+        excess += [(n - 1) * loss[1] + loss[k - n + 1] - best[k] for k in range(n, top + 1)]
     return Check(
         name="copy_average.best_partition",
         statement=(
             "Among all partitions of k teachers into n buckets, n − 1 copies and one average of k − n + 1 "
-            "have the smallest loss (claimed minus smallest, over all n ≤ k)."
+            "have the smallest loss, for all n ≤ k."
         ),
         source=SOURCE,
-        computed={"largest k": top, "pairs (n, k)": top * (top + 1) // 2},
-        residual=worst,
-        tolerance=1e-13,
+        parts=[at_most("claimed loss less the smallest", excess, 1e-15 * top)],
+        computed={"largest k": top},
     )

@@ -17,7 +17,7 @@ from scipy.optimize import brentq
 from ...landscape import SymmetricPoint, blocks
 from ...losses.problem import Problem
 from ...support.threads import single_threaded_blas
-from ..check import Check
+from ..check import Check, at_least, at_most, never
 from ..registry import Progress, register
 from .configurations import SOURCE, best_ansatz, follow, perturbed_copy
 from .index import BUCKET_LIMIT, best_is_stable, critical_bucket, influence
@@ -99,27 +99,27 @@ def crossing(k: int, function: Callable[[SymmetricPoint], float]) -> float:
 def check_perturbed(size: str, progress: Progress, shift: float = 0.0) -> Check:
     """P-n-C points, roots of four equations, are critical points of the full loss."""
     widths = (4, 8, 16, 40) if size == "quick" else (4, 6, 8, 12, 20, 50, 100)
-    worst, rounded, count = 0.0, 0.0, 0
+    worst, rounded = [], []
     for k in widths:
         progress(f"P-n-C points, k = {k}")
         chosen = sorted({max(2, round(f * k)) for f in (0.3, 0.5, 0.75, 0.9)} - {k}, reverse=True)
         for point in follow(chosen, k):
             student = point.ansatz.student(point.x + shift)
             slope = Problem(point.ansatz.teacher(), student).gradient(student.flat())
-            rounded = max(rounded, point.residual)
-            worst = max(worst, float(np.abs(slope).max()))
-            count += 1
+            rounded.append(point.residual)
+            worst.append(float(np.abs(slope).max()) / k)
     return Check(
         name="copy_average.perturbed",
         statement=(
             "w_i = α v_i + β Σ_{j≤n, j≠i} v_j + γ Σ_{j>n} v_j, a_i = a with (α, β, γ, a) a root of four "
-            "equations is a critical point of the full loss (largest |∇L|_∞ there, the four rounded to "
-            "Float64)."
+            "equations is a critical point of the full loss, the four rounded to Float64."
         ),
         source=f"{SOURCE}; the reduction is by symmetry",
-        computed={"points": count, "widths k": list(widths), "residual in 40 digits": rounded},
-        residual=max(worst, rounded),
-        tolerance=2e-13,
+        parts=[
+            at_most("|∇L|_∞/k of the full loss", worst, 1e-14),
+            at_most("the four equations in 40 digits", rounded, 1e-28),
+        ],
+        computed={"widths k": list(widths)},
     )
 
 
@@ -127,25 +127,32 @@ def check_perturbed(size: str, progress: Progress, shift: float = 0.0) -> Check:
 def check_branch(size: str, progress: Progress, follow: Callable = follow) -> Check:
     """P-n-C is not born in a fold: one branch, a minimum within its symmetry, from n = k − 1 down to 2."""
     widths = (4, 8) if size == "quick" else (4, 5, 6, 7, 8, 10, 12)
-    wrong, rows = 0, {}
+    residuals, curvatures, jumps, rows = [], [], [], {}
     for k in widths:
         progress(f"P-n-C down to n = 2, k = {k}")
-        points = follow(np.geomspace(k - 1, 2.0, round(25 * math.log(k))).tolist(), k)
-        for point in points:
-            wrong += not (point.residual <= NOT_CRITICAL and point.spectrum.of("trivial").min() > 0)
-        rows[str(k)] = [float(p.x[-1]) for p in (points[0], points[-1])]
-        rows[str(k)].append(min(float(p.spectrum.of("trivial").min()) for p in points))
+        sizes = np.geomspace(k - 1, 2.0, round(25 * math.log(k)))
+        points = follow(sizes.tolist(), k)
+        residuals += [point.residual for point in points]
+        here = [float(point.spectrum.of("trivial").min()) for point in points]
+        path = np.array([point.x for point in points])
+        steps = np.abs(np.diff(path, axis=0)).max(axis=1) / -np.diff(np.log(sizes))
+        curvatures.append(min(here) * k**5)  # at n = 2, where the neurons become alike
+        jumps += (steps / k).tolist()
+        rows[str(k)] = [path[0, -1], path[-1, -1], min(here), steps.max()]
     return Check(
         name="copy_average.branch",
         statement=(
             "Continued from n = k − 1 to n = 2, n a fraction, P-n-C is one smooth branch: at every step the "
-            "four numbers are a non-degenerate minimum of the loss among points of their symmetry, so that "
-            "there is no fold (steps where not). It is not born, it becomes a minimum of the full loss."
+            "four numbers are a non-degenerate minimum of the loss among points of their symmetry and move "
+            "by little: there is no fold. It is not born, it becomes a minimum of the full loss."
         ),
         source=f"{SOURCE}, open questions; computed here",
-        computed={"a at n = k − 1, at n = 2, smallest reduced eigenvalue on the way": rows},
-        residual=float(wrong),
-        tolerance=0.0,
+        parts=[
+            at_most("the four equations in 40 digits", residuals, 1e-28),
+            at_least("k⁵ times the smallest eigenvalue within the symmetry", curvatures, 2.0),
+            at_most("largest |dx/d ln n|/k between two steps", jumps, 1.0),
+        ],
+        computed={"a at n = k − 1, at n = 2, smallest eigenvalue, largest slope": rows},
     )
 
 
@@ -170,7 +177,7 @@ def check_transition(
     """γ₁, the crossing and γ₂ by local stability, their order, and where they tend to."""
     if widths is None:
         widths = QUICK_WIDTHS if size == "quick" else FULL_WIDTHS
-    rows, wrong, far = {}, 0, 0.0
+    rows, disordered, wrong_side, far = {}, [], [], []
     for k in widths:
         progress(f"transitions, k = {k}")
         found = limits(k)
@@ -178,26 +185,29 @@ def check_transition(
         rows[str(k)]["bucket over sqrt k"] = ((1 - found["gamma_2"]) * k + 1) / math.sqrt(k)
         # The order of the three, where they exist, and P-n-C lower to the right of the crossing.
         ordered = [v for v in found.values() if not math.isnan(v)]
-        wrong += ordered != sorted(ordered)
+        disordered += [a > b for a, b in itertools.pairwise(ordered)]
         n = k * found["crossing"]
         if not math.isnan(n):
             right, left = follow([min(k - 1.0, n + 1e-6 * k), n - 1e-6 * k], k)
-            wrong += not loss_gap(right) < 0 < loss_gap(left)
-            far = max(far, abs(found["crossing"] - CROSSING_LIMIT) * k)
+            wrong_side += [not loss_gap(right) < 0, not loss_gap(left) > 0]
+            far.append((found["crossing"] - CROSSING_LIMIT) * k)
     return Check(
         name="copy_average.transition",
         statement=(
             "With growing n/k, first (γ₁) P-n-C becomes a local minimum, then its loss falls below that of "
             "C-A optimal, then (γ₂) C-A optimal ceases to be a local minimum, by blocks of the full Hessian "
-            "with n continuous (violations of the order; the sign of the loss difference 10⁻⁶k on both sides "
-            "of the crossing). The crossing is within 2/k of its limit (2/√3−1)/(2/√3+π/3−2) = 0.76623."
+            "with n continuous. At 10⁻⁶k on either side of the crossing the difference of the losses has its "
+            "sign. The crossing is within 1.5/k of its limit (2/√3−1)/(2/√3+π/3−2) = 0.76623."
         ),
         source=f"{SOURCE}, open questions; computed here, the limits derived",
+        parts=[
+            never("neighbours out of order", disordered),
+            never("sides of the crossing with the wrong sign", wrong_side),
+            at_most("k |crossing − its limit|", np.abs(far), 1.5),
+        ],
         computed=rows
         | {"limit of the crossing": CROSSING_LIMIT, "distance times k": far}
         | {"limit of the bucket over sqrt k": BUCKET_LIMIT},
-        residual=float(wrong) + max(0.0, far - 2.0),
-        tolerance=0.0,
     )
 
 
@@ -228,7 +238,7 @@ def check_full_hessian(
     """The transitions at integer n by the full Hessian and the full loss, not by symmetry."""
     if widths is None:
         widths = (6, 12) if size == "quick" else (*range(4, 41), 50, 60, 70, 80, 90, 100)
-    wrong, compared, largest = 0, 0, 0
+    wrong_sign, apart, wrong_order, largest = [], [], [], 0
     for k in widths:
         progress(f"full Hessians beside the transitions, k = {k}")
         found = limits(k)
@@ -238,33 +248,35 @@ def check_full_hessian(
             if name == "P-n-C":
                 point = follow([n], k)[0]
                 ansatz, x, spectrum = point.ansatz, point.x, point.spectrum
-                wrong += (n > found["gamma_1"] * k) != (spectrum.index == 0)
+                wrong_sign.append((n > found["gamma_1"] * k) != (spectrum.index == 0))
             else:
                 ansatz, x = best_ansatz(n, k)
                 spectrum = blocks(ansatz, x)
-                wrong += best_is_stable(n, k) != (spectrum.index == 0)
-            wrong += not bracketed(ansatz, x, spectrum.smallest, 1e-9)
-            compared, largest = compared + 1, max(largest, int(spectrum.size))
+                wrong_sign.append(best_is_stable(n, k) != (spectrum.index == 0))
+            apart.append(not bracketed(ansatz, x, spectrum.smallest, 1e-12 * spectrum.largest))
+            largest = max(largest, int(spectrum.size))
         for n in _beside(found["crossing"] * k, k):
             one, other = follow([n], k)[0], best_ansatz(n, k)
             losses = []
             for ansatz, x in ((one.ansatz, one.x), other):
                 student = ansatz.student(x)
                 losses.append(Problem(ansatz.teacher(), student).loss(student.flat()))
-            wrong += (n > found["crossing"] * k) != (losses[0] < losses[1])
-            compared += 1
+            wrong_order.append((n > found["crossing"] * k) != (losses[0] < losses[1]))
     return Check(
         name="copy_average.full_hessian",
         statement=(
             "At the integers n on both sides of each transition, k to 100, the full Hessian has the smallest "
-            "eigenvalue that its blocks give, to 10⁻⁹ (by Cholesky factors of the shifted matrix), with the "
-            "sign that the transition says; the full losses are in the order that the crossing says "
-            "(disagreements)."
+            "eigenvalue that its blocks give, to 10⁻¹² of the largest (by Cholesky factors of the shifted "
+            "matrix), with the sign that the transition says; the full losses are in the order that the "
+            "crossing says."
         ),
         source="derived",
-        computed={"widths k": list(widths), "points": compared, "largest Hessian": largest},
-        residual=float(wrong),
-        tolerance=0.0,
+        parts=[
+            never("points whose stability is another", wrong_sign),
+            never("points whose smallest eigenvalue is another", apart),
+            never("widths at which the losses are in another order", wrong_order),
+        ],
+        computed={"widths k": list(widths), "largest Hessian": largest},
     )
 
 

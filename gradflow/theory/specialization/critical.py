@@ -8,7 +8,9 @@ its gradient there (`specialization.deep.kinks`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -16,7 +18,8 @@ from ... import teachers
 from ...networks import MLP
 from ...run.training import train
 from ...solvers import Tsit5
-from ..check import Check
+from ..check import Check, at_least, at_most
+from ..geometry import sines
 from ..registry import Progress, register
 from .gradients import PAPER, recursion
 
@@ -26,8 +29,11 @@ VISIBLE = 0.03
 ALIGNED = 1e-6
 """Sine of the angle to a teacher below which a student is aligned."""
 
-CRITICAL = 1e-11
+CRITICAL = 1e-12
 """Largest gradient of a sample at a point that counts as critical for every batch."""
+
+SAME_DIRECTION = 1e-13
+"""Largest sine of the angle between a teacher and the student that is aligned with it at such a point."""
 
 
 def extended(network: MLP) -> np.ndarray:
@@ -35,14 +41,6 @@ def extended(network: MLP) -> np.ndarray:
     bias = network.biases[0]
     column = np.zeros(network.sizes[1]) if bias is None else bias
     return np.column_stack([network.weights[0], column])
-
-
-def sines(network: MLP, teacher: MLP) -> np.ndarray:
-    """|sin| of the angles between w̃_i and w̃*_j, (students, teachers), from the part across the teacher."""
-    W, V = extended(network), extended(teacher)
-    V = V / np.linalg.norm(V, axis=1, keepdims=True)
-    across = W[:, None, :] - (W @ V.T)[:, :, None] * V[None]
-    return np.linalg.norm(across, axis=2) / np.linalg.norm(W, axis=1)[:, None]
 
 
 def boundary_points(network: MLP, X: np.ndarray) -> np.ndarray:
@@ -110,64 +108,115 @@ def visible(network: MLP, X: np.ndarray) -> np.ndarray:
     return np.minimum(share, 1.0 - share) >= VISIBLE
 
 
-def theorems_2_and_3(student: MLP, teacher: MLP, X: np.ndarray, starts: int = 1) -> Iterator[Check]:
-    """At an interpolating two-layer student: observed teachers have students, unaligned groups cancel."""
-    g = largest_gradient(student, teacher, X)
-    angles = sines(student, teacher)
-    W, V = extended(student), student.weights[-1]
-    alpha = V.T @ teacher.weights[-1]
-    seen = observers(student, teacher, X) & (np.abs(alpha) > 1e-6)
-    observed = visible(teacher, X) & seen.any(axis=0)
-    yield Check(
+@dataclasses.dataclass(frozen=True, eq=False)
+class Case:
+    """A student that was trained until every sample's gradient is rounding: what the theorems speak of.
+
+    Parameters
+    ----------
+    student, teacher : MLP
+        Of ReLU, with biases.
+    X : ndarray (samples, inputs)
+        The samples.
+    starts : int
+        How many starts it took to find one.
+    """
+
+    student: MLP
+    teacher: MLP
+    X: np.ndarray
+    starts: int = 1
+
+    @classmethod
+    def trained(cls, sizes: tuple[int, ...], teacher: MLP, samples: int, seed: int) -> Case:
+        """The student of these sizes that `critical_student` finds on standard Gaussian samples."""
+        X = np.random.default_rng(seed).standard_normal((samples, sizes[0]))
+        student, starts = critical_student(sizes, teacher, X, seed)
+        return cls(student, teacher, X, starts)
+
+    @cached_property
+    def gradient(self) -> float:
+        """The largest gradient of a sample, by `largest_gradient`."""
+        return largest_gradient(self.student, self.teacher, self.X)
+
+    @cached_property
+    def sines(self) -> np.ndarray:
+        """|sin| of the angles between w̃_i and w̃*_j of the lowest layers, (students, teachers)."""
+        return sines(extended(self.student), extended(self.teacher))
+
+    def observed(self) -> np.ndarray:
+        """Which teachers are visible and have an observer with α_kj = v_k·v*_j ≠ 0, of two layers."""
+        alpha = self.student.weights[-1].T @ self.teacher.weights[-1]
+        seen = observers(self.student, self.teacher, self.X) & (np.abs(alpha) > 1e-6)
+        return visible(self.teacher, self.X) & seen.any(axis=0)
+
+    def group_sums(self) -> tuple[list[float], int]:
+        """|Σ |w_k| v_k| of the co-linear groups of visible unaligned students with enough observers.
+
+        Also the number of groups with fewer observers of independent outgoing weights than outputs.
+        """
+        W, V = extended(self.student), self.student.weights[-1]
+        norms = np.linalg.norm(W, axis=1)
+        watched = observers(self.student, self.student, self.X)
+        free = list(np.flatnonzero((self.sines.min(axis=1) >= ALIGNED) & visible(self.student, self.X)))
+        sums, unwatched = [], 0
+        while free:
+            along = sines(W[free], W[free[:1]])[:, 0]
+            group = [i for i, sine in zip(free, along) if sine < ALIGNED]
+            values = np.linalg.svd(V[:, watched[:, free[0]]], compute_uv=False)
+            if values.size == len(V) and values[-1] > 1e-6 * values[0]:
+                sums.append(float(np.abs(V[:, group] @ norms[group]).max()))
+            else:
+                unwatched += 1
+            free = [i for i in free if i not in group]
+        return sums, unwatched
+
+    def described(self) -> dict:
+        """Its sizes, and how many starts it took."""
+        return {"student": list(self.student.sizes), "starts": self.starts}
+
+
+def theorem_2(cases: Sequence[Case]) -> Check:
+    """At students whose gradient vanishes for every batch, observed teachers have aligned students."""
+    return Check(
         name="specialization.theorem_2",
         statement="At a student whose gradient vanishes for every batch, each teacher node with a "
         "visible boundary that is observed by a student node with alpha_kj = v_k.v*_j != 0 has a student "
-        "aligned with it, w = lambda w* (bias included, lambda of either sign); shown at a student "
+        "aligned with it, w = lambda w* (bias included, lambda of either sign); shown at students "
         "trained until every sample's gradient is rounding.",
         source=f"{PAPER}, Theorem 2 (the sign: this project)",
-        computed={
-            "student": list(student.sizes),
-            "starts_until_critical": starts,
-            "teachers_observed": int(observed.sum()),
-            "largest_gradient_of_a_sample": g,
-            "sines_of_the_best": angles.min(axis=0),
-            "students_aligned": int((angles.min(axis=1) < ALIGNED).sum()),
-        },
-        residual=max(g, float(angles.min(axis=0)[observed].max(initial=0.0))) if observed.any() else np.nan,
-        tolerance=1e-9,
+        parts=[
+            at_most("|g| of a sample", [case.gradient for case in cases], CRITICAL),
+            at_most(
+                "sine of an observed teacher to its student",
+                np.concatenate([case.sines.min(axis=0)[case.observed()] for case in cases]),
+                SAME_DIRECTION,
+            ),
+        ],
+        computed={"cases": [case.described() for case in cases]},
     )
-    norms = np.linalg.norm(W, axis=1)
-    watched = observers(student, student, X)
-    free = list(np.flatnonzero((angles.min(axis=1) >= ALIGNED) & visible(student, X)))
-    worst, groups, unwatched = 0.0, 0, 0
-    while free:
-        first = W[free[0]] / norms[free[0]]
-        across = W[free] - np.outer(W[free] @ first, first)
-        group = [i for i, a in zip(free, across) if np.linalg.norm(a) < ALIGNED * norms[i]]
-        values = np.linalg.svd(V[:, watched[:, free[0]]], compute_uv=False)
-        if values.size == len(V) and values[-1] > 1e-6 * values[0]:
-            worst = max(worst, float(np.abs(V[:, group] @ norms[group]).max()))
-            groups += 1
-        else:
-            unwatched += 1
-        free = [i for i in free if i not in group]
-    yield Check(
+
+
+def theorem_3(cases: Sequence[Case]) -> Check:
+    """There, groups of unaligned students cancel."""
+    found = [case.group_sums() for case in cases]
+    return Check(
         name="specialization.theorem_3",
         statement="At such a point the unaligned students whose boundary is visible and has as many "
         "observers of independent outgoing weights as there are outputs fall into co-linear groups (both "
         "signs) with sum |w_k| v_k = 0: a student alone has no outgoing weights, and a group can be "
         "pruned up to a linear function of x.",
         source=f"{PAPER}, Theorem 3 (co-linear over both signs, and the linear remainder: this project)",
+        parts=[
+            at_most("|g| of a sample", [case.gradient for case in cases], CRITICAL),
+            at_most("|sum |w_k| v_k| of a group", np.concatenate([sums for sums, _ in found]), 1e-13),
+        ],
         computed={
-            "student": list(student.sizes),
-            "starts_until_critical": starts,
-            "unaligned_groups": groups,
-            "groups_with_too_few_observers": unwatched,
-            "largest_sum_of_a_group": worst,
-            "largest_gradient_of_a_sample": g,
+            "cases": [
+                case.described() | {"groups": len(sums), "groups with too few observers": few}
+                for case, (sums, few) in zip(cases, found)
+            ]
         },
-        residual=max(g, worst),
-        tolerance=1e-9,
     )
 
 
@@ -182,7 +231,7 @@ def linear_remainder(teacher: MLP, X: np.ndarray, scale: float = 1.0) -> Check:
     A = np.hstack([teacher.weights[1], column, -column])
     bias = np.append(extended(teacher)[:, -1], np.zeros(6))
     student = MLP([W, A], [bias, teacher.biases[1]], "relu")
-    g = max(float(np.abs(layer).max()) for x in X for layer in recursion(student, teacher, x))
+    signals = [float(np.abs(layer).max()) for x in X for layer in recursion(student, teacher, x)]
     k = teacher.sizes[1]
     kept = A.copy()
     kept[:, [k, k + 3]] = 0.0
@@ -194,34 +243,33 @@ def linear_remainder(teacher: MLP, X: np.ndarray, scale: float = 1.0) -> Check:
         "for u = e1, e2, -(e1+e2) the gradient vanishes for every sample, each pair has sum |w| v = 0, "
         "and taking one pair away changes the output by a linear function that is not zero.",
         source="derived",
-        computed={
-            "change": float(np.abs(change).max()),
-            "change_not_linear": float(np.abs(change - fit).max()),
-        },
-        residual=max(g, float(np.abs(change - fit).max()), 0.0 if np.abs(change).max() > 0.1 else 1.0),
-        tolerance=1e-12,
+        parts=[
+            at_most("|g| of a sample", signals, 1e-13),
+            at_most("what is not linear in the change of f", np.abs(change - fit), 1e-13),
+            at_least("largest change of f", np.abs(change).max(), 1.0, cases=len(change)),
+        ],
+        computed={"student": list(student.sizes)},
     )
 
 
 @register("specialization.theorem_2")
-def _theorem_2(size: str, progress: Progress) -> Iterator[Check]:
-    cases = [(2, 2, 5, 2, 300, 1)] if size == "quick" else [
+def _theorem_2(size: str, progress: Progress) -> Check:
+    sizes = [(2, 2, 5, 2, 300, 1)] if size == "quick" else [
         (d, k, m * k, 3, 1000, s) for d, k in ((2, 2), (3, 3), (4, 3)) for m in (2, 3, 5) for s in range(5)
     ]  # fmt: skip
-    for dim, width, students, outputs, samples, seed in cases:
-        progress(f"{students} students of {width} teachers")
+    cases = []
+    for dim, width, students, outputs, samples, seed in sizes:
+        progress(f"{students} students of {width} teachers, seed {seed}")
         teacher = unit_teacher((dim, width, outputs), seed)
-        X = np.random.default_rng(seed).standard_normal((samples, dim))
-        student, starts = critical_student((dim, students, outputs), teacher, X, seed)
-        yield next(iter(theorems_2_and_3(student, teacher, X, starts)))
+        cases.append(Case.trained((dim, students, outputs), teacher, samples, seed))
+    return theorem_2(cases)
 
 
 @register("specialization.theorem_3")
 def _theorem_3(size: str, progress: Progress) -> Iterator[Check]:
-    seeds = range(2) if size == "quick" else range(20)
-    for seed in seeds:
-        teacher = unit_teacher((3, 2, 3), seed)
-        X = np.random.default_rng(seed).standard_normal((300, 3))
-        student, starts = critical_student((3, 6, 3), teacher, X, seed)
-        yield list(theorems_2_and_3(student, teacher, X, starts))[1]
-    yield linear_remainder(teacher, X)
+    cases = []
+    for seed in range(2 if size == "quick" else 20):
+        progress(f"unaligned students, seed {seed}")
+        cases.append(Case.trained((3, 6, 3), unit_teacher((3, 2, 3), seed), 300, seed))
+    yield theorem_3(cases)
+    yield linear_remainder(cases[0].teacher, cases[0].X)

@@ -17,7 +17,8 @@ import numpy as np
 
 from ... import teachers
 from ...networks import MLP
-from ..check import Check
+from ...run.training import train
+from ..check import Check, at_least, at_most
 from ..registry import Progress, register
 
 PAPER = "Tian 2020"
@@ -116,61 +117,90 @@ def _gradients(student: MLP, teacher: MLP, x: np.ndarray):
 
 def lemma_1(student: MLP, teacher: MLP, X: np.ndarray, recursion=recursion) -> Check:
     """The recursion against automatic differentiation, at every layer and every sample."""
-    worst = scale = 0.0
+    off, sizes = [], []
     for x in X:
         found = recursion(student, teacher, x)
         shifts, _, _ = _gradients(student, teacher, x)
         for mine, derivative in zip(found, shifts, strict=True):
-            worst = max(worst, float(np.abs(mine + np.asarray(derivative)).max()))
-            scale = max(scale, float(np.abs(mine).max()))
+            off.append(np.abs(mine + np.asarray(derivative)).max())
+            sizes.append(np.abs(mine).max())
+    scale = max(sizes)
     return Check(
         name="specialization.lemma_1",
         statement="In a ReLU network of any depth the backpropagated gradient of |f* - f|^2/2 is g_l = D_l "
-        "[A_l f*_l "
-        "- B_l f_l], A_l = V_l^T V*_l, B_l = V_l^T V_l, with V_L = I and V_{l-1} = V_l D_l W_l top-down.",
+        "[A_l f*_l - B_l f_l], A_l = V_l^T V*_l, B_l = V_l^T V_l, with V_L = I and V_{l-1} = V_l D_l W_l "
+        "top-down.",
         source=f"{PAPER}, Lemma 1 (its formulas reconstructed), against automatic differentiation",
+        parts=[at_most("difference of g_l over the largest", np.array(off) / scale, 1e-14)],
         computed={
             "student": list(student.sizes),
             "teacher": list(teacher.sizes),
             "samples": len(X),
             "largest_g": scale,
         },
-        residual=worst / scale,
-        tolerance=1e-13,
     )
 
 
-def theorem_1(student: MLP, teacher: MLP, X: np.ndarray, critical: MLP | None = None) -> Check:
-    """Per sample ∇_{W_l} is of rank one, g_l f_{l−1}ᵀ; where every batch's vanishes all g_l do."""
-    worst = scale = 0.0
+def theorem_1(
+    student: MLP, teacher: MLP, X: np.ndarray, critical: MLP | None = None, factor: float = 1.0
+) -> Check:
+    """Per sample ∇_{W_l} is of rank one, g_l f_{l−1}ᵀ; where every batch's vanishes all g_l do.
+
+    critical   a student that interpolates; an over-realised one unless given
+    factor     of |g_l||f_{l−1}|, 1 in the theorem
+    """
+    apart, above, norms = [], [], []
     for x in X:
         g = recursion(student, teacher, x)
         f, _, _ = forward(student, x)
         _, by_weights, by_biases = _gradients(student, teacher, x)
         for l, (dW, db) in enumerate(zip(by_weights, by_biases)):
             norm = float(np.sqrt(np.sum(np.square(dW)) + np.sum(np.square(db))))
-            product = float(np.linalg.norm(g[l]) * np.linalg.norm(f[l]))
-            worst = max(worst, abs(norm - product))
-            scale = max(scale, norm)
+            size = float(np.linalg.norm(g[l]))
+            apart.append(abs(norm - factor * size * float(np.linalg.norm(f[l]))))
+            above.append(size - norm)
+            norms.append(norm)
+    scale = max(norms)
     there = overrealised(teacher, 3, np.random.default_rng(0)) if critical is None else critical
-    largest = max(float(np.abs(g).max()) for x in X for g in recursion(there, teacher, x))
-    residual = float(np.abs(there(X) - teacher(X)).max())
+    largest = [np.abs(g).max() / scale for x in X for g in recursion(there, teacher, x)]
     return Check(
         name="specialization.theorem_1",
         statement="The gradient of one sample by W_l is g_l f_{l-1}^T, so where every batch's gradient "
-        "vanishes "
-        "either g_l or f_{l-1} does, sample by sample; with biases |f_{l-1}| >= 1, hence g_l = 0 at all "
-        "layers and "
-        "the student interpolates. Shown at an over-realised student made of split teacher nodes.",
+        "vanishes either g_l or f_{l-1} does, sample by sample; with biases |f_{l-1}| >= 1, hence "
+        "|g_l| <= |dL/dW_l|, and g_l = 0 at all layers: the student interpolates. At an over-realised "
+        "student made of split teacher nodes all g_l do vanish.",
         source=f"{PAPER}, Theorem 1",
-        computed={
-            "samples": len(X),
-            "critical_student": list(there.sizes),
-            "largest_g": largest,
-            "misfit": residual,
-        },
-        residual=max(worst / scale, largest / scale, residual / scale),
-        tolerance=1e-13,
+        parts=[
+            at_most("difference of |dL/dW_l| and |g_l||f_{l-1}|", np.array(apart) / scale, 1e-14),
+            at_most("|g_l| less |dL/dW_l|", np.array(above) / scale, 1e-15),
+            at_most("|g_l| of the over-realised student", largest, 1e-14),
+        ],
+        computed={"samples": len(X), "critical_student": list(there.sizes), "largest_gradient": scale},
+    )
+
+
+def not_interpolating(student: MLP, teacher: MLP, X: np.ndarray) -> Check:
+    """A student that is critical for the whole batch only: no sample that it misses is at rest."""
+    misfits, norms = [], []
+    total = [np.zeros(W.shape) for W in student.weights]
+    for x in X:
+        _, by_weights, by_biases = _gradients(student, teacher, x)
+        total = [sum_ + np.asarray(dW) / len(X) for sum_, dW in zip(total, by_weights)]
+        squares = sum(float(np.sum(np.square(d))) for d in (*by_weights, *by_biases))
+        norms.append(math.sqrt(squares))
+        misfits.append(float(np.linalg.norm(student(x[None]) - teacher(x[None]))))
+    return Check(
+        name="specialization.theorem_1.one_batch",
+        statement="A student with too few nodes, trained to a critical point of the whole batch, does not "
+        "interpolate; it is no critical point of every batch: no sample's gradient is smaller than its "
+        "|f* - f|.",
+        source=f"{PAPER}, Theorem 1 (its converse on one batch; derived)",
+        parts=[
+            at_most("|gradient| of the whole batch", [np.abs(sum_).max() for sum_ in total], 1e-13),
+            at_least("largest |f* - f|", max(misfits), 0.01, cases=len(misfits)),
+            at_least("|gradient of a sample|/|f* - f|", np.array(norms) / misfits, 1.0),
+        ],
+        computed={"student": list(student.sizes), "samples": len(X)},
     )
 
 
@@ -179,20 +209,22 @@ def without_biases(teacher: MLP, X: np.ndarray, lift: float = 0.0) -> Check:
     weights = [np.array(W) for W in MLP.random(teacher.sizes, "relu", False, seed=1).weights]
     weights[0] = lift - np.abs(weights[0]) - 0.1
     student = MLP(weights, None, "relu")
-    gradients, signal = 0.0, math.inf
+    gradients, signals = [], []
     for x in X:
         _, by_weights, _ = _gradients(student, teacher, x)
-        gradients = max(gradients, *(float(np.abs(dW).max()) for dW in by_weights))
-        signal = min(signal, float(np.abs(recursion(student, teacher, x)[-1]).max()))
+        gradients += [float(np.abs(dW).max()) for dW in by_weights]
+        signals.append(float(np.abs(recursion(student, teacher, x)[-1]).max()))
     return Check(
         name="specialization.theorem_1.without_biases",
         statement='Without biases the other case of "either g_l or f_(l-1) vanishes" occurs: with the first '
         "layer closed on all inputs every gradient of every sample is zero, and so is f_1, while g_L = f* - "
         "f is not: a critical point of SGD that does not interpolate.",
         source=f"{PAPER}, Theorem 1; the example derived",
-        computed={"samples": len(X), "largest_gradient": gradients, "smallest_of_|f*-f|": signal},
-        residual=max(gradients, 0.0 if signal > 1e-6 else 1.0),
-        tolerance=1e-15,
+        parts=[
+            at_most("|dL/dW_l| of a sample", gradients, 0.0),
+            at_least("|f* - f|", signals, 1e-4),
+        ],
+        computed={"student": list(student.sizes), "samples": len(X)},
     )
 
 
@@ -215,4 +247,7 @@ def _lemma_1(size: str, progress: Progress) -> Iterator[Check]:
 def _theorem_1(size: str, progress: Progress) -> Iterator[Check]:
     X = np.random.default_rng(3).standard_normal((10 if size == "quick" else 200, 4))
     yield theorem_1(*deep_pair(4, 2), X)
+    teacher, samples = teachers.random((2, 4, 1), "relu", seed=0), X[:, :2]
+    start = MLP.random((2, 2, 1), "relu", seed=1)
+    yield not_interpolating(train(teacher, start, samples, progress=False).student, teacher, samples)
     yield without_biases(MLP.random((3, 4, 4, 2), "relu", False, seed=0), np.abs(X[:10, :3]))

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.optimize
 import scipy.stats
 
-from ..check import Check
+from ..check import Check, at_most
 from ..registry import Progress, register
 from .gradients import PAPER
 
@@ -60,17 +60,22 @@ def theorem_5(extra: int, seed: int, expected: float = 1.0, activation=None) -> 
             "of a teacher observed with alpha is at most of order eps^(1-delta)/|alpha| (weights) or "
             "eps^(1-2 delta)/|alpha| (biases) for every delta > 0. Measured: the smallest possible eps "
             "for errors from 1e-2 to 1e-5, by a linear programme; the error goes like eps^1/|alpha| (the "
-            "residual is linear in alpha), which satisfies both. Residual: the exponent's distance from "
-            "1, its 99.9 % interval of the fit included.",
+            "residual is linear in alpha), which satisfies both.",
             source=f"{PAPER}, Theorem 5: exponents only",
+            parts=[
+                at_most(
+                    "|exponent − 1| and half its 99.9 % interval",
+                    abs(slope - expected) + half,
+                    0.01,
+                    cases=int(np.isfinite(gradients[2:]).sum()),
+                )
+            ],
             computed={
                 "errors": errors,
                 "smallest_gradients_over_alpha": gradients,
                 "exponent": slope,
                 "interval": [slope - half, slope + half],
             },
-            residual=abs(slope - expected) + half,
-            tolerance=0.02,
         )
 
 

@@ -14,7 +14,7 @@ from ... import solvers, teachers
 from ...losses.problem import Problem
 from ...networks import MLP
 from ...run.training import train
-from ..check import Check
+from ..check import Check, at_least, at_most
 from ..registry import Progress, register
 from .gradients import PAPER, deep_pair
 
@@ -47,9 +47,8 @@ def norm_velocities(student: MLP, teacher: MLP, X: np.ndarray) -> Check:
         statement="For linear and ReLU nodes of any layer w.dL/dw + b dL/db = v.dL/dv (v the outgoing "
         "weights), so that |w|^2 + b^2 - |v|^2 does not change along the gradient flow.",
         source=f"{PAPER}, section 5.1 (in words); derived, with biases",
+        parts=[at_most("w·∂L/∂w + b ∂L/∂b − v·∂L/∂v over |θ||∇L|", np.abs(sums) / scale, 3e-14)],
         computed={"sizes": list(student.sizes), "samples": len(X), "gradient": float(np.abs(gradient).max())},
-        residual=float(np.abs(sums).max()) / scale,
-        tolerance=1e-13,
     )
 
 
@@ -77,22 +76,23 @@ def conserved_norms(
     assert flow is not None
     values = np.array([_invariants(student, theta, spread(claimed or rates)) for theta in flow.theta])
     squares = [np.square(student.with_flat(theta).weights[0]).sum(axis=1) for theta in flow.theta[[0, -1]]]
-    drift = float(np.abs(values - values[0]).max())
+    scale = max(1.0, float(np.abs(values[0]).max()))
     return Check(
         name="specialization.weight_norms.flow",
         statement=f"Along the gradient flow of one {activation} student with rates r_w = {rates[0]:g}, r_b "
         f"= {rates[1]:g} and r_v = {rates[2]:g}, |w|^2/r_w + b^2/r_b - |v|^2/r_v of every node stays what "
         f"it was ({'with' if bias else 'without'} biases).",
         source=f"{PAPER}, section 5.1 (in words); derived, with rates and biases",
+        parts=[
+            at_most("drift of the invariants", np.abs(values[1:] - values[0]) / scale, 3e-10),
+            at_least("what |w|^2 of some node has moved by", np.abs(squares[1] - squares[0]).max(), 0.1),
+        ],
         computed={
             "t1": t1,
             "loss_from": flow.losses[0],
             "loss_to": flow.losses[-1],
             "parameters_moved_by": float(np.abs(flow.theta[-1] - flow.theta[0]).max()),
-            "w_squared_moved_by": float(np.abs(squares[1] - squares[0]).max()),
         },
-        residual=drift / max(1.0, float(np.abs(values[0]).max())),
-        tolerance=1e-8,
     )
 
 
