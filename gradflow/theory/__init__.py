@@ -7,7 +7,7 @@
 on the command line. Each function of the files is there to be called alone as well.
 """
 
-from .check import Check, Part, at_least, at_most, never
+from .check import Check, Part, at_least, at_most, never, seldom
 from .record import Record
 from .registry import names, register, run, verify
 
@@ -21,6 +21,7 @@ __all__ = [
     "never",
     "register",
     "run",
+    "seldom",
     "verify",
 ]
 

@@ -19,7 +19,7 @@ from ..support.validate import integer, number
 class Part:
     """One quantity of a check, over all its cases, beside its bound.
 
-    Made by `at_most`, `at_least` and `never`, which count the cases themselves.
+    Made by `at_most`, `at_least`, `never` and `seldom`, which count the cases themselves.
 
     Parameters
     ----------
@@ -115,6 +115,12 @@ def never(what: str, flags: Iterable) -> Part:
     return Part(what, given.size, float(given.sum()), 0.0)
 
 
+def seldom(what: str, flags: Iterable, share: float) -> Part:
+    """The part that says that something is true of a share of the cases at most."""
+    given = np.asarray(list(flags), dtype=bool)
+    return Part(f"share of {what}", given.size, float(given.mean()) if given.size else math.nan, share)
+
+
 @dataclasses.dataclass(frozen=True)
 class Check:
     """The outcome of one numerical check of a statement.
@@ -163,7 +169,7 @@ class Check:
         object.__setattr__(self, "parts", tuple(self.parts))
         object.__setattr__(self, "computed", _plain(self.computed))
         if not self.parts or not all(isinstance(part, Part) for part in self.parts):
-            raise ArgumentError("parts", self.parts, "one part at least: at_most(…), at_least(…), never(…)")
+            raise ArgumentError("parts", self.parts, "one part at least: at_most(…), at_least(…), …")
 
     @property
     def holds(self) -> bool:

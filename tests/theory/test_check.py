@@ -10,7 +10,20 @@ import pytest
 
 from gradflow.cli import main
 from gradflow.support.errors import ArgumentError
-from gradflow.theory import Check, Record, names, register, registry, run, verify
+from gradflow.theory import (
+    Check,
+    Part,
+    Record,
+    at_least,
+    at_most,
+    names,
+    never,
+    register,
+    registry,
+    run,
+    seldom,
+    verify,
+)
 
 
 def check(residual=0.5, **changes):
@@ -19,8 +32,7 @@ def check(residual=0.5, **changes):
         "statement": "One is one.",
         "source": "derived",
         "computed": {"one": np.float64(1.0), "many": np.arange(2)},
-        "residual": residual,
-        "tolerance": 1.0,
+        "parts": [at_most("residual", [0.25, residual], 1.0)],
     }
     return Check(**{**values, **changes})
 
@@ -45,23 +57,61 @@ def registered():
 
 
 @pytest.mark.parametrize("residual", [1.0 + 1e-15, math.nan, math.inf])
-def test_holds_only_within_the_tolerance(residual):
+def test_holds_only_within_the_bound(residual):
     assert check(1.0) and check(1.0).holds
     assert not check(residual).holds and "FAILS" in str(check(residual))
+    # One part that does not hold is enough, wherever it stands.
+    bad, good = at_most("residual", residual, 1.0), at_most("other", 0.0, 1.0)
+    assert not check(parts=[bad, good]).holds and not check(parts=[good, bad]).holds
+    assert check(parts=[good, bad]).tightest == bad
+
+
+@pytest.mark.parametrize(
+    "part", [at_most("x", [], 1.0), at_least("x", [], 1.0), never("x", []), seldom("x", [], 0.5)]
+)
+def test_nothing_holds_over_no_cases(part):
+    assert part.cases == 0 and not part.holds and part.strain == math.inf
+    assert not check(parts=[at_most("residual", 0.0, 1.0), part]).holds
+    assert check(parts=[at_most("residual", 0.0, 1.0), part]).cases == 0
+    assert not at_most("a mean of nothing", 0.0, 1.0, cases=0).holds
+
+
+@pytest.mark.parametrize("parts", [[], ()])
+def test_a_check_has_parts(parts):
+    with pytest.raises(ArgumentError, match="parts"):
+        check(parts=parts)
+
+
+def test_parts_take_the_worst_case_and_lose_no_nan():
+    """max(0.0, nan) is 0.0 in Python: a residual that is no number would hold."""
+    assert at_most("x", [1.0, 3.0, 2.0], 2.5).worst == 3.0 and at_least("x", [1.0, 3.0], 2.0).worst == 1.0
+    for side in (at_most, at_least):
+        for values in ([math.nan, 0.5], [0.5, math.nan], np.array([[0.5], [math.nan]])):
+            assert math.isnan(side("x", values, 0.5).worst) and not side("x", values, 0.5).holds
+    assert at_least("x", 2.0, 2.0).holds and not at_least("x", 2.0 - 1e-15, 2.0).holds
+    assert never("x", [False, False]) == Part("x", 2, 0.0, 0.0) and not never("x", [False, True]).holds
+    assert seldom("x", [True, *[False] * 9], 0.1).holds and not seldom("x", [True, False], 0.4).holds
+
+
+def test_the_line_shows_the_part_with_the_least_room():
+    parts = [at_most("a", 1e-16, 1e-14), at_least("b", 1.0, 0.9), at_most("c", -1.0, 0.0)]
+    assert check(parts=parts).tightest == parts[1] and "b 1 ≥ 0.9 (1 case)" in str(check(parts=parts))
 
 
 def test_prints_and_goes_to_json():
     line, text = str(check()), check().text()
     assert "\n" not in line and line.startswith("holds") and text.startswith(line)
     assert "One is one." in text and "one = 1" in text and "many = [0, 1]" in text
+    assert "residual 0.5 ≤ 1 (2 cases)" in line and "holds: residual 0.5 ≤ 1 (2 cases)" in text
     values = json.loads(check(math.nan).json())
-    assert values["residual"] == "nan" and values["holds"] is False and values["computed"]["many"] == [0, 1]
+    assert values["parts"][0]["worst"] == "nan" and values["parts"][0]["cases"] == 2
+    assert values["holds"] is False and values["computed"]["many"] == [0, 1]
 
 
-@pytest.mark.parametrize("tolerance", [-1.0, math.nan, math.inf])
-def test_a_tolerance_is_a_finite_number(tolerance):
-    with pytest.raises(ArgumentError, match="tolerance"):
-        check(tolerance=tolerance)
+@pytest.mark.parametrize("bound", [math.nan, math.inf])
+def test_a_bound_is_a_finite_number(bound):
+    with pytest.raises(ArgumentError, match="bound"):
+        at_most("residual", 0.0, bound)
 
 
 def test_registry_finds_by_prefix_and_goes_on_after_an_error(registered):

@@ -1,4 +1,4 @@
-"""Theorems 2 and 3 of Tian 2020, each also with its claim broken on purpose."""
+"""Theorems 2 and 3 of Tian 2020: what they speak of is found and counted."""
 
 from __future__ import annotations
 
@@ -20,48 +20,39 @@ def X():
     return np.random.default_rng(1).standard_normal((300, 2))
 
 
-@pytest.fixture
-def critical(teacher, rng):
-    """A student that computes the teacher by construction."""
-    return overrealised(teacher, 2, rng)
-
-
 def test_theorems_2_and_3_at_a_trained_student(teacher, X):
-    student, starts = specialization.critical_student((2, 5, 2), teacher, X, seed=1)
-    two, three = specialization.theorems_2_and_3(student, teacher, X, starts)
-    assert two.holds and three.holds
-    assert two.computed["teachers_observed"] == 2
+    case = specialization.Case.trained((2, 5, 2), teacher, 300, seed=1)
+    assert np.array_equal(case.X, X)
+    two = specialization.theorem_2([case])
+    assert two.holds and two.cases == 1 and two.parts[1].cases == 2  # two teachers observed
+    # All five students are aligned: Theorem 3 has nothing to say, and its check does not hold.
+    assert case.group_sums() == ([], 0) and not specialization.theorem_3([case]).holds
 
 
-def test_they_fail_away_from_critical_points(teacher, X, critical):
-    assert all(check.holds for check in specialization.theorems_2_and_3(critical, teacher, X))
-    moved = critical.with_flat(critical.flat() * (1 + 1e-7))
-    two, _ = specialization.theorems_2_and_3(moved, teacher, X)
-    assert not two.holds
-    # An unaligned node with outgoing weights: its group does not cancel.
-    _, three = specialization.theorems_2_and_3(with_a_stranger(critical, critical.weights[1]), teacher, X)
-    assert not three.holds and three.computed["unaligned_groups"] == 1
-    assert three.computed["largest_sum_of_a_group"] > 0.5
+def test_theorem_3_at_a_trained_student_with_groups():
+    case = specialization.Case.trained((3, 6, 3), specialization.unit_teacher((3, 2, 3), 0), 300, seed=0)
+    three = specialization.theorem_3([case])
+    assert three.holds and three.parts[1].cases == 2
 
 
-def with_a_stranger(network, A):
+def test_an_unaligned_group_is_counted_and_seen(teacher, X, rng):
+    """A stranger with outgoing weights is one group; its sum is what it passes on."""
+    student = with_a_stranger(overrealised(teacher, 2, rng))
+    sums, unwatched = specialization.Case(student, teacher, X).group_sums()
+    assert len(sums) == 1 and sums[0] > 0.5 and unwatched == 0
+
+
+def with_a_stranger(network, A=None):
     """The last node's boundary goes through the samples, unlike any teacher's, and it passes on 0.5."""
-    W, b, A = np.array(network.weights[0]), np.array(network.biases[0]), np.array(A)
+    W, b = np.array(network.weights[0]), np.array(network.biases[0])
+    A = np.array(network.weights[1] if A is None else A)
     W[-1], b[-1], A[:, -1] = [1.0, 0.3], 0.0, 0.5
     return gf.MLP([W, A], [b, network.biases[1]], "relu")
 
 
 def test_an_unaligned_teacher_is_seen(teacher, X):
-    stranger = specialization.unit_teacher((2, 2, 2), 9)
-    two, _ = specialization.theorems_2_and_3(stranger, teacher, X)
-    assert not two.holds and min(two.computed["sines_of_the_best"]) > 1e-3
-
-
-def test_linear_remainder_needs_all_three_pairs(rng):
-    teacher = specialization.unit_teacher((3, 2, 2), 0)
-    X = rng.standard_normal((100, 3))
-    assert specialization.linear_remainder(teacher, X).holds
-    assert not specialization.linear_remainder(teacher, X, scale=1 + 1e-9).holds
+    case = specialization.Case(specialization.unit_teacher((2, 2, 2), 9), teacher, X)
+    assert case.sines.min() > 1e-3 and not specialization.theorem_2([case]).holds
 
 
 def test_observers_and_visible_boundaries():
@@ -75,9 +66,11 @@ def test_observers_and_visible_boundaries():
     assert specialization.observers(network, network, X).tolist() == expected
 
 
-def test_theorem_3_needs_observers(teacher, X, critical):
-    """An unaligned group among students that all pass on the same direction: no claim is made."""
+def test_theorem_3_needs_observers(teacher, X, rng):
+    """An unaligned group among students that all pass on the same direction: no claim, and nothing holds."""
+    critical = overrealised(teacher, 2, rng)
     A = np.array(critical.weights[1])
     A[1] = A[0]
-    _, three = specialization.theorems_2_and_3(with_a_stranger(critical, A), teacher, X)
-    assert three.computed["unaligned_groups"] == 0 and three.computed["groups_with_too_few_observers"] == 1
+    case = specialization.Case(with_a_stranger(critical, A), teacher, X)
+    assert case.group_sums() == ([], 1)
+    assert not specialization.theorem_3([case]).holds

@@ -1,20 +1,26 @@
-"""A student opposite to its teacher: escape times, and the checks with broken claims."""
+"""A student opposite to its teacher: escape times."""
 
 from __future__ import annotations
 
 import math
 
+import scipy.integrate
+
 from gradflow.theory.specialization import slow
 
 
 def test_escape_takes_longer_the_closer_to_opposite():
-    flow, worst = slow.slow_escape(gaps=(1e-1, 1e-2))
-    assert flow.holds and worst.holds
-    assert flow.computed["times"][1] > flow.computed["times"][0] + 2
-    # A student of another length is not what the flow follows.
-    assert not next(slow.slow_escape(gaps=(1e-1,), length=1.0 + 1e-6)).holds
-    # Without the shrinking of |w| the time would go like 1/gap, not like its logarithm.
-    assert not list(slow.slow_escape(gaps=(1e-1,), expected_slope=2.0))[1].holds
+    flow = slow.escape_from_opposite(gaps=(1e-1, 1e-2))
+    assert flow.holds and flow.computed["times"][1] > flow.computed["times"][0] + 2
+
+
+def test_the_gradient_across_is_the_closed_form():
+    """∫ π r/(δ sin δ) dδ from δ to π/2, by SciPy, against the time from the package's gradient."""
+    expected, _ = scipy.integrate.quad(
+        lambda u: math.pi / math.sin(math.exp(u)), math.log(0.01), math.log(math.pi / 2)
+    )
+    for length in (0.5, 1.0, 3.0):
+        assert abs(slow.fixed_norm_time(0.01, length) / (length * expected) - 1) < 1e-9
 
 
 def test_escape_time_while_the_norm_is_nearly_constant():

@@ -1,14 +1,18 @@
-"""Spurious minima: closed forms against dense Hessians, and each check fails when its claim is broken."""
+"""Spurious minima: closed forms against dense Hessians, which exist, and classes of ends."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
+import scipy.stats
 
 import gradflow as gf
 from gradflow.landscape import blocks, critical_point, follow
+from gradflow.theory.soft_committee import soft_committee
+from gradflow.theory.spurious_minima import minima, spectra
 from gradflow.theory.spurious_minima import rates as spurious_minima
-from gradflow.theory.spurious_minima import spectra
 
 
 @pytest.mark.parametrize("width, dim", [(3, 3), (4, 4), (5, 8), (9, 9)])
@@ -22,7 +26,7 @@ def test_the_block_formula_of_the_digest_at_a_generic_point(rng):
     """H_ii and H_ij of Safran & Shamir, written out here, against the kernel's Hessian."""
     k = 4
     W = rng.standard_normal((k, k))
-    problem = spurious_minima.problem(k, W)
+    problem = soft_committee("relu", W, np.eye(k))
     H = problem.hessian(problem.theta0)[: k * k, : k * k] / 2
 
     def h1(w, v):
@@ -39,18 +43,9 @@ def test_the_block_formula_of_the_digest_at_a_generic_point(rng):
         np.testing.assert_allclose(H[i * k : i * k + k, i * k : i * k + k], block, atol=1e-13)
 
 
-def test_checks_fail_when_broken():
-    perturbed = np.eye(6) + 1e-6 * np.arange(36).reshape(6, 6)
-    assert not spectra.global_hessian(6, 6, perturbed).holds
-    assert not spectra.family([10], 10, shift=1e-9).holds
-    assert not spurious_minima.frozen_weights(6, 0, rates=np.ones(42)).holds
-    # At k = 7 spurious minima are still rare: the claim for k = 12 does not hold there.
-    assert not spurious_minima.rates(40, hard=7).holds
-
-
 def test_family_blocks_are_the_full_hessian():
     point = critical_point(spectra.family_ansatz(9), spectra.FAMILY_AT_8)
-    problem = spurious_minima.problem(9, point.ansatz.student(point.x).weights[0])
+    problem = soft_committee("relu", point.ansatz.student(point.x).weights[0], np.eye(9))
     full = np.linalg.eigvalsh(problem.hessian(problem.theta0)[:81, :81])
     np.testing.assert_allclose(point.spectrum.eigenvalues(), full, atol=2e-14)
     assert abs(point.loss - problem.loss(problem.theta0)) < 1e-14
@@ -61,7 +56,7 @@ def test_family_index_counts_negative_eigenvalues_with_multiplicity():
     """Away from the minimum: the blocks at any symmetric point are those of the full Hessian."""
     ansatz, entries = spectra.family_ansatz(8), np.array([0.2, 0.1, -0.3, 0.4, -0.9])
     found = blocks(ansatz, entries)
-    problem = spurious_minima.problem(8, ansatz.student(entries).weights[0])
+    problem = soft_committee("relu", ansatz.student(entries).weights[0], np.eye(8))
     full = np.linalg.eigvalsh(problem.hessian(problem.theta0)[:64, :64])
     np.testing.assert_allclose(found.eigenvalues(), full, atol=5e-14)
     assert found.index == (full < 0).sum() > 0
@@ -111,6 +106,40 @@ def test_classes_of_equal_loss_and_equal_entries_can_differ(rng):
     assert sorted(c.hits for c in spurious_minima.classes(found)) == [1, 2]
 
 
+def test_reflected_students_stand_together():
+    """For m = k = 40 w_i = −e_i + (2/k) Σ e_j is a minimum, nearly; at k = 5 there is none."""
+    point = minima.standing("together", 40, 40)
+    np.testing.assert_allclose(point.x, [2 / 40 - 1, 2 / 40], atol=0.01)
+    assert minima.is_minimum(point) and not minima.is_minimum(minima.standing("together", 5, 5))
+
+
+def test_minima_of_eight():
+    """The losses that an independent descent reached are among them (½L); so is the usual one."""
+    found = minima.minima(8)
+    assert [(m.kind, m.count) for m in found] == [
+        ("apart", 1), ("apart", 2), ("together", 6), ("together", 7), ("together", 8)
+    ]  # fmt: skip
+    assert abs(found[3].loss / 2 - 0.061834622174271) < 1e-15
+    assert abs(found[4].loss / 2 - 0.067731691360437) < 1e-15
+    assert abs(found[0].loss - critical_point(spectra.family_ansatz(8), spectra.FAMILY_AT_8).loss) < 1e-15
+    assert gf.landscape.isotropy_order(found[3].weights()) == math.factorial(7)
+    losses = [found[0].loss + 1e-15, found[0].loss, found[3].loss, 0.05]
+    assert minima.tally(losses, found) == [2, 0, 0, 1, 0]
+    assert minima.unknown([0.05], found)[0] == pytest.approx(0.05 - found[0].loss)
+
+
+def test_two_samples_of_one_rate():
+    assert spurious_minima.same_rate(126, 1000, 126) == pytest.approx(1.0)
+    # 12.6 % in 1,000 against 30 % in 60, by the hypergeometric sum.
+    table = scipy.stats.hypergeom(1060, 144, 60)
+    expected = sum(table.pmf(x) for x in range(61) if table.pmf(x) <= table.pmf(18) * (1 + 1e-7))
+    assert spurious_minima.same_rate(18, 60, 126) == pytest.approx(expected, rel=1e-6)
+
+
 def test_bad_arguments():
     with pytest.raises(gf.ArgumentError, match="width"):
         spectra.global_spectrum(2)
+    with pytest.raises(gf.ArgumentError, match="kind"):
+        minima.standing("alone", 8, 1)
+    with pytest.raises(gf.ArgumentError, match="count"):
+        minima.standing("apart", 8, 9)

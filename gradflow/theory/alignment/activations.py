@@ -11,7 +11,7 @@ from ...activations import ACTIVATIONS
 from ..check import Check, at_least, at_most
 from ..registry import Progress, register
 from ..soft_committee import soft_committee
-from .one_teacher import CRITICAL, SOURCE, distance, ends
+from .one_teacher import CRITICAL, SOURCE, End, distance, ends
 
 STRAYS = ("cos",)
 """Activations that are not odd up to a constant and whose students need not align."""
@@ -44,15 +44,18 @@ GRADIENTS = {1: 1e-13, 2: 1e-13, 3: CRITICAL}
 """By `order`: the largest gradient at a minimum. At a minimum of fourth order it falls slowly."""
 
 
-def cancelling_pair(activation: str, cases: Sequence[tuple[int, int]] = ((2, 0), (4, 1), (10, 2))) -> Check:
+def cancelling_pair(
+    activation: str, cases: Sequence[tuple[int, int]] = ((2, 0), (4, 1), (10, 2)), mirror: float = -1.0
+) -> Check:
     """Students v, w and −w: a local minimum without alignment if σ is odd up to a constant.
 
-    cases   numbers of inputs and seeds of v and w
+    cases    numbers of inputs and seeds of v and w
+    mirror   the third student over w, −1 in the claim
     """
     gradients, excess, curvatures, distances = [], [], [], []
     for dim, seed in cases:
         v, w = np.random.default_rng(seed).standard_normal((2, dim)) / math.sqrt(dim)
-        students = np.stack([v, w, -w])
+        students = np.stack([v, w, mirror * w])
         there = soft_committee(activation, students, v[None])
         values = np.linalg.eigvalsh(there.hessian(there.theta0)[: 3 * dim, : 3 * dim])
         gradients.append(float(np.abs(there.gradient(there.theta0)[: 3 * dim]).max()) / max(1.0, values[-1]))
@@ -76,16 +79,10 @@ def cancelling_pair(activation: str, cases: Sequence[tuple[int, int]] = ((2, 0),
     )
 
 
-def aligns(
-    activation: str,
-    starts: int,
-    dim: int = 3,
-    students: int = 3,
-    length: float = 1.0,
-    progress: Progress | None = None,
-) -> Check:
-    """An activation that is not odd up to a constant, by many starts."""
-    found = ends(activation, students, dim, starts, length, progress)
+def aligns(found: Sequence[End]) -> Check:
+    """An activation that is not odd up to a constant: where many starts (`ends`) have ended."""
+    activation, teacher = found[0].activation, found[0].teacher
+    (students, dim), length = found[0].weights.shape, float(np.linalg.norm(teacher))
     minima = [end for end in found if end.minimum]
     shape = "line" if ACTIVATIONS[activation].symmetry == "even" else "ray"
     q = order(activation)
@@ -94,14 +91,14 @@ def aligns(
         at_least("share of starts that end at a minimum", len(minima) / len(found), 0.95, cases=len(found)),
         at_most("|∇L|_∞ there", [end.grad_norm for end in minima], GRADIENTS[q]),
         at_most(f"distance from the {shape} over |v| and |∇L|^(1/{q})", scaled, 100.0 if q == 1 else 10.0),
-        at_least("rise of L over |v|² at |v|/10 off", [end.rise() / length**2 for end in minima], 1e-4),
+        at_least("rise of L over its scale at |v|/10 off", [end.rise() / end.scale for end in minima], 3e-5),
     ]
     if q > 1:
-        parts.append(at_most("|L| over |v|²", [abs(end.loss) / length**2 for end in minima], 1e-14))
+        parts.append(at_most("|L| over its scale", [abs(end.loss) / end.scale for end in minima], 1e-14))
     return Check(
         name="alignment.relu" if activation == "relu" else f"alignment.for.{activation}",
         statement=f"{students} {activation} students of {dim} inputs, a teacher of length {length:g}, "
-        f"{starts} starts: at every local minimum found all students lie on the teacher's {shape}, zero "
+        f"{len(found)} starts: at every local minimum found all students lie on the teacher's {shape}, zero "
         f"included, as far as a gradient g says so, which leaves a distance of order g^(1/{q}). That this is "
         "all: stretched to a tenth of |v|, what is off raises L.",
         source=SOURCE if activation == "relu" else f"found by this project; the statement for ReLU: {SOURCE}",
@@ -114,17 +111,15 @@ def aligns(
     )
 
 
-def strays(
-    activation: str, starts: int, dim: int = 3, students: int = 3, progress: Progress | None = None
-) -> Check:
-    """An activation that is not odd up to a constant and does not align either, by many starts."""
-    found = [end for end in ends(activation, students, dim, starts, progress=progress) if end.minimum]
-    minima = [end for end in found if end.grad_norm <= 1e-10]
+def strays(found: Sequence[End]) -> Check:
+    """An activation that is not odd up to a constant and does not align either, as `aligns`."""
+    activation, (students, dim) = found[0].activation, found[0].weights.shape
+    minima = [end for end in found if end.minimum and end.grad_norm <= 1e-10]
     # Students beyond |w| = 5 run to infinity, where the cosine averages to nothing: the others count.
     off = [end.distance_of(np.linalg.norm(end.weights, axis=1) < 5.0) for end in minima]
     return Check(
         name=f"alignment.not_for.{activation}",
-        statement=f"{students} {activation} students of {dim} inputs, {starts} starts: flows end, with a "
+        statement=f"{students} {activation} students of {dim} inputs, {len(found)} starts: flows end, with a "
         "gradient below 1e-10 and no negative curvature, where students of finite length are off the "
         "teacher's line by more than 0.3 (one student runs to infinity there, where L is flat).",
         source="found by this project",
@@ -140,14 +135,14 @@ def _not_for(size: str, progress: Progress) -> Iterator[Check]:
     for name in ODD:
         yield cancelling_pair(name)
     for name in STRAYS:
-        yield strays(name, 4 if size == "quick" else 100, progress=progress)
+        yield strays(ends(name, 3, 3, 4 if size == "quick" else 100, progress=progress))
 
 
 @register("alignment.relu")
 def _relu(size: str, progress: Progress) -> Iterator[Check]:
     cases = [(3, 3, 20)] if size == "quick" else [(m, d, 200) for m in (1, 2, 3, 5) for d in (2, 3, 10)]
     for students, dim, starts in cases:
-        yield aligns("relu", starts, dim, students, progress=progress)
+        yield aligns(ends("relu", students, dim, starts, progress=progress))
 
 
 @register("alignment.for")
@@ -156,8 +151,8 @@ def _for(size: str, progress: Progress) -> Iterator[Check]:
         if name == "relu":
             continue  # alignment.relu
         if size == "quick":
-            yield aligns(name, 4, progress=progress)
+            yield aligns(ends(name, 3, 3, 4, progress=progress))
             continue
-        yield aligns(name, 200, progress=progress)
+        yield aligns(ends(name, 3, 3, 200, progress=progress))
         for students, dim, length in ((2, 5, 0.3), (5, 3, 1.0), (3, 3, 2.0)):
-            yield aligns(name, 30, dim, students, length, progress)
+            yield aligns(ends(name, students, dim, 30, length, progress))

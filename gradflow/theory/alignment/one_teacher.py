@@ -64,6 +64,12 @@ class End:
         """How far the farthest student is from the teacher's ray or line, in units of |v|."""
         return distance(self.weights, self.teacher, self.even)
 
+    @property
+    def scale(self) -> float:
+        """L of one student at zero, E(σ(0) − σ(v·x))²: what losses are compared with."""
+        there = soft_committee(self.activation, np.zeros((1, self.teacher.size)), self.teacher[None])
+        return there.loss(there.theta0)
+
     def distance_of(self, which: np.ndarray) -> float:
         """The same for the students in a mask (m,); zero for none."""
         return distance(self.weights[which], self.teacher, self.even) if which.any() else 0.0

@@ -189,7 +189,7 @@ def theorem_2(cases: Sequence[Case]) -> Check:
             at_most("|g| of a sample", [case.gradient for case in cases], CRITICAL),
             at_most(
                 "sine of an observed teacher to its student",
-                np.concatenate([case.sines.min(axis=0)[case.observed()] for case in cases]),
+                [sine for case in cases for sine in case.sines.min(axis=0)[case.observed()]],
                 SAME_DIRECTION,
             ),
         ],
@@ -209,7 +209,7 @@ def theorem_3(cases: Sequence[Case]) -> Check:
         source=f"{PAPER}, Theorem 3 (co-linear over both signs, and the linear remainder: this project)",
         parts=[
             at_most("|g| of a sample", [case.gradient for case in cases], CRITICAL),
-            at_most("|sum |w_k| v_k| of a group", np.concatenate([sums for sums, _ in found]), 1e-13),
+            at_most("|sum |w_k| v_k| of a group", [value for sums, _ in found for value in sums], 1e-13),
         ],
         computed={
             "cases": [

@@ -71,7 +71,7 @@ def theorem_4(cases: Sequence[Case]) -> Check:
             at_most("|g| of a sample", [case.gradient for case in cases], CRITICAL),
             at_most(
                 "sine of a visible teacher to its student",
-                np.concatenate([case.sines.min(axis=0)[visible(case.teacher, case.X)] for case in cases]),
+                [s for case in cases for s in case.sines.min(axis=0)[visible(case.teacher, case.X)]],
                 SAME_DIRECTION,
             ),
         ],

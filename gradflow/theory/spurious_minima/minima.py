@@ -16,7 +16,7 @@ and are found by Newton's method on the five or six numbers of W = [a b c; b a c
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -188,13 +188,20 @@ def subgroups(width: int) -> list[tuple[int, ...]]:
 
 @register("spurious_minima.exist")
 def check_minima(
-    size: str, progress: Progress, known=minima, descended: dict[int, tuple[float, ...]] | None = None
+    size: str,
+    progress: Progress,
+    known: Callable = minima,
+    descended: Mapping[int, tuple[float, ...]] = DESCENDED,
+    widths: Sequence[int] | None = None,
+    starts: int | None = None,
 ) -> Check:
     """What exists: the two families, against full Hessians, another program's descent, and a search."""
-    widths, starts = ((8,), 20) if size == "quick" else ((6, 7, 8, 9, 10, 12), 200)
-    reached = DESCENDED if descended is None else descended
+    if starts is None:
+        starts = 20 if size == "quick" else 200
+    if widths is None:
+        widths = (8,) if size == "quick" else (6, 7, 8, 9, 10, 12)
     gradients, spectra, missed, strangers, smallest, table = [], [], [], [], [], {}
-    for k in sorted({*widths, *reached}):
+    for k in sorted({*widths, *descended}):
         progress(f"minima of k = {k}")
         found = known(k)
         for minimum in found:
@@ -205,7 +212,7 @@ def check_minima(
             smallest.append(values[0])
         losses = np.array([minimum.loss for minimum in found])
         table[str(k)] = {f"{m.kind} {m.count}": [m.loss, m.point.spectrum.smallest] for m in found}
-        missed += [float(np.abs(0.5 * losses - value).min(initial=np.inf)) for value in reached.get(k, ())]
+        missed += [float(np.abs(0.5 * losses - value).min(initial=np.inf)) for value in descended.get(k, ())]
         for sizes in subgroups(k) if k in widths else ():
             progress(f"random starts for k = {k}, blocks {sizes}")
             ends = search(sizes, starts, 0)

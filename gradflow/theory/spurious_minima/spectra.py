@@ -106,7 +106,7 @@ def family(widths: Iterable[int], dense_up_to: int = 12, shift: float = 0.0) -> 
         source="found by this project's random starts at k = 8 and followed in k; such families: "
         "Arjevani & Field 2020",
         parts=[
-            at_most("the five equations in 40 digits", [point.residual for point in points], 1e-28),
+            at_most("the five equations in 40 digits", [point.residual for point in points], 1e-30),
             at_most("|∇L|_∞/k of the five numbers in Float64", reduced, 1e-15),
             at_most("|∇L|_∞ of the full loss", gradients, 1e-14),
             at_most("blocks less full eigenvalues over the largest", dense, 1e-14),
