@@ -15,7 +15,7 @@ from gradflow.theory.alignment import activations as alignment
 from gradflow.theory.alignment import one_teacher
 from gradflow.theory.copy_average import configurations as ca
 from gradflow.theory.copy_average import index as indices
-from gradflow.theory.copy_average import phase, points, relu, transition, variations
+from gradflow.theory.copy_average import large, phase, points, relu, transition, variations
 from gradflow.theory.specialization import critical, deep, dynamics, gradients, noisy, norms, slow, spherical
 from gradflow.theory.spurious_minima import minima, rates, spectra
 
@@ -103,6 +103,8 @@ COPY_AVERAGE = {
     "copy_average.best_partition": lambda: points.check_best_partition("quick", silent, "relu"),
     # points that are moved
     "copy_average.perturbed": lambda: transition.check_perturbed("quick", silent, shift=1e-12),
+    "copy_average.large: length": lambda: large.check_large("quick", silent, shorter=1.03 * large.SHORTER),
+    "copy_average.large: share": lambda: large.check_large("quick", silent, share=0.99),
     # claims about other points
     "copy_average.index.all": lambda: indices.check_all(
         "quick", silent, lambda sizes: sum(l - 1 for l in sizes)

@@ -3,6 +3,7 @@
 configurations   one-neuron optima, copy-average and perturbed-copy points
 points, index    that they are critical, and how many negative eigenvalues each has, in closed form
 transition       where each configuration is born, where losses cross, where stability is lost
+large            what perturbed copies tend to at large width
 phase            which one a random start reaches; relu, variations: other activations, norms, axes
 """
 
