@@ -3,9 +3,10 @@
     python -m benchmarks spurious [--widths 6 7 8 9 10] [--starts 1000] [--threads 2] [--again]
 
 For each k, flows from W = randn/√k with tolerances 1e-6, followed to a gradient of 1e-6 and refined; the
-share that ends at a minimum that is not global, its 95 % interval, and the classes found (up to
-permutations of students and teachers) with their losses and smallest eigenvalues. Meant: k = 6…10 with
-1,000 starts each in under 15 minutes on two cores. Every 50 starts the state goes to the file
+share that ends at a minimum that is not global, its 95 % interval; the minima that exist, as symmetric
+points, each with its loss, smallest eigenvalue and how many starts reached it; and the classes found (up to
+permutations of students and teachers). Meant: k = 6…10 with 1,000 starts each in under 15 minutes on two
+cores. Every 50 starts the state goes to the file
 benchmarks/results/spurious.part, and the next call goes on from there; `--again` begins anew.
 """
 
@@ -19,6 +20,7 @@ from collections.abc import Iterator
 import numpy as np
 import scipy.stats
 
+from gradflow.theory.spurious_minima import minima
 from gradflow.theory.spurious_minima import rates as spurious_minima
 
 from . import _timing
@@ -33,7 +35,7 @@ def rate(width: int, starts: int, threads: int, state: dict) -> Iterator[None]:
         began = time.perf_counter()
         seeds = range(len(row["ends"]), min(starts, len(row["ends"]) + PIECE))
         for end in spurious_minima.outcomes(width, seeds, threads=threads):
-            weights = end.weights.tolist() if end.loss > spurious_minima.GLOBAL else None
+            weights = end.weights.tolist() if end.loss > minima.GLOBAL else None
             row["ends"].append([end.seed, weights, end.loss, end.grad_norm, end.smallest])
         row["seconds"] += time.perf_counter() - began
         yield
@@ -47,15 +49,29 @@ def summary(width: int, row: dict) -> dict:
     ]
     spurious = [end for end in ends if end.spurious]
     interval = scipy.stats.binomtest(len(spurious), len(ends)).proportion_ci(0.95, method="wilson")
+    losses = [end.loss for end in spurious]
+    exist = minima.minima(width)
+    hits = minima.tally(losses, exist)
     return {
         "width": width,
         "starts": len(ends),
         "spurious": len(spurious),
         "rate": len(spurious) / len(ends),
         "interval": [float(interval.low), float(interval.high)],
-        "other_ends": sum(end.loss > spurious_minima.GLOBAL and not end.spurious for end in ends),
+        "other_ends": sum(end.loss > minima.GLOBAL and not end.spurious for end in ends),
         "worst_gradient": max(end.grad_norm for end in ends),
         "seconds": row["seconds"],
+        "exist": [
+            {
+                "kind": m.kind,
+                "count": m.count,
+                "loss": m.loss,
+                "smallest": m.point.spectrum.smallest,
+                "hits": h,
+            }
+            for m, h in zip(exist, hits)
+        ],
+        "not_among_them": len(losses) - sum(hits),
         "classes": [
             {
                 "hits": group.hits,
@@ -75,12 +91,13 @@ def _show(found: dict) -> None:
     print(
         f"  k {found['width']:2d}: {found['spurious']:4d} of {found['starts']} spurious, "
         f"{found['rate']:6.1%} ({low:.1%} to {high:.1%}), {len(found['classes'])} classes, worst |grad| "
-        f"{found['worst_gradient']:.1e}, {found['other_ends']} other ends, {found['seconds']:.0f} s"
+        f"{found['worst_gradient']:.1e}, {found['other_ends']} other ends, {found['seconds']:.0f} s; at none "
+        f"of the minima known: {found['not_among_them']}"
     )
-    for group in found["classes"][:8]:
+    for minimum in found["exist"]:
         print(
-            f"        {group['hits']:4d} hits, loss {group['loss']:.10f}, "
-            f"smallest eigenvalue {group['smallest']:.6g}, equal rows {group['row_classes']}"
+            f"        {minimum['hits']:4d} hits, loss {minimum['loss']:.10f}, smallest eigenvalue "
+            f"{minimum['smallest']:.6f}, {minimum['count']} {minimum['kind']}"
         )
 
 

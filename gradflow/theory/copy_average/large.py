@@ -44,8 +44,9 @@ def check_large(size: str, progress: Progress, shorter: float = SHORTER, share: 
     return Check(
         name="copy_average.large",
         statement=(
-            "At large k and fixed ν = n/k, with ε = (1−ν)/(ν²k), P-n-C has nγ = 1 + O(ε), |w|² = 1 − 45.3213 ε "
-            "and L = (k−n)(1/3−1/π) + ((1−ν)/ν)(2/√3−1)/π, both to O(1/k) relative to the second term."
+            "At large k and fixed ν = n/k, with ε = (1−ν)/(ν²k), P-n-C has nγ = 1 + O(ε), "
+            "|w|² = 1 − 45.3213 ε and L = (k−n)(1/3−1/π) + ((1−ν)/ν)(2/√3−1)/π, both to O(1/k) relative to "
+            "the second term."
         ),
         source=f"{SOURCE} for the points; the limits are derived here",
         parts=[
