@@ -14,6 +14,19 @@ import numpy as np
 from ..support.errors import ArgumentError
 from ..support.validate import integer, number
 
+__all__ = [
+    "Check",
+    "Part",
+    "at_least",
+    "at_most",
+    "never",
+    "seldom",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
 
 @dataclasses.dataclass(frozen=True)
 class Part:

@@ -38,6 +38,22 @@ from .check import Check, at_least, at_most, never
 from .quadrature import gaussian_grid
 from .registry import Progress, register
 
+__all__ = [
+    "PAIRS",
+    "SPLITS",
+    "ZERO",
+    "coordinates",
+    "critical_line",
+    "minimum",
+    "residual_curvature",
+    "split",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 SPLITS = (-1.0, -0.3, 0.2, 0.5, 0.9, 1.4)
 """Values of μ that are looked at: inside and outside of (0, 1)."""
 
@@ -52,9 +68,36 @@ PAIRS: dict[str, Callable] = {}
 
 
 def split(network: MLP, neuron: int, share: float) -> MLP:
-    """The network of one hidden layer with `neuron` twice: output weights μa and (1−μ)a, μ = share.
+    """The network with a neuron (w, a) twice: (w, μa) and (w, (1−μ)a). It computes the same function.
 
-    Raises `ArgumentError` for deeper networks and neurons that do not exist.
+    Parameters
+    ----------
+    network : MLP
+        Of one hidden layer.
+    neuron : int
+        Which one; the other is appended.
+    share : float
+        μ, any real number.
+
+    Returns
+    -------
+    MLP
+        Of one neuron more.
+
+    Raises
+    ------
+    ArgumentError
+        For deeper networks and neurons that do not exist.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gradflow as gf
+    >>> from gradflow.theory.duplicates import split
+    >>> network = gf.MLP.random((3, 2, 1), "tanh", seed=0)
+    >>> X = np.ones((1, 3))
+    >>> bool(abs(split(network, 1, share=-0.5)(X) - network(X)) < 1e-15)
+    True
     """
     if len(network.weights) != 2:
         raise ArgumentError("network", f"{len(network.weights) - 1} hidden layers", "one hidden layer")
@@ -124,8 +167,24 @@ PAIRS["relu"] = _relu_curvature
 def residual_curvature(student: MLP, teacher: MLP, neuron: int, inputs=None) -> np.ndarray:
     """B of a neuron: over samples directly; over N(0, I) by `PAIRS`, else on a `gaussian_grid`.
 
-    Raises `ArgumentError` for other laws, and populations in more dimensions or of more than one output
-    without a pair formula.
+    Parameters
+    ----------
+    student, teacher : MLP
+        Of one hidden layer and one output.
+    neuron : int
+        Of the student.
+    inputs : optional
+        None for x ~ N(0, I), or samples.
+
+    Returns
+    -------
+    ndarray (d, d)
+        B = E (f − f*)(x) σ''(w·x) x xᵀ; (d + 1, d + 1) with biases.
+
+    Raises
+    ------
+    ArgumentError
+        For other laws, and for populations in more than two dimensions without a pair formula.
     """
     law = as_inputs(inputs)
     sigma = _activation(student)
@@ -166,9 +225,40 @@ def critical_line(
     shares: Iterable[float] = SPLITS,
     curvature: Callable = residual_curvature,
 ) -> Check:
-    """Loss, gradient, Hessian and index along the line that splits a neuron of a critical point `student`.
+    """Loss, gradient, Hessian and index along the line that splits a neuron of a critical point.
 
-    Raises `ArgumentError` for more than one output (E (f − f*)σ'x need not vanish output by output there).
+    Parameters
+    ----------
+    student, teacher : MLP
+        The critical point, and what it learns.
+    neuron : int
+        The one that is split.
+    inputs : optional
+        None for x ~ N(0, I), or samples.
+    shares : iterable of float
+        Values of μ.
+    curvature : callable
+        B, `residual_curvature`.
+
+    Returns
+    -------
+    Check
+        That all points of the line are critical, of one loss, with the Hessian of the module's docstring.
+
+    Raises
+    ------
+    ArgumentError
+        For more than one output: E (f − f*)σ'x need not vanish output by output there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gradflow as gf
+    >>> from gradflow.theory.duplicates import critical_line
+    >>> w = np.append(np.ones(4), 0.0) / np.sqrt(28)  # the best erf neuron for four teachers
+    >>> optimum = gf.MLP([w[None], [[4.0]]], None, "erf")
+    >>> critical_line(optimum, gf.teachers.orthonormal(4, 5, "erf"), 0).computed["index"]
+    [0, 0, 3, 3, 3, 0]
     """
     if student.sizes[-1] != 1:
         raise ArgumentError("student", f"{student.sizes[-1]} outputs", "one output")

@@ -10,6 +10,17 @@ import math
 
 import numpy as np
 
+__all__ = [
+    "angle_between",
+    "angles",
+    "arc_cosine",
+    "sines",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
 
 def angles(W: np.ndarray, V: np.ndarray) -> np.ndarray:
     """Angles between all rows of two matrices.

@@ -6,6 +6,14 @@ import numpy as np
 
 from ..inputs import Samples
 
+__all__ = [
+    "gaussian_grid",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
 
 def gaussian_grid(dim: int, cov: np.ndarray | None = None, step: float = 0.1, reach: float = 9.5) -> Samples:
     """Nodes and weights of the trapezoidal rule for x ~ N(0, C).

@@ -10,6 +10,14 @@ from ..support.errors import StorageError
 from ..support.files import replacing
 from .check import Check
 
+__all__ = [
+    "Record",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
 
 class Record:
     """Finished functions of the registry and their checks, as lines of JSON, one per function.

@@ -13,6 +13,19 @@ from ..support.errors import ArgumentError
 from ..support.x64 import require_x64
 from .check import Check, never
 
+__all__ = [
+    "SIZES",
+    "names",
+    "register",
+    "run",
+    "verify",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 SIZES = ("quick", "full")
 """A quick check takes seconds, so that all of them take minutes; a full one as long as it needs."""
 
@@ -25,9 +38,22 @@ _registered: dict[str, CheckFunction] = {}
 
 
 def register(name: str) -> Callable[[CheckFunction], CheckFunction]:
-    """Decorator for a function `(size, progress)` that returns one `Check` or several.
+    """Decorator for a function that makes checks.
 
-    The names of its checks are `name`, or begin with `name` and a dot.
+    Parameters
+    ----------
+    name : str
+        The names of its checks are `name`, or begin with `name` and a dot.
+
+    Returns
+    -------
+    callable
+        Takes a function `(size, progress)` that returns one `Check` or several, and gives it back.
+
+    Raises
+    ------
+    ValueError
+        Where another file has registered the name.
     """
 
     def decorate(function: CheckFunction) -> CheckFunction:
@@ -42,7 +68,16 @@ def register(name: str) -> Callable[[CheckFunction], CheckFunction]:
 def names(prefix: str = "") -> list[str]:
     """The names of all checks that begin with `prefix`, in alphabetical order.
 
-    Raises `ArgumentError` where there is none.
+    Raises
+    ------
+    ArgumentError
+        Where there is none.
+
+    Examples
+    --------
+    >>> import gradflow as gf
+    >>> gf.theory.names("alignment")
+    ['alignment.for', 'alignment.not_for', 'alignment.relu', 'alignment.stationarity']
     """
     package = importlib.import_module(__package__)
     for module in pkgutil.walk_packages(package.__path__, f"{__package__}."):
@@ -56,7 +91,30 @@ def names(prefix: str = "") -> list[str]:
 def run(name: str, size: str = "quick", progress: Progress | None = None) -> Iterator[Check]:
     """The checks of the function registered under `name`, each with the seconds it took.
 
-    A function that raises gives a check that fails and says so: the others can go on.
+    Parameters
+    ----------
+    name : str
+        One of `names`.
+    size : str
+        "quick" (seconds) or "full".
+    progress : callable, optional
+        Called with a few words between pieces of work.
+
+    Yields
+    ------
+    Check
+        A function that raises gives a check that fails and says so: the others can go on.
+
+    Raises
+    ------
+    ArgumentError
+        For other names and sizes.
+
+    Examples
+    --------
+    >>> import gradflow as gf
+    >>> [check.holds for check in gf.theory.run("alignment.stationarity")]
+    [True]
     """
     if size not in SIZES:
         raise ArgumentError("size", repr(size), " or ".join(map(repr, SIZES)))
@@ -85,7 +143,7 @@ def run(name: str, size: str = "quick", progress: Progress | None = None) -> Ite
 
 
 def verify(prefix: str = "", size: str = "quick", progress: Progress | None = None) -> Iterator[Check]:
-    """All checks whose name begins with `prefix`, one after the other as they are done."""
+    """All checks whose name begins with `prefix`, one after the other as they are done; as `run`."""
     for name in names(prefix):
         yield from run(name, size, progress)
 

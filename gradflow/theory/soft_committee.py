@@ -7,6 +7,15 @@ import numpy as np
 from ..losses.problem import Problem
 from ..networks import MLP
 
+__all__ = [
+    "frozen_outputs",
+    "soft_committee",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
 
 def soft_committee(activation: str, students: np.ndarray, teachers: np.ndarray) -> Problem:
     """Students f = Σ_i σ(w_i·x) that learn teachers f* = Σ_j σ(v_j·x), x ~ N(0, I), without biases.

@@ -398,9 +398,9 @@ SPURIOUS = {
     "spurious_minima.family": lambda: spectra.family([10], 10, shift=1e-12),
     "spurious_minima.frozen_weights": lambda: rates.frozen_weights(6, 0, rates=np.ones(42)),
     # the published rate of k = 10 at k = 7, and a list of minima that lacks the usual one
-    "spurious_minima.rates: published": lambda: rates.rates(60, published={7: 346}),
-    "spurious_minima.rates: minima": lambda: rates.rates(30, published={9: 218}, known=all_but_one),
-    "spurious_minima.rates: no k": lambda: rates.rates(1, published={}),
+    "spurious_minima.rates: published": lambda: rates.check_rates(60, published={7: 346}),
+    "spurious_minima.rates: minima": lambda: rates.check_rates(30, published={9: 218}, known=all_but_one),
+    "spurious_minima.rates: no k": lambda: rates.check_rates(1, published={}),
     "spurious_minima.exist: lacking": lambda: minima.check_minima("quick", silent, all_but_one, {}, (6,), 2),
     "spurious_minima.exist: descended": lambda: minima.check_minima(
         "quick", silent, descended={7: (0.0232027149148,)}, widths=()

@@ -2,3 +2,14 @@
 
 one_teacher   minima of ReLU students, and flows to them; activations: what else aligns
 """
+
+from . import activations, one_teacher
+
+__all__ = [
+    "activations",
+    "one_teacher",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

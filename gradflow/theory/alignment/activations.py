@@ -13,6 +13,22 @@ from ..registry import Progress, register
 from ..soft_committee import soft_committee
 from .one_teacher import CRITICAL, SOURCE, End, distance, ends
 
+__all__ = [
+    "ALIGNING",
+    "GRADIENTS",
+    "ODD",
+    "STRAYS",
+    "aligns",
+    "cancelling_pair",
+    "order",
+    "strays",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 STRAYS = ("cos",)
 """Activations that are not odd up to a constant and whose students need not align."""
 
@@ -47,10 +63,27 @@ GRADIENTS = {1: 1e-13, 2: 1e-13, 3: CRITICAL}
 def cancelling_pair(
     activation: str, cases: Sequence[tuple[int, int]] = ((2, 0), (4, 1), (10, 2)), mirror: float = -1.0
 ) -> Check:
-    """Students v, w and −w: a local minimum without alignment if σ is odd up to a constant.
+    """Students v, w and −w: a global minimum without alignment if σ is odd up to a constant.
 
-    cases    numbers of inputs and seeds of v and w
-    mirror   the third student over w, −1 in the claim
+    Parameters
+    ----------
+    activation : str
+        σ.
+    cases : sequence of (int, int)
+        Numbers of inputs and seeds of v and w.
+    mirror : float
+        The third student over w, −1 in the claim.
+
+    Returns
+    -------
+    Check
+        That these points are minima, L = 4σ(0)², and w is off the ray.
+
+    Examples
+    --------
+    >>> from gradflow.theory.alignment.activations import cancelling_pair
+    >>> cancelling_pair("tanh").holds, cancelling_pair("relu").holds
+    (True, False)
     """
     gradients, excess, curvatures, distances = [], [], [], []
     for dim, seed in cases:
@@ -80,7 +113,24 @@ def cancelling_pair(
 
 
 def aligns(found: Sequence[End]) -> Check:
-    """An activation that is not odd up to a constant: where many starts (`ends`) have ended."""
+    """An activation that is not odd up to a constant: all students align.
+
+    Parameters
+    ----------
+    found : sequence of End
+        Where many starts have ended, by `one_teacher.ends`.
+
+    Returns
+    -------
+    Check
+        That they end at minima, aligned as far as their gradients say so (`order`), and at no valley.
+
+    Examples
+    --------
+    >>> from gradflow.theory.alignment import activations, one_teacher
+    >>> activations.aligns(one_teacher.ends("relu", students=3, dim=3, starts=2)).holds
+    True
+    """
     activation, teacher = found[0].activation, found[0].teacher
     (students, dim), length = found[0].weights.shape, float(np.linalg.norm(teacher))
     minima = [end for end in found if end.minimum]

@@ -25,6 +25,24 @@ from ..geometry import angles, arc_cosine
 from ..registry import Progress, register
 from ..soft_committee import frozen_outputs, soft_committee
 
+__all__ = [
+    "CRITICAL",
+    "DEAD",
+    "NEGATIVE",
+    "ROUNDS",
+    "End",
+    "descend",
+    "distance",
+    "ends",
+    "projected",
+    "stationarity",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 SOURCE = "Zhu, Ying & Zuo 2021"
 
 NEGATIVE = 1e-6
@@ -101,8 +119,26 @@ def distance(weights: np.ndarray, teacher: np.ndarray, even: bool = False) -> fl
 
 
 def descend(activation: str, students: int, dim: int, seed: int, length: float = 1.0) -> End:
-    """A flow from W = randn/√d with fixed output weights on a teacher of this length, and its refinement.
+    """A flow from W = randn/√d with fixed output weights on one teacher, and its refinement.
 
+    Parameters
+    ----------
+    activation : str
+        σ.
+    students, dim : int
+        m and d.
+    seed : int
+        Of W and of the teacher's direction.
+    length : float
+        |v|.
+
+    Returns
+    -------
+    End
+        Where it ended.
+
+    Notes
+    -----
     A ReLU student can reach w = 0 in finite time, where L has a kink that holds it (a step that leaves
     comes back). Where the flow gets no further for that reason, such a student is put to zero, where
     σ'(0) = 0 keeps it, and the flow of the others goes on. At L = 0 that is where the kinked flow ends too.
@@ -183,7 +219,7 @@ def ends(
     length: float = 1.0,
     progress: Progress | None = None,
 ) -> list[End]:
-    """Where many starts end."""
+    """Where the starts of the seeds 0 … starts − 1 end, as `descend`."""
     found = []
     for seed in range(starts):
         if progress is not None:

@@ -7,6 +7,7 @@ large            what perturbed copies tend to at large width
 phase            which one a random start reaches; relu, variations: other activations, norms, axes
 """
 
+from . import configurations, index, large, phase, points, relu, transition, variations
 from .configurations import (
     OneNeuron,
     best_ansatz,
@@ -25,12 +26,20 @@ __all__ = [
     "best_ansatz",
     "bucket_ansatz",
     "bucket_student",
+    "configurations",
     "follow",
+    "index",
+    "large",
     "one_neuron",
     "partitions",
     "perturbed_average",
     "perturbed_copy",
     "perturbed_family",
+    "phase",
+    "points",
+    "relu",
+    "transition",
+    "variations",
 ]
 
 

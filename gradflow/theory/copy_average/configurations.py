@@ -22,6 +22,24 @@ from ...landscape import follow as continued
 from ...networks import MLP
 from ...support.errors import ArgumentError
 
+__all__ = [
+    "OneNeuron",
+    "best_ansatz",
+    "bucket_ansatz",
+    "bucket_student",
+    "follow",
+    "one_neuron",
+    "partitions",
+    "perturbed_average",
+    "perturbed_copy",
+    "perturbed_family",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 SOURCE = "Simsek et al., NeurIPS 2023 (copy/average)"
 
 
@@ -36,9 +54,36 @@ class OneNeuron(NamedTuple):
 def one_neuron(teachers: int, activation: str = "erf") -> OneNeuron:
     """The optimum of one neuron against ℓ orthonormal teachers, in closed form.
 
+    Parameters
+    ----------
+    teachers : int
+        ℓ.
+    activation : str
+        "erf" or "relu".
+
+    Returns
+    -------
+    OneNeuron
+        a, |w| (along Σ v_j/√ℓ) and the loss.
+
+    Raises
+    ------
+    ArgumentError
+        For other activations.
+
+    Notes
+    -----
     erf    a = ℓ, |w|² = 1/(2ℓ−1), L = ℓ/3 − (2ℓ²/π) asin(1/(2ℓ)), unique up to (−a, −w)
     relu   a|w| = 2ℓ h(1/√ℓ), L = ℓ/2 + ℓ(ℓ−1)/2π − 2ℓ² h(1/√ℓ)², h(cos θ) = (sin θ + (π−θ) cos θ)/2π;
            the scale is free, and fixed here by |w| = a
+
+    Examples
+    --------
+    >>> from gradflow.theory.copy_average import one_neuron
+    >>> one_neuron(2).output, round(one_neuron(2).norm ** 2, 15)  # ℓ and 1/(2ℓ − 1)
+    (2, 0.333333333333333)
+    >>> round(one_neuron(100).loss / 100, 4)  # → 1/3 − 1/π
+    0.015
     """
     l = teachers
     if activation == "erf":
@@ -66,7 +111,34 @@ def partitions(k: int, n: int, largest: int | None = None) -> Iterator[tuple[int
 def bucket_student(
     sizes: Sequence[int], vectors: np.ndarray, activation: str = "erf", optimum=one_neuron
 ) -> MLP:
-    """The CA student whose i-th neuron averages the next sizes[i] rows of `vectors` (k, d)."""
+    """The copy-average student of a partition of the teachers.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Of the buckets; their sum is k.
+    vectors : ndarray (k, d)
+        The teachers, orthonormal; each bucket takes the next ones.
+    activation : str
+        "erf" or "relu".
+    optimum : callable
+        The best neuron of a bucket, `one_neuron`.
+
+    Returns
+    -------
+    MLP
+        Of one neuron for each bucket; for erf a critical point of the loss.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gradflow as gf
+    >>> from gradflow.theory.copy_average import bucket_student
+    >>> student = bucket_student([1, 1, 3], np.eye(5, 6))
+    >>> problem = gf.Problem(gf.teachers.orthonormal(5, 6), student)
+    >>> bool(abs(problem.gradient(student.flat())).max() < 1e-14)
+    True
+    """
     rows, outputs, start = [], [], 0
     for size in sizes:
         neuron = optimum(size, activation)
@@ -102,10 +174,33 @@ def perturbed_family(k: float | int, activation: str = "erf") -> Callable[[float
 
 
 def perturbed_copy(n: float | int, k: float | int, start=None, activation: str = "erf") -> SymmetricPoint:
-    """The P-n-C point: a root of the four equations ∂L/∂(α, β, γ, a) = 0, 1 < n < k (fractions as well).
+    """The P-n-C point: a root of the four equations ∂L/∂(α, β, γ, a) = 0.
 
-    start   x of a point nearby (`SymmetricPoint.x` of another n); by default α = a = 1, β = 0, γ = 1/k, the
-            limit for n = k − 1 and large k
+    Parameters
+    ----------
+    n, k : float or int
+        Widths of student and teacher, 1 < n < k, fractions as well.
+    start : ndarray, optional
+        x of a point nearby (`SymmetricPoint.x` of another n); by default α = a = 1, β = 0, γ = 1/k, the limit
+        for n = k − 1 and large k.
+    activation : str
+        "erf" or "relu".
+
+    Returns
+    -------
+    SymmetricPoint
+        To 40 digits where its `residual` says so. From far away Newton's method may end elsewhere: `follow`.
+
+    References
+    ----------
+    Simsek, Bendjeddou, Gerstner & Brea, NeurIPS 2023 (perturbed-n-copy).
+
+    Examples
+    --------
+    >>> from gradflow.theory.copy_average import perturbed_copy
+    >>> point = perturbed_copy(7, 8)
+    >>> point.loss_digits[:12], point.spectrum.index
+    ('0.0207129768', 0)
     """
     ansatz = perturbed_family(k, activation)(n)
     if start is None:

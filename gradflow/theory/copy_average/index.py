@@ -21,6 +21,21 @@ from ..check import Check, at_most, never
 from ..registry import Progress, register
 from .configurations import SOURCE, best_ansatz, bucket_ansatz, bucket_student, partitions
 
+__all__ = [
+    "BUCKET_LIMIT",
+    "best_is_stable",
+    "check_all",
+    "check_best",
+    "critical_bucket",
+    "index",
+    "influence",
+    "resistance",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
 
 def influence(l: float | int) -> float:
     """1/((1−z)^{−1/2} − 1), z = 1/4ℓ²: how much a bucket of ℓ ≥ 1 teachers pushes the others to split."""
@@ -37,9 +52,23 @@ def resistance(l: float | int) -> float:
 
 
 def index(sizes: Sequence[int]) -> int:
-    """The number of negative eigenvalues of the Hessian at a CA point (erf) with buckets of these sizes.
+    """The number of negative eigenvalues of the Hessian at a copy-average point (erf).
 
-    Σ_b (ℓ_b − 1) over the buckets with Σ_{m≠b} influence(ℓ_m) > resistance(ℓ_b).
+    Parameters
+    ----------
+    sizes : sequence of int
+        Of the buckets.
+
+    Returns
+    -------
+    int
+        Σ_b (ℓ_b − 1) over the buckets with Σ_{m≠b} influence(ℓ_m) > resistance(ℓ_b).
+
+    Examples
+    --------
+    >>> from gradflow.theory.copy_average.index import index
+    >>> index([1, 1, 4]), index([3, 3]), index([1] * 10 + [2])
+    (0, 4, 1)
     """
     total = math.fsum(map(influence, sizes))
     return sum(l - 1 for l in sizes if l > 1 and total - influence(l) > resistance(l))

@@ -13,6 +13,16 @@ from ..check import Check, at_most
 from ..registry import Progress, register
 from .configurations import SOURCE, follow
 
+__all__ = [
+    "SHORTER",
+    "check_large",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 SHORTER = 2 * (144 * math.sqrt(3) + 24 * math.pi + 5 * math.pi**2 - 144) / (
     288 + 24 * math.pi - 37 * math.pi**2
 ) - 24 * math.sqrt(3) * math.pi * (1 + math.pi) / (288 + 24 * math.pi - 37 * math.pi**2)

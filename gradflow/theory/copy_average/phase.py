@@ -24,6 +24,27 @@ from .configurations import SOURCE, follow, one_neuron
 from .index import best_is_stable
 from .transition import perturbed_is_stable
 
+__all__ = [
+    "FLOW",
+    "RARE",
+    "SAME_LOSS",
+    "End",
+    "boundaries",
+    "check_phase",
+    "check_solvers",
+    "end",
+    "ends",
+    "half_way",
+    "losses",
+    "shares",
+    "unseen",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 FLOW = KenCarp58(rtol=1e-6, atol=1e-8, gtol=1e-6)
 """How the phase diagram follows the flow."""
 

@@ -16,6 +16,22 @@ from ..check import Check, at_most
 from ..registry import Progress, register
 from .configurations import SOURCE, OneNeuron, bucket_student, one_neuron, partitions
 
+__all__ = [
+    "LARGEST_BY_NEWTON",
+    "check_best_partition",
+    "check_concave",
+    "check_critical",
+    "check_one_neuron",
+    "check_orthogonal",
+    "minimise_along_the_sum",
+    "minimise_the_loss",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 DIGITS = 40
 
 LARGEST_BY_NEWTON = 50

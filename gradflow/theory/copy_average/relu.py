@@ -28,6 +28,18 @@ from .configurations import (
 )
 from .phase import FLOW, SAME_LOSS
 
+__all__ = [
+    "check_convex",
+    "check_ends",
+    "check_not_critical",
+    "configurations",
+    "excess",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
 
 @register("copy_average.relu_convex")
 def check_convex(size: str, progress: Progress, loss: Callable | None = None) -> Check:

@@ -22,6 +22,30 @@ from ..registry import Progress, register
 from .configurations import SOURCE, best_ansatz, follow, perturbed_copy
 from .index import BUCKET_LIMIT, best_is_stable, critical_bucket, influence
 
+__all__ = [
+    "CROSSING_LIMIT",
+    "FULL_WIDTHS",
+    "NOT_CRITICAL",
+    "QUICK_WIDTHS",
+    "between",
+    "bracketed",
+    "branch",
+    "check_branch",
+    "check_full_hessian",
+    "check_perturbed",
+    "check_transition",
+    "crossing",
+    "gammas",
+    "loss_gap",
+    "perturbed_is_stable",
+    "perturbed_margin",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 QUICK_WIDTHS = (6, 12)
 FULL_WIDTHS = (4, 5, 6, 8, 10, 12, 16, 20, 30, 50, 100, 300, 10**3, 3000, 10**4, 3 * 10**4, 10**5)
 """Teacher widths k of the transition table."""
@@ -160,11 +184,29 @@ def check_branch(
 
 
 def gammas(k: int) -> dict[str, float]:
-    """The three n/k of k teachers, by local stability and loss, with n continuous; NaN where there is none.
+    """The three n/k of k teachers, by local stability and loss, with n continuous.
 
+    Parameters
+    ----------
+    k : int
+        The number of teachers.
+
+    Returns
+    -------
+    dict of str to float
+        "gamma_1", "crossing", "gamma_2"; NaN where there is none.
+
+    Notes
+    -----
     γ₁  P-n-C is a local minimum to the right
     crossing  P-n-C has the lower loss to the right
     γ₂  C-A optimal is a local minimum to the left, in closed form
+
+    Examples
+    --------
+    >>> from gradflow.theory.copy_average.transition import gammas
+    >>> [round(value, 4) for value in gammas(8).values()]
+    [0.6017, 0.7748, 0.8379]
     """
     return {
         "gamma_1": crossing(k, perturbed_margin) / k,

@@ -26,6 +26,22 @@ from ..registry import Progress, register
 from .configurations import SOURCE
 from .phase import FLOW
 
+__all__ = [
+    "assembled",
+    "check_anisotropic",
+    "check_ends",
+    "check_norms",
+    "check_spread",
+    "equal_norms",
+    "kind_of_end",
+    "one_neuron_for",
+    "spread_problem",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
 
 def one_neuron_for(norms: Sequence[float]) -> tuple[np.ndarray, float, float]:
     """The best erf neuron for teachers r_j e_j: w (ℓ,), a > 0, and its loss, by Newton on the loss."""

@@ -5,3 +5,21 @@ spherical    Theorem 6 for every spherically symmetric law
 norms        what the flow conserves; dynamics, slow: who specialises, and how long it takes
 online_sgd   the papers' SGD, for comparison
 """
+
+from . import critical, deep, dynamics, gradients, noisy, norms, online_sgd, slow, spherical
+
+__all__ = [
+    "critical",
+    "deep",
+    "dynamics",
+    "gradients",
+    "noisy",
+    "norms",
+    "online_sgd",
+    "slow",
+    "spherical",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

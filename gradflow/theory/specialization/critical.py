@@ -23,6 +23,29 @@ from ..geometry import sines
 from ..registry import Progress, register
 from .gradients import PAPER, recursion
 
+__all__ = [
+    "ALIGNED",
+    "CRITICAL",
+    "SAME_DIRECTION",
+    "VISIBLE",
+    "Case",
+    "boundary_points",
+    "critical_student",
+    "extended",
+    "largest_gradient",
+    "linear_remainder",
+    "observers",
+    "theorem_2",
+    "theorem_3",
+    "unit_teacher",
+    "visible",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 VISIBLE = 0.03
 """A boundary with at least this share of the samples on either side is visible in them."""
 
@@ -66,9 +89,27 @@ def critical_student(
 ) -> tuple[MLP, int]:
     """A student trained to the end of Float64 at which the gradient of every sample vanishes.
 
+    Parameters
+    ----------
+    sizes : tuple of int
+        Of the student.
+    teacher : MLP
+        Of ReLU.
+    X : ndarray (samples, inputs)
+        The samples.
+    seed, attempts : int
+        Of the starts, and how many are tried.
+
+    Returns
+    -------
+    (MLP, int)
+        The student, and the number of starts that were needed. The last one tried if none is critical (its
+        check then fails by its gradient).
+
+    Notes
+    -----
     The training set of the theorems is a region; here it is samples, so that a student counts only if its
-    gradient vanishes on `boundary_points` as well. Returns it with the number of starts that were needed;
-    the last one tried if none is critical (its check then fails by its gradient).
+    gradient vanishes on `boundary_points` as well.
     """
     solver = Tsit5(rtol=1e-4, atol=1e-6, t1=200.0, max_steps=3000)
     for attempt in range(attempts):

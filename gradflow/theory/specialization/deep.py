@@ -23,6 +23,18 @@ from .critical import CRITICAL, SAME_DIRECTION, Case, extended, unit_teacher, vi
 from .gradients import PAPER, forward, recursion, top_down
 from .online_sgd import layers, sgd
 
+__all__ = [
+    "balanced_teacher",
+    "kinks",
+    "layer_correlations",
+    "lowest_first",
+    "theorem_4",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
 
 def kinks(student: MLP, teacher: MLP, points: int, seed: int, factor: float = 1.0) -> Check:
     """The jump of the slope of g_k across a teacher's boundary, measured, against α_kj |w*_j|."""

@@ -25,12 +25,53 @@ from ..registry import Progress, register
 from .gradients import PAPER
 from .online_sgd import sgd
 
+__all__ = [
+    "FULL",
+    "POLARITIES",
+    "QUICK",
+    "SUCCESS",
+    "Learning",
+    "Size",
+    "correlation",
+    "harder",
+    "learn_by_flow",
+    "learn_by_sgd",
+    "learning",
+    "networks",
+    "overrealisation",
+    "passing_on",
+    "strong_first",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 SUCCESS = 0.95
 """Correlation above which a teacher node counts as learned."""
 
 
 def correlation(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
-    """ρ (students, teachers) of the activations of nodes with these weights (rows)."""
+    """Pearson's correlation of the activations of ReLU nodes without biases, x ~ N(0, I).
+
+    Parameters
+    ----------
+    student, teacher : ndarray (students, d), (teachers, d)
+        Their weights.
+
+    Returns
+    -------
+    ndarray (students, teachers)
+        ρ = (sin θ + (π−θ) cos θ − 1)/(π − 1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gradflow.theory.specialization.dynamics import correlation
+    >>> correlation(np.eye(2), np.array([[3.0, 0.0]])).round(12).tolist()
+    [[1.0], [0.0]]
+    """
     return (arc_cosine(angles(student, teacher)) - 1.0) / (math.pi - 1.0)
 
 

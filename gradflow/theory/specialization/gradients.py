@@ -21,6 +21,23 @@ from ...run.training import train
 from ..check import Check, at_least, at_most
 from ..registry import Progress, register
 
+__all__ = [
+    "deep_pair",
+    "forward",
+    "lemma_1",
+    "not_interpolating",
+    "overrealised",
+    "recursion",
+    "theorem_1",
+    "top_down",
+    "without_biases",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 PAPER = "Tian 2020"
 
 
@@ -51,9 +68,37 @@ def top_down(gates: list[np.ndarray], matrices: list[np.ndarray]) -> list[np.nda
 
 
 def recursion(student: MLP, teacher: MLP, x: np.ndarray) -> list[np.ndarray]:
-    """g_1 … g_L of Lemma 1 at one input: g_l = D_l [A_l f*_l − B_l f_l], A_l = V_lᵀ V*_l, B_l = V_lᵀ V_l.
+    """g_1 … g_L of Lemma 1 at one input.
 
-    Entry l−1 has the nodes of layer l; g_l is minus the derivative of ½|f* − f|² by the pre-activations.
+    Parameters
+    ----------
+    student, teacher : MLP
+        ReLU networks of the same numbers of layers, inputs and outputs, of any widths.
+    x : ndarray (d,)
+        One input.
+
+    Returns
+    -------
+    list of ndarray
+        Entry l − 1 has the nodes of layer l: minus the derivative of ½|f* − f|² by the pre-activations.
+
+    Notes
+    -----
+    g_l = D_l [A_l f*_l − B_l f_l], A_l = V_lᵀ V*_l, B_l = V_lᵀ V_l, V_L = I and V_{l−1} = V_l D_l W̃_l.
+
+    References
+    ----------
+    Tian, Student specialization in deep ReLU networks with finite width and input dimension, ICML 2020.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gradflow as gf
+    >>> from gradflow.theory.specialization.gradients import recursion
+    >>> student, teacher = (gf.teachers.random((2, 3, 1), "relu", seed=seed) for seed in (0, 1))
+    >>> x = np.array([0.5, -1.0])
+    >>> bool(abs(recursion(student, teacher, x)[-1] - (teacher(x[None]) - student(x[None]))[0]) < 1e-14)
+    True
     """
     f, gates, matrices = forward(student, x)
     V = top_down(gates, matrices)

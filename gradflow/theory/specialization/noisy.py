@@ -12,6 +12,16 @@ from ..check import Check, at_most
 from ..registry import Progress, register
 from .gradients import PAPER
 
+__all__ = [
+    "exponent",
+    "smallest_gradient",
+    "theorem_5",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
 
 def smallest_gradient(error: float, kind: str, extra: int, seed: int, activation=None) -> float:
     """The least sup_x |g(x)|/α that students with an alignment error η = `error` can have.

@@ -18,6 +18,15 @@ from ..check import Check, at_least, at_most
 from ..registry import Progress, register
 from .gradients import PAPER, deep_pair
 
+__all__ = [
+    "conserved_norms",
+    "norm_velocities",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
 
 def _invariants(student: MLP, theta: np.ndarray, rates: np.ndarray) -> np.ndarray:
     """|w|²/r_w + b²/r_b − |v|²/r_v of each hidden node, all layers; rates are constant within w and v."""

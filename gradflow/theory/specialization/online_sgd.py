@@ -12,6 +12,15 @@ import numpy as np
 from ...networks import MLP
 from ...support.threads import single_threaded_blas
 
+__all__ = [
+    "layers",
+    "sgd",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
 
 def layers(weights: Sequence, biases: Sequence, X: np.ndarray) -> list[np.ndarray]:
     """X (samples, d) and the output of every layer, (samples, nodes): ReLU, the last one linear."""

@@ -19,6 +19,20 @@ from ..registry import Progress, register
 from ..soft_committee import frozen_outputs, soft_committee
 from .gradients import PAPER
 
+__all__ = [
+    "escape_from_opposite",
+    "escape_time",
+    "fixed_norm_time",
+    "flow_escape_time",
+    "student_at",
+    "worst_case",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 TEACHER = np.array([[1.0, 0.0]])
 
 

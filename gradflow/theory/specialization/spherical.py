@@ -26,6 +26,21 @@ from ..check import Check, at_least, at_most
 from ..geometry import angle_between
 from ..registry import Progress, register
 
+__all__ = [
+    "DEGREES",
+    "LAWS",
+    "pull",
+    "radial_moment",
+    "second_moment",
+    "theorem_6",
+    "theorem_6_sampled",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 DEGREES = 9.0
 """Of the Student t law that is sampled: its fourth moments are finite, so means have error bars."""
 
@@ -41,7 +56,31 @@ CHUNK = 100_000
 
 
 def pull(w: np.ndarray, gate: np.ndarray, moment: float = 1.0) -> np.ndarray:
-    """E[1(gate·x > 0) relu(w·x) x] (d,) for a spherical law with E|x|²/d = moment."""
+    """E[1(w'·x > 0) relu(w·x) x] of Theorem 6: what pulls the student w' towards w.
+
+    Parameters
+    ----------
+    w, gate : ndarray (d,)
+        w and w', not zero.
+    moment : float
+        m = E|x|²/d of the spherically symmetric law.
+
+    Returns
+    -------
+    ndarray (d,)
+        (m/2π) [(π−θ) w + |w| sin θ ŵ'].
+
+    References
+    ----------
+    Tian, ICML 2020, Theorem 6.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gradflow.theory.specialization.spherical import pull
+    >>> pull(np.array([1.0, 0.0]), np.array([0.0, 2.0])).round(6).tolist()  # 1/4 and 1/2π
+    [0.25, 0.159155]
+    """
     angle = angle_between(w, gate)
     direction = gate / np.linalg.norm(gate)
     inner = (math.pi - angle) * w + np.linalg.norm(w) * math.sin(angle) * direction

@@ -27,6 +27,29 @@ from ..check import Check, at_least, at_most
 from ..registry import Progress, register
 from ..soft_committee import soft_committee
 
+__all__ = [
+    "DESCENDED",
+    "GLOBAL",
+    "NEAR",
+    "SAME_LOSS",
+    "STARTS",
+    "Minimum",
+    "blocks_ansatz",
+    "check_minima",
+    "is_minimum",
+    "minima",
+    "search",
+    "standing",
+    "subgroups",
+    "tally",
+    "unknown",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 GLOBAL = 1e-9
 """A critical point with a smaller loss is a global minimum: the spurious ones found have L > 1e-5 for
 every k ≤ 10⁴, and the rounding of L is below 1e-11 there."""

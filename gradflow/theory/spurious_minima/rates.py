@@ -25,6 +25,25 @@ from ..registry import Progress, register
 from ..soft_committee import frozen_outputs, soft_committee
 from .minima import GLOBAL, SAME_LOSS, minima, tally, unknown
 
+__all__ = [
+    "FALSE_ALARM",
+    "PUBLISHED",
+    "PUBLISHED_STARTS",
+    "MinimumClass",
+    "Outcome",
+    "check_rates",
+    "classes",
+    "descend",
+    "frozen_weights",
+    "outcomes",
+    "same_rate",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 PUBLISHED = {6: 3, 7: 55, 8: 126, 9: 218, 10: 346, 11: 455, 12: 585}
 """Spurious ends of gradient descent from 1,000 starts each, by k (Safran & Shamir 2018)."""
 
@@ -64,7 +83,29 @@ class MinimumClass:
 
 
 def descend(width: int, seed: int, solver: FlowSolver | None = None) -> Result:
-    """One flow from W = randn/√k and its refinement; the solver by default the package's own at 1e-6."""
+    """One flow from W = randn/√k and its refinement.
+
+    Parameters
+    ----------
+    width : int
+        k.
+    seed : int
+        Of W.
+    solver : FlowSolver, optional
+        The package's own at rtol = atol = gtol = 1e-6 unless given.
+
+    Returns
+    -------
+    Result
+        With output weights at one, left out of its spectrum.
+
+    Examples
+    --------
+    >>> from gradflow.theory.spurious_minima.rates import descend
+    >>> result = descend(6, 835)  # one of three of 1,000 starts that end at a spurious minimum
+    >>> round(result.loss, 10), bool(result.spectrum().smallest > 0)
+    (0.050161162, True)
+    """
     width = integer("width", width, 1)
     rng = np.random.default_rng([width, integer("seed", seed, 0)])
     start = rng.standard_normal((width, width)) / math.sqrt(width)
@@ -77,7 +118,7 @@ def descend(width: int, seed: int, solver: FlowSolver | None = None) -> Result:
 def outcomes(
     width: int, seeds: Iterable[int], solver: FlowSolver | None = None, threads: int = 1
 ) -> Iterator[Outcome]:
-    """The ends of many starts, in the order of the seeds, `threads` of them at a time."""
+    """The ends of many starts, in the order of the seeds, `threads` of them at a time; as `descend`."""
 
     def one(seed: int) -> Outcome:
         result = descend(width, seed, solver)
@@ -92,7 +133,25 @@ def outcomes(
 
 
 def classes(found: Iterable[Outcome], tolerance: float = 1e-6) -> list[MinimumClass]:
-    """Outcomes that are one point up to permutations of rows and columns of W (`permuted`); by loss."""
+    """Outcomes that are one point up to permutations of students and of teachers.
+
+    Parameters
+    ----------
+    found : iterable of Outcome
+        Refined ends of one k.
+    tolerance : float
+        Weights and losses within it of each other are equal.
+
+    Returns
+    -------
+    list of MinimumClass
+        By loss.
+
+    Notes
+    -----
+    Two matrices are one point if rows and columns of the one can be permuted to the other
+    (`landscape.permuted`): equal losses or equal sorted entries do not make a point.
+    """
     groups: list[list[Outcome]] = []
     for outcome in found:
         for group in groups:
@@ -166,14 +225,31 @@ def same_rate(spurious: int, starts: int, published: int) -> float:
     return float(scipy.stats.fisher_exact([[spurious, published], rest]).pvalue)
 
 
-def rates(
+def check_rates(
     starts: int,
     threads: int = 1,
     published: Mapping[int, int] = PUBLISHED,
     known: Callable = minima,
     progress: Progress | None = None,
 ) -> Check:
-    """How often the flow ends at spurious minima, against published counts, and at which of `known`(k)."""
+    """How often the flow ends at spurious minima, against published counts, and at which minima.
+
+    Parameters
+    ----------
+    starts, threads : int
+        For each k, and how many at a time.
+    published : mapping of int to int
+        Spurious ends of 1,000 runs by k.
+    known : callable
+        The minima that exist at k, `minima`.
+    progress : callable, optional
+        Told between starts.
+
+    Returns
+    -------
+    Check
+        With the smallest p-value of Fisher's exact tests, Bonferroni's bound for all of them together.
+    """
     rows, p_values, gradients, apart = {}, [], [], []
     for width, count in published.items():
         found = []
@@ -211,4 +287,4 @@ def _frozen_weights(size: str, progress: Progress) -> Iterator[Check]:
 
 @register("spurious_minima.rates")
 def _rates(size: str, progress: Progress) -> Check:
-    return rates(60 if size == "quick" else 1000, progress=progress)
+    return check_rates(60 if size == "quick" else 1000, progress=progress)
