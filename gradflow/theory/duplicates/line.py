@@ -1,53 +1,23 @@
-"""Duplicated neurons: a critical point of n neurons becomes a line of critical points of n + 1.
-
-Replace a neuron (w, a) by two, (w, μa) and (w, (1−μ)a). The function stays, and so do L and ∇L = 0, for
-every real μ: a line of critical points. Its Hessian (derived; Fukumizu & Amari 2000 and Şimşek et al. 2021
-have the statement about its signs), for one output: let
-
-    B = E (f − f*)(x) σ''(w·x) x xᵀ     (x with a constant 1 appended if there are biases).
-
-In the coordinates θ of the small network, ξ and t, the two neurons being w + (1−μ)ξ, w − μξ with output
-weights μa + t, (1−μ)a − t, the Hessian of L falls into three blocks,
-
-    ∇²L(small)  ⊕  2aμ(1−μ)B  ⊕  0,
-
-because the only other term, between ξ and t, is 2E (f − f*) σ'(w·x) x = 0 at a critical point with a ≠ 0.
-By Sylvester's law of inertia index(μ) = index(small) + number of eigenvalues of aμ(1−μ)B that are < 0: a
-minimum of the small network becomes a line of minima where aμ(1−μ)B ⪰ 0, inside 0 < μ < 1 or outside, and
-of saddles on both sides where B is indefinite. L = E(f − f*)², no ½.
-"""
+"""The line of critical points that splits a neuron, and its Hessian."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from .. import teachers
-from ..activations import Activation
-from ..inputs import Samples, as_inputs
-from ..losses.problem import Problem
-from ..networks import MLP
-from ..run.training import train
-from ..support.errors import ArgumentError
-from ..support.validate import integer
-from .check import Check, at_least, at_most, never
-from .quadrature import gaussian_grid
-from .registry import Progress, register
+from ... import teachers
+from ...losses.problem import Problem
+from ...networks import MLP
+from ...run.training import train
+from ...support.errors import ArgumentError
+from ...support.validate import integer
+from ..check import Check, at_least, at_most, never
+from ..registry import Progress, register
+from .curvature import residual_curvature
 
-__all__ = [
-    "PAIRS",
-    "SPLITS",
-    "ZERO",
-    "coordinates",
-    "critical_line",
-    "minimum",
-    "residual_curvature",
-    "split",
-]
+__all__ = ["SPLITS", "ZERO", "coordinates", "critical_line", "minimum", "split"]
 
 
 def __dir__() -> list[str]:
@@ -62,9 +32,6 @@ ZERO = 1e-12
 
 Congruent forms have eigenvalues of the same signs, not of the same sizes: a coarser cut would take small
 ones of one form for zeros and not those of the other."""
-
-PAIRS: dict[str, Callable] = {}
-"""∂²/∂u² of E σ(u·x)σ(w·x), x ~ N(0, I), as functions of u and w (d,), by activation."""
 
 
 def split(network: MLP, neuron: int, share: float) -> MLP:
@@ -111,13 +78,6 @@ def split(network: MLP, neuron: int, share: float) -> MLP:
     return MLP([np.vstack([W, W[neuron]]), outgoing], [bias, last], network.activations[0])
 
 
-def _activation(student: MLP) -> Activation:
-    sigma = student.activations[0]
-    if isinstance(sigma, tuple):
-        raise ArgumentError("student", "neurons of several activations", "one activation")
-    return sigma
-
-
 def coordinates(network: MLP, neuron: int, share: float) -> np.ndarray:
     """T (P', P') with d(parameters of the split network) = T d(θ, ξ, t); its columns in this order."""
     has_bias = network.biases[0] is not None
@@ -137,78 +97,6 @@ def coordinates(network: MLP, neuron: int, share: float) -> np.ndarray:
         weights = rows[:, : network.sizes[0]]
         columns[:, j] = MLP([weights, A], [bias, there.biases[1]], network.activations[0]).flat()
     return columns
-
-
-def _erf_pair(u, w):
-    return 2 / jnp.pi * jnp.arcsin((w @ u) / jnp.sqrt((1 + w @ w) * (1 + u @ u)))
-
-
-def _square_pair(u, w):
-    return (w @ w) * (u @ u) + 2 * (w @ u) ** 2
-
-
-def _relu_curvature(u: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """(sin θ |w|/2π|u|)(I − ûûᵀ + n̂n̂ᵀ), n the part of ŵ across u; zero where they are parallel."""
-    unit = u / np.linalg.norm(u)
-    across = w - (w @ unit) * unit
-    size = float(np.linalg.norm(across))
-    if size <= 1e-15 * np.linalg.norm(w):
-        return np.zeros((u.size, u.size))
-    n = across / size
-    plane = np.eye(u.size) - np.outer(unit, unit) + np.outer(n, n)
-    return size / (2 * np.pi * np.linalg.norm(u)) * plane
-
-
-PAIRS["erf"] = jax.hessian(_erf_pair)
-PAIRS["square"] = jax.hessian(_square_pair)
-PAIRS["relu"] = _relu_curvature
-
-
-def residual_curvature(student: MLP, teacher: MLP, neuron: int, inputs=None) -> np.ndarray:
-    """B of a neuron: over samples directly; over N(0, I) by `PAIRS`, else on a `gaussian_grid`.
-
-    Parameters
-    ----------
-    student, teacher : MLP
-        Of one hidden layer and one output.
-    neuron : int
-        Of the student.
-    inputs : optional
-        None for x ~ N(0, I), or samples.
-
-    Returns
-    -------
-    ndarray (d, d)
-        B = E (f − f*)(x) σ''(w·x) x xᵀ; (d + 1, d + 1) with biases.
-
-    Raises
-    ------
-    ArgumentError
-        For other laws, and for populations in more than two dimensions without a pair formula.
-    """
-    law = as_inputs(inputs)
-    sigma = _activation(student)
-    W, b = student.weights[0], student.biases[0]
-    if not isinstance(law, Samples):
-        if inputs is not None:
-            raise ArgumentError("inputs", type(law).__name__, "None (standard Gaussian) or samples")
-        if sigma.name in PAIRS and b is None and teacher.biases[0] is None:
-            pair = PAIRS[sigma.name]
-            terms = [a * np.asarray(pair(W[neuron], w)) for w, a in zip(W, student.weights[1][0])]
-            terms += [
-                -c * np.asarray(pair(W[neuron], v)) for v, c in zip(teacher.weights[0], teacher.weights[1][0])
-            ]
-            return np.sum(terms, axis=0)
-        if student.sizes[0] > 2:
-            raise ArgumentError("student", f"{student.sizes[0]} inputs", "at most two for this activation")
-        law = gaussian_grid(student.sizes[0])
-    X = law.X
-    weight = np.ones(len(X)) if law.sample_weight is None else law.sample_weight
-    z = X @ W[neuron] + (0.0 if b is None else b[neuron])
-    second = sigma.derivatives(z)[2]
-    factor = weight / weight.sum() * (student(X) - teacher(X))[:, 0] * second
-    extended = X if b is None else np.column_stack([X, np.ones(len(X))])
-    return extended.T @ (factor[:, None] * extended)
 
 
 def _inertia(matrix: np.ndarray, scale: float) -> tuple[int, int]:
@@ -303,7 +191,7 @@ def critical_line(
             at_least("loss of the small network", loss, 1e-6),
         ],
         computed={
-            "activation": _activation(student).name,
+            "activation": str(student.activations[0]),
             "sizes": list(student.sizes),
             "inputs": repr(small.inputs),
             "loss": loss,
