@@ -14,7 +14,7 @@ from ...networks import MLP
 from ...support.errors import ArgumentError
 from ..quadrature import gaussian_grid
 
-__all__ = ["PAIRS", "residual_curvature"]
+__all__ = ["PAIRS", "activation_of", "residual_curvature"]
 
 
 def __dir__() -> list[str]:
@@ -25,7 +25,8 @@ PAIRS: dict[str, Callable] = {}
 """∂²/∂u² of E σ(u·x)σ(w·x), x ~ N(0, I), as functions of u and w (d,), by activation."""
 
 
-def _activation(student: MLP) -> Activation:
+def activation_of(student: MLP) -> Activation:
+    """The one activation of the hidden neurons; `ArgumentError` where they have several."""
     sigma = student.activations[0]
     if isinstance(sigma, tuple):
         raise ArgumentError("student", "neurons of several activations", "one activation")
@@ -80,7 +81,7 @@ def residual_curvature(student: MLP, teacher: MLP, neuron: int, inputs=None) -> 
         For other laws, and for populations in more than two dimensions without a pair formula.
     """
     law = as_inputs(inputs)
-    sigma = _activation(student)
+    sigma = activation_of(student)
     W, b = student.weights[0], student.biases[0]
     if not isinstance(law, Samples):
         if inputs is not None:

@@ -15,7 +15,7 @@ from ...support.errors import ArgumentError
 from ...support.validate import integer
 from ..check import Check, at_least, at_most, never
 from ..registry import Progress, register
-from .curvature import residual_curvature
+from .curvature import activation_of, residual_curvature
 
 __all__ = ["SPLITS", "ZERO", "coordinates", "critical_line", "minimum", "split"]
 
@@ -191,7 +191,7 @@ def critical_line(
             at_least("loss of the small network", loss, 1e-6),
         ],
         computed={
-            "activation": str(student.activations[0]),
+            "activation": activation_of(student).name,
             "sizes": list(student.sizes),
             "inputs": repr(small.inputs),
             "loss": loss,
