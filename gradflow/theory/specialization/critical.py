@@ -55,7 +55,7 @@ ALIGNED = 1e-6
 CRITICAL = 1e-12
 """Largest gradient of a sample at a point that counts as critical for every batch."""
 
-SAME_DIRECTION = 1e-13
+SAME_DIRECTION = 1e-12
 """Largest sine of the angle between a teacher and the student that is aligned with it at such a point."""
 
 
