@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -21,14 +24,32 @@ from .support.memory import check_memory
 from .support.progress import Monitor
 from .support.stopping import StopReason
 
+EXIT_CODES = """exit codes:
+  0    done: converged, or every check holds
+  1    finished, but not converged, or a check does not hold
+  2    bad input: one line on standard error says what is allowed
+  130  interrupted (Ctrl-C); what had been reached is printed and saved
+  141  the reader of the output has left (as in `gradflow verify | head`)"""
+
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line.
+    """Run the command line; the exit code is one of `EXIT_CODES`."""
+    try:
+        try:
+            return _run(argv)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has seen enough
+        _drop_output()
+        return 128 + signal.SIGPIPE
 
-    The exit code: 0 done, 1 not converged or a check that fails, 2 bad input, 130 interrupted.
-    """
+
+def _run(argv: list[str] | None) -> int:
     parser = argparse.ArgumentParser(
-        prog="gradflow", description="Gradient flow of small neural networks, to machine precision."
+        prog="gradflow",
+        description="Gradient flow of small neural networks, to machine precision.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"gradflow {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -43,16 +64,34 @@ def main(argv: list[str] | None = None) -> int:
         return 2
 
 
+def _drop_output() -> None:
+    """Let what is still to be written to standard output go nowhere, without another complaint."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _command(commands, name: str, summary: str, description: str | None = None):
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=description or summary,
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _add_outputs(parser, out: Path | None, plot: Path | None) -> None:
+    for name, what, default in (("--out", "HDF5 file", out), ("--plot", "picture", plot)):
+        known = "" if default is None else " (default %(default)s, replaced if it exists)"
+        parser.add_argument(name, type=Path, default=default, help=f"{what} to write{known}")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+
+
 def _add_demo(commands) -> None:
-    demo = commands.add_parser(
-        "demo", help="train an erf student of 3 neurons on 8 orthonormal teacher neurons, infinite data"
+    demo = _command(
+        commands, "demo", "train an erf student of 3 neurons on 8 orthonormal teacher neurons, infinite data"
     )
-    demo.add_argument(
-        "--out", type=Path, default=Path("gradflow-demo.h5"), help="HDF5 file (default %(default)s)"
-    )
-    demo.add_argument(
-        "--plot", type=Path, default=Path("gradflow-demo.png"), help="picture (default %(default)s)"
-    )
+    _add_outputs(demo, Path("gradflow-demo.h5"), Path("gradflow-demo.png"))
     demo.add_argument("--seed", type=int, default=0, help="of the student's weights (default %(default)s)")
     demo.set_defaults(run=_demo)
 
@@ -61,7 +100,7 @@ def _demo(arguments) -> int:
     if importlib.util.find_spec("matplotlib") is None:
         print("no picture: matplotlib is not installed (pip install 'gradflow[plot]')", file=sys.stderr)
         arguments.plot = None
-    _check_outputs(arguments)
+    _check_outputs(arguments, (Path("gradflow-demo.h5"), Path("gradflow-demo.png")))
     teacher = teachers.orthonormal(width=8, input_dim=9, activation="erf")
     student = MLP.random((9, 3, 1), activation="erf", bias=False, seed=arguments.seed)
     return _finish(train(teacher, student), arguments)
@@ -69,10 +108,11 @@ def _demo(arguments) -> int:
 
 def _add_train(commands) -> None:
     names = ", ".join(ACTIVATIONS)
-    parser = commands.add_parser(
+    parser = _command(
+        commands,
         "train",
-        help="train a student network on a teacher, or on samples from .npy files",
-        description="Infinite standard Gaussian data unless --inputs is given.",
+        "train a student network on a teacher, or on samples from .npy files",
+        "Infinite standard Gaussian data unless --inputs is given.",
     )
     parser.add_argument("--student", required=True, metavar="SIZES", help="sizes in-hidden…-out, e.g. 9-3-1")
     parser.add_argument("--activation", default="erf", help=f"of student and teacher: {names}")
@@ -89,8 +129,7 @@ def _add_train(commands) -> None:
     parser.add_argument(
         "--samples", type=int, metavar="N", help="N standard Gaussian samples drawn with --seed"
     )
-    parser.add_argument("--out", type=Path, help="HDF5 file to write")
-    parser.add_argument("--plot", type=Path, help="picture to write")
+    _add_outputs(parser, None, None)
     parser.set_defaults(run=_train)
 
 
@@ -127,7 +166,7 @@ def _train(arguments) -> int:
 
 
 def _add_verify(commands) -> None:
-    parser = commands.add_parser("verify", help="check theorems of the field numerically, one line per check")
+    parser = _command(commands, "verify", "check theorems of the field numerically, one line per check")
     parser.add_argument(
         "name", nargs="*", default=[""], help="checks whose names begin so (default: all of them)"
     )
@@ -198,12 +237,25 @@ def _verify(arguments) -> int:
     return 0 if held == done else 1
 
 
-def _check_outputs(arguments) -> None:
-    """Refuse places that cannot be written before the work, not after it."""
+def _check_outputs(arguments, replaced: tuple[Path, ...] = ()) -> None:
+    """Refuse places that cannot be written before the work, not after it; files that exist as well.
+
+    replaced   files that may be replaced without being asked for
+    """
     for name in ("out", "plot"):
         path = getattr(arguments, name)
-        if path is not None and not path.absolute().parent.is_dir():
+        if path is None:
+            continue
+        if not path.absolute().parent.is_dir():
             raise ArgumentError(f"--{name}", str(path), "a file in a folder that exists")
+        if path.is_dir():
+            raise ArgumentError(f"--{name}", f"{path}, a folder", "a file")
+        if path.exists() and not arguments.overwrite and path not in replaced:
+            raise ArgumentError(f"--{name}", f"{path}, which exists", "a new file, or --overwrite")
+        if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+            raise ArgumentError(f"--{name}", f"{path}, which may not be written", "a file that may")
+    if arguments.out is not None and arguments.out == arguments.plot:
+        raise ArgumentError("--plot", f"{arguments.plot}, as --out", "another file")
     if arguments.plot is not None:
         from .plot import check_path
 
@@ -211,18 +263,28 @@ def _check_outputs(arguments) -> None:
 
 
 def _finish(result: Result, arguments) -> int:
-    print(result)
+    _say(str(result))
     if arguments.out is not None:
+        said = "replaced" if arguments.out.exists() else "saved"
         result.save(arguments.out)
-        print(f"  saved      {arguments.out}")
+        _say(f"  {said:<10} {arguments.out}")
     if arguments.plot is not None:
         from .plot import save_overview
 
+        said = "replaced" if arguments.plot.exists() else "picture"
         save_overview(result, arguments.plot)
-        print(f"  picture    {arguments.plot}")
+        _say(f"  {said:<10} {arguments.plot}")
     if result.stop_reason is StopReason.INTERRUPTED:
         return 130
     return 0 if result.converged else 1
+
+
+def _say(text: str) -> None:
+    """Print, or go on with the work if nobody reads any more."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        _drop_output()
 
 
 def _sizes(argument: str, text: str) -> list[int]:

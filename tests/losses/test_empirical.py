@@ -383,8 +383,9 @@ def test_the_number_of_threads_from_the_environment(monkeypatch):
         ({"sample_weight": np.ones(4)}, "sample_weight"),
         ({"sample_weight": -np.ones(5)}, "sample_weight"),
         ({"loss": "hinge"}, "loss"),
-        ({"loss": "cross_entropy", "targets": np.full(5, 0.5)}, "targets"),
-        ({"loss": "cross_entropy", "targets": np.full((5, 1), 0.5)}, "targets"),
+        ({"loss": "cross_entropy"}, "student"),
+        ({"loss": "cross_entropy", "student": 2, "targets": np.full(5, 0.5)}, "targets"),
+        ({"loss": "cross_entropy", "student": 2, "targets": np.full((5, 2), 0.4)}, "targets"),
         ({"weight_decay": -1.0}, "weight_decay"),
         ({"barrier": -1.0}, "barrier"),
         ({"threads": 0}, "threads"),
@@ -392,8 +393,9 @@ def test_the_number_of_threads_from_the_environment(monkeypatch):
 )
 def test_bad_input_is_named(change, argument):
     given = {"X": np.zeros((5, 2)), "targets": np.zeros(5), "sample_weight": None} | change
+    student = MLP.random((2, 3, given.pop("student", 1)), seed=0)
     with pytest.raises(ArgumentError, match=argument) as caught:
-        EmpiricalLoss(MLP.random((2, 3, 1), seed=0), **given)
+        EmpiricalLoss(student, **given)
     assert caught.value.argument == argument
 
 
