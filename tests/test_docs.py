@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if "generated" not in path.parts)
+PAGES = [ROOT / "README.md", *sorted(p for p in (ROOT / "docs").rglob("*.md") if "generated" not in p.parts)]
 BLOCK = re.compile(
     r"^```python\n(.*?)^```$", re.M | re.S
 )  # {code-block} is for what needs a cluster or torch
