@@ -32,21 +32,90 @@ _CHECK_POINTS = tuple(sign * x for x in (0.0731 * math.pi, 0.5**0.5, 3.1**0.5, m
 
 
 class Activation:
-    """One activation σ: R → R with its first and second derivative.
+    """One activation σ: R → R with its first and second derivative; the built-in ones are `ACTIVATIONS`.
 
-    value, first, second   scalar Python functions that Numba can compile (`math`, NumPy scalars)
-    symmetry   one of `SYMMETRIES`; neurons that a symmetry makes equivalent are matched by it
-    name       how results and files call it; not a name of the table
-    traced     the same σ in `jax.numpy`, needed only where JAX differentiates through it
+    Parameters
+    ----------
+    value, first, second : callable
+        σ, σ' and σ'': scalar Python functions that Numba can compile (`math`, NumPy scalars).
+    symmetry : {"none", "odd", "even", "odd+constant", "even+linear"}
+        σ(−z) is: nothing of these, −σ(z), σ(z), c − σ(z), or σ(z) − cz. Neurons that a symmetry makes
+        equivalent are matched by it.
+    name : str, optional
+        How results and files call it; not a name of the table. The function's own unless given.
+    traced : callable, optional
+        The same σ in `jax.numpy`, needed only where JAX differentiates through it.
 
-    name       as given, else the function's own
-    symmetry   as given
-    degree     k with σ(c z) = c^k σ(z) for all c > 0, or None; a user's own has None
+    Attributes
+    ----------
+    name, symmetry : str
+    degree : int or None
+        p with σ(cz) = c^p σ(z) for all c > 0; None for one's own.
 
-    The functions are compiled and compared with one another at a few points when the object is made:
-    `ArgumentError` names the one that does not compile, is not finite or contradicts the others.
-    Built-in ones equal their like by name and pickle as that name; a user's own equals only itself, and
-    pickles if its functions do. An exception raised inside a user's function is lost: return NaN instead.
+    Raises
+    ------
+    ArgumentError
+        The functions are compared with one another at a few points when the object is made: names the one
+        that does not compile, is not finite, or contradicts the others.
+
+    Notes
+    -----
+    Built-in ones, by the names that are given wherever an activation is asked for (Φ is the normal
+    distribution function):
+
+    ===========  ===========================================  ============
+    name         σ(z)                                         symmetry
+    ===========  ===========================================  ============
+    erf          erf(z/√2)                                    odd
+    normal_cdf   Φ(z)                                         odd+constant
+    relu         max(z, 0)                                    even+linear
+    leaky_relu   max(z, 0) + 0.01 min(z, 0)                   even+linear
+    tanh         tanh(z)                                      odd
+    sigmoid      1/(1 + exp(−z))                              odd+constant
+    softplus     log(1 + exp(z))                              even+linear
+    gelu         z Φ(z)                                       even+linear
+    silu         z/(1 + exp(−z))                              even+linear
+    selu         λ max(z, 0) + λ α (exp(min(z, 0)) − 1)       none
+    elu          max(z, 0) + exp(min(z, 0)) − 1               none
+    identity     z                                            odd
+    square       z²                                           even
+    cube         z³                                           odd
+    sin          sin(z)                                       odd
+    cos          cos(z)                                       even
+    exp          exp(z)                                       none
+    g            1/(1 + exp(−4z)) + log(1 + exp(z))           none
+    ===========  ===========================================  ============
+
+    selu has λ = 1.0507009873554805 and α = 1.6732632423543773 [1]_; g is the asymmetric activation of
+    Expand-and-Cluster [2]_. At the kinks: relu has σ'(0) = 0; leaky_relu, elu and selu take their left branch
+    at 0 (slopes 0.01, 1 and λα; σ''(0) = 0, 1 and λα). Polynomials: `Polynomial`.
+
+    Built-in ones equal their like by name and pickle as that name; one's own equals only itself, and pickles
+    if its functions do. An exception raised inside one's own function is lost: return NaN instead.
+
+    References
+    ----------
+    .. [1] G. Klambauer, T. Unterthiner, A. Mayr and S. Hochreiter, Self-Normalizing Neural Networks,
+       NeurIPS 2017.
+    .. [2] F. Martinelli, B. Şimşek, W. Gerstner and J. Brea, Expand-and-Cluster: Parameter Recovery of Neural
+       Networks, ICML 2024.
+
+    Examples
+    --------
+    >>> import math
+    >>> bump = Activation(
+    ...     lambda z: math.exp(-z * z),
+    ...     lambda z: -2.0 * z * math.exp(-z * z),
+    ...     lambda z: (4.0 * z * z - 2.0) * math.exp(-z * z),
+    ...     symmetry="even",
+    ...     name="bump",
+    ... )
+    >>> gf.MLP.random((2, 3, 1), bump, seed=0)
+    MLP(2-3-1, bump, biases, 13 parameters)
+    >>> bump(0.0)
+    array(1.)
+    >>> gf.ACTIVATIONS["square"].derivatives([3.0])
+    (array([9.]), array([6.]), array([2.]))
     """
 
     def __init__(
@@ -107,7 +176,18 @@ class Activation:
         return self.derivatives(z, 0)[0]
 
     def derivatives(self, z, order: int = 2) -> tuple:
-        """(σ(z), σ'(z), σ''(z)) as far as `order` ∈ {0, 1, 2}: Float64 arrays of the shape of z."""
+        """σ and its derivatives.
+
+        Parameters
+        ----------
+        z : array_like
+        order : {0, 1, 2}
+
+        Returns
+        -------
+        tuple of numpy.ndarray
+            σ(z), σ'(z), σ''(z) as far as `order`, Float64, of the shape of z.
+        """
         if order not in (0, 1, 2):
             raise ArgumentError("order", repr(order), "0, 1 or 2")
         inputs = real_array("z", z, None, finite=False)
@@ -134,10 +214,25 @@ class Activation:
 
 
 class Polynomial(Activation):
-    """σ(z) = c_0 + c_1 z + … + c_p z^p, coefficients (p + 1,) from the constant upwards, p ≤ 20.
+    """A polynomial activation, of degree 20 at most.
 
+    Parameters
+    ----------
+    coefficients : array_like, shape (p + 1,)
+        c_0, …, c_p of σ(z) = c_0 + c_1 z + … + c_p z^p, not all zero.
+
+    Notes
+    -----
     Its name, "polynomial(c_0, …)", is as good as the object wherever an activation is asked for; equal
     coefficients make equal activations.
+
+    Examples
+    --------
+    >>> hermite = Polynomial([-1.0, 0.0, 1.0])
+    >>> hermite.name, hermite.symmetry
+    ('polynomial(-1.0, 0.0, 1.0)', 'even')
+    >>> hermite([2.0])
+    array([3.])
     """
 
     def __init__(self, coefficients):
@@ -376,6 +471,4 @@ _BUILT_IN = [
 ]
 
 ACTIVATIONS = MappingProxyType({activation.name: activation for activation in _BUILT_IN})
-"""The built-in activations by name. Conventions at the kinks: relu has σ'(0) = 0; leaky_relu, elu and
-selu take their left branch at 0 (slopes 0.01, 1 and λα; σ''(0) = 0, 1 and λα); leaky_relu's slope is
-0.01 for z ≤ 0; elu has α = 1."""
+"""The built-in activations by name; their formulas are a table in `Activation`."""

@@ -12,11 +12,29 @@ from .support.validate import real_array, sequence
 
 
 class Gaussian:
-    """Infinitely many inputs x ~ N(mean, cov), shapes (d,) and (d, d); both dimensionless.
+    """Infinitely many inputs x ~ N(mean, cov); without arguments the standard Gaussian of any dimension.
 
-    Without arguments the standard Gaussian of whatever dimension the networks have. `cov` must be
-    symmetric (to 1e-12 of its largest entry) and positive semi-definite (no eigenvalue below −1e-12
-    of the largest, else `ArgumentError`; smaller negative ones are taken as zero).
+    Parameters
+    ----------
+    mean : array_like, shape (d,), optional
+        Zero unless given.
+    cov : array_like, shape (d, d), optional
+        The identity unless given. Symmetric to 1e-12 of its largest entry and positive semi-definite:
+        eigenvalues above −1e-12 of the largest, of which negative ones are taken as zero.
+
+    Raises
+    ------
+    ArgumentError
+        For other matrices, naming the asymmetry or the eigenvalue.
+
+    Examples
+    --------
+    >>> Gaussian(cov=[[2.0, 1.0], [1.0, 2.0]])
+    Gaussian(cov of trace 4; dim 2)
+    >>> Gaussian(cov=[[1.0, 2.0], [2.0, 1.0]])
+    Traceback (most recent call last):
+        ...
+    gradflow.support.errors.ArgumentError: cov: got an eigenvalue of -1; allowed: a positive semi-definite ...
     """
 
     def __init__(self, mean=None, cov=None):
@@ -56,10 +74,19 @@ class Gaussian:
 
 
 class Mixture:
-    """Infinitely many inputs from a mixture Σ_c p_c N(m_c, C_c).
+    """Infinitely many inputs from a mixture of laws, Σ_c p_c N(m_c, C_c).
 
-    components  `Gaussian`s (or spherically symmetric laws); their dimensions must agree
-    weights     p_c > 0, one per component, divided by their sum; equal ones unless given
+    Parameters
+    ----------
+    components : sequence of Gaussian
+        Or spherically symmetric laws; their dimensions must agree.
+    weights : array_like, shape (components,), optional
+        p_c > 0, divided by their sum; equal ones unless given.
+
+    Examples
+    --------
+    >>> Mixture([gf.Gaussian(), gf.Gaussian(mean=[3.0, 4.0])], [3.0, 1.0])
+    Mixture(0.75 Gaussian(), 0.25 Gaussian(mean of norm 5; dim 2))
     """
 
     def __init__(self, components, weights=None):
@@ -98,9 +125,22 @@ class Mixture:
 
 
 class Samples:
-    """Finitely many inputs X (samples, features), weighted by `sample_weight` (samples,) if given.
+    """Finitely many inputs.
 
-    The loss is the weighted mean over samples, Σ_s w_s (…) / Σ_s w_s. Weights are ≥ 0, not all zero.
+    Parameters
+    ----------
+    X : array_like, shape (samples, features)
+    sample_weight : array_like, shape (samples,), optional
+        w_s ≥ 0, not all zero; one each unless given.
+
+    Notes
+    -----
+    The loss is the weighted mean over samples, Σ_s w_s (…) / Σ_s w_s.
+
+    Examples
+    --------
+    >>> Samples([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]], sample_weight=[1.0, 1.0, 2.0])
+    Samples(3 × 2, weighted)
     """
 
     def __init__(self, X, sample_weight=None):

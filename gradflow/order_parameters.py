@@ -25,12 +25,31 @@ class OrderParameters(NamedTuple):
 def order_parameters(student: MLP, teacher: MLP, inputs=None, theta=None) -> OrderParameters:
     """The overlaps of the first layers' weight vectors, W of the student and V of the teacher.
 
-    Q_ij = E z_i z_j − E z_i E z_j for the pre-activations z = Wx (without biases), and R and T in the same
-    way: with C the covariance of the inputs there is no 1/N. Papers that write w·x/√N for what is w·x here
-    have Q = wwᵀ/N, which is the same number.
+    Parameters
+    ----------
+    student, teacher : MLP
+    inputs : optional
+        As in `train`: None, a `Gaussian` or a spherically symmetric law.
+    theta : array_like, shape (P,) or (m, P), optional
+        Flat parameters, or a path of them as `flow.theta`, in place of the student's own.
 
-    inputs  as in `train`: None, a `Gaussian` or a spherically symmetric law
-    theta   flat parameters (P,) or a path of them (m, P) in place of the student's own: `flow.theta`
+    Returns
+    -------
+    OrderParameters
+        Q = W C Wᵀ, R = W C Vᵀ and T = V C Vᵀ with the covariance C of the inputs.
+
+    Notes
+    -----
+    Q_ij = E z_i z_j − E z_i E z_j for the pre-activations z = Wx (without biases), and R and T in the same
+    way: there is no 1/N. Papers that write w·x/√N for what is w·x here have Q = wwᵀ/N, the same number.
+
+    Examples
+    --------
+    >>> teacher = gf.teachers.orthonormal(2, 3)
+    >>> student = gf.MLP([[[0.6, 0.8, 0.0]], [[1.0]]])
+    >>> Q, R, T = order_parameters(student, teacher)
+    >>> R
+    array([[0.6, 0.8]])
     """
     for argument, network in (("student", student), ("teacher", teacher)):
         if not isinstance(network, MLP):

@@ -14,9 +14,14 @@ from .support.validate import number
 class Spherical(abc.ABC):
     """Infinitely many inputs x = ρu with u uniform on the unit sphere and ρ ≥ 0 independent of it.
 
+    For networks without biases whose activations are homogeneous. A law of one's own is a subclass with
+    `moment` and `sample`.
+
+    Notes
+    -----
     Where σ(cz) = c^p σ(z) for c > 0, pair kernels depend on the law of ρ through one number only,
     E σ(w·x)σ(w'·x) = (E ρ^2p / E χ_d^2p) E σ(w·g)σ(w'·g) with g ~ N(0, I), because |g| = χ_d and g/|g| are
-    independent too. A law of one's own is a subclass with `moment` and `sample`.
+    independent too.
     """
 
     @abc.abstractmethod
@@ -55,7 +60,18 @@ class Spherical(abc.ABC):
 
 
 class Sphere(Spherical):
-    """x uniform on the sphere of radius √d, so that E xxᵀ = I, or of another `radius` > 0."""
+    """Infinitely many inputs, uniform on a sphere.
+
+    Parameters
+    ----------
+    radius : float > 0, optional
+        √d unless given, so that E xxᵀ = I.
+
+    Examples
+    --------
+    >>> Sphere(radius=2.0).moment(4, 5)
+    16.0
+    """
 
     def __init__(self, radius: float | None = None):
         self.radius = _radius(radius)
@@ -70,7 +86,18 @@ class Sphere(Spherical):
 
 
 class Ball(Spherical):
-    """x uniform in the ball of radius √(d+2), so that E xxᵀ = I, or of another `radius` > 0."""
+    """Infinitely many inputs, uniform in a ball.
+
+    Parameters
+    ----------
+    radius : float > 0, optional
+        √(d + 2) unless given, so that E xxᵀ = I.
+
+    Examples
+    --------
+    >>> Ball(radius=1.0).moment(2, 3)
+    0.6
+    """
 
     def __init__(self, radius: float | None = None):
         self.radius = _radius(radius)
@@ -85,9 +112,21 @@ class Ball(Spherical):
 
 
 class StudentT(Spherical):
-    """x = g √(df/χ²_df), g ~ N(0, I): multivariate Student t with df > 0 degrees of freedom.
+    """Infinitely many inputs from the multivariate Student t law, x = g √(df/χ²_df) with g ~ N(0, I).
 
-    E xxᵀ = I df/(df − 2); E|x|^m is finite for m < df only: 2p < df for activations of degree p.
+    Parameters
+    ----------
+    df : float > 0
+        Degrees of freedom.
+
+    Notes
+    -----
+    E xxᵀ = I df/(df − 2). E|x|^m is finite for m < df only, so that activations of degree p ask for 2p < df.
+
+    Examples
+    --------
+    >>> StudentT(4.0).moment(2, 3)
+    6.0
     """
 
     def __init__(self, df: float):

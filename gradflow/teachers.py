@@ -15,12 +15,38 @@ __all__ = ["orthonormal", "random"]
 def orthonormal(
     width: int, input_dim: int, activation="erf", *, norms=None, output_weights=None, seed=None
 ) -> MLP:
-    """f*(x) = Σ_j c_j σ(r_j v_j·x) with v_j orthonormal: width k ≤ input_dim, no biases, one output.
+    """A teacher with orthonormal input weights: f*(x) = Σ_j c_j σ(r_j v_j·x), no biases, one output.
 
-    norms           r_j, shape (k,); one each unless given
-    output_weights  c_j, shape (k,); one each unless given
-    seed            v_j are the first k unit vectors, or, with a seed, k orthonormal vectors drawn
-                    uniformly (QR of a Gaussian matrix with the signs of R's diagonal taken out)
+    Parameters
+    ----------
+    width : int
+        Number k of neurons, at most `input_dim`.
+    input_dim : int
+        Number d of inputs.
+    activation : optional
+        As in `MLP`.
+    norms : array_like, shape (k,), optional
+        r_j; one each unless given.
+    output_weights : array_like, shape (k,), optional
+        c_j; one each unless given.
+    seed : optional
+        The v_j are the first k unit vectors, or, with a seed, k orthonormal vectors drawn uniformly (QR of a
+        Gaussian matrix with the signs of R's diagonal taken out [1]_).
+
+    Returns
+    -------
+    MLP
+
+    References
+    ----------
+    .. [1] F. Mezzadri, How to generate random matrices from the classical compact groups, Notices of the AMS
+       54 (2007) 592–604.
+
+    Examples
+    --------
+    >>> orthonormal(2, 3, norms=[1.0, 2.0]).weights[0]
+    array([[1., 0., 0.],
+           [0., 2., 0.]])
     """
     width = integer("width", width, 1)
     input_dim = integer("input_dim", input_dim, 1)
@@ -37,7 +63,24 @@ def orthonormal(
 
 
 def random(sizes, activation="erf", bias=True, *, seed, init: str = "normal", gain: float = 1.0) -> MLP:
-    """A teacher with random parameters, standard normal unless `init` says otherwise; see `MLP.random`."""
+    """A teacher with random parameters: `MLP.random` with N(0, 1) weights and biases unless `init` differs.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        (in, hidden…, out).
+    activation, bias, seed, init, gain
+        As in `MLP.random`.
+
+    Returns
+    -------
+    MLP
+
+    Examples
+    --------
+    >>> random((2, 4, 1), "softplus", seed=0)
+    MLP(2-4-1, softplus, biases, 17 parameters)
+    """
     return MLP.random(sizes, activation, bias, seed=seed, init=init, gain=gain)
 
 
