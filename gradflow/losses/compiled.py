@@ -11,6 +11,7 @@ import numpy as np
 
 from ..kernels import xla
 from ..kernels.math import abi
+from ..support import memory
 from ..support.x64 import require_x64
 from .base import Counts, Kernel, Objective
 
@@ -73,7 +74,7 @@ class KernelLoss(Objective):
 
     def all_derivatives(self, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         result = np.empty(1 + self.size)
-        hessian = np.empty((self.size, self.size))
+        hessian = memory.empty("student", self.size, self.size)
         address = result.ctypes.data
         self._call_derivatives(self._address, theta.ctypes.data, 0, address, address + 8, hessian.ctypes.data)
         self._python_counts[1] += 1

@@ -18,6 +18,7 @@ from ..kernels.empirical import product as empirical_product
 from ..kernels.empirical.samples import jacobian, samples
 from ..kernels.math import abi
 from ..networks import MLP
+from ..support import memory
 from ..support.errors import ArgumentError
 from ..support.settings import one_of
 from ..support.validate import integer, number, real_array, resolution
@@ -181,7 +182,7 @@ class EmpiricalLoss(KernelLoss):
 
     def outputs(self, theta: np.ndarray) -> np.ndarray:
         """f(x_s), shape (samples, outputs)."""
-        result = np.empty((int(self.descriptor[nb.COUNT]), self._sizes[-1]))
+        result = memory.empty("inputs", int(self.descriptor[nb.COUNT]), self._sizes[-1])
         self._samples(theta, result.ctypes.data, 0)
         return result
 
@@ -205,7 +206,7 @@ class EmpiricalLoss(KernelLoss):
         Row (o, s), output by output, is √(w_s/Σw) (f_o(x_s) − y_so); √λ θ follows for a weight decay.
         """
         count, width = int(self.descriptor[nb.COUNT]), self._sizes[-1]
-        f, columns = np.empty((width, count)), np.empty((self.size, width, count))
+        f, columns = np.empty((width, count)), memory.empty("inputs", self.size, width, count)
         theta = _vector(theta)
         kernel = abi.callable_from_python(abi.compile_function(jacobian).address)
         kernel(self.descriptor.ctypes.data, theta.ctypes.data, 0, f.ctypes.data, 0, columns.ctypes.data)
@@ -229,7 +230,7 @@ class EmpiricalLoss(KernelLoss):
 
     def per_sample_gradients(self, theta: np.ndarray) -> np.ndarray:
         """The gradient of every sample's own loss, shape (samples, P), without weights and penalties."""
-        result = np.empty((int(self.descriptor[nb.COUNT]), self.size))
+        result = memory.empty("inputs", int(self.descriptor[nb.COUNT]), self.size)
         self._samples(theta, 0, result.ctypes.data)
         return result
 
@@ -304,9 +305,9 @@ def _feature_rows(array: np.ndarray, ones: bool) -> np.ndarray:
     count, features = array.shape
     stride = nb.PAD * ((_ceil(count, nb.PAD) + 1) | 1)
     total, line = (features + ones) * stride, 64 // 8
-    memory = np.empty(total + line)
-    start = -memory.ctypes.data // 8 % line
-    rows = memory[start : start + total].reshape(features + ones, stride)
+    room = memory.empty("inputs", total + line)
+    start = -room.ctypes.data // 8 % line
+    rows = room[start : start + total].reshape(features + ones, stride)
     rows[:features, :count] = array.T
     rows[:features, count:] = array[-1][:, None]
     rows[features:] = 1.0

@@ -8,10 +8,13 @@ that gets no memory writes NaN into its outputs, and whoever called it from Pyth
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
 
 from .errors import MemoryLimitError
 
@@ -33,6 +36,22 @@ def check_memory(argument: str, needed: int, what: str = "arrays that", hint: st
             f"{what} need {needed / 2**30:,.1f} GiB",
             f"what fits in the {available / 2**30:,.1f} GiB available{hint}",
         )
+
+
+_LARGE = 1 << 26
+"""Arrays of so many bytes and more are asked for with a look at the memory first, which takes a while."""
+
+
+def empty(argument: str, *shape: int) -> np.ndarray:
+    """`numpy.empty` of doubles, or `MemoryLimitError`: for arrays as large as a user's sizes make them."""
+    size = 8 * math.prod(shape)
+    what = f"an array of {' × '.join(f'{n:,}' for n in shape)} numbers, which"
+    if size >= _LARGE:
+        check_memory(argument, size, what)
+    try:
+        return np.empty(shape)
+    except MemoryError as error:
+        raise MemoryLimitError(argument, f"{what} needs {size / 2**30:,.1f} GiB", _ALLOWED) from error
 
 
 def refresh_ceiling() -> int | None:

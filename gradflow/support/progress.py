@@ -63,6 +63,8 @@ class Monitor:
         """Within this block Ctrl-C never raises: an exception inside XLA's or LLVM's callbacks is lost,
         or ends the process."""
         self._compiling = True
+        if self.terminal:
+            self.message("compiling what is used for the first time")
         try:
             yield
         finally:
