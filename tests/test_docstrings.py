@@ -36,13 +36,13 @@ def test_examples_in_docstrings(name, tmp_path, monkeypatch):
     assert found.attempted > 0 and found.failed == 0
 
 
-HOMES = ("networks", "activations", "inputs", "spherical", "order_parameters", "teachers", "plot")
+HOMES = ("networks", "activations", "inputs", "spherical", "order_parameters", "teachers")
 """Modules whose public classes and functions have docstrings in numpydoc form."""
 
 
 def described() -> dict[str, object]:
     found = {}
-    for module in (gf, gf.teachers, gf.plot):
+    for module in (gf, gf.teachers):
         for name in module.__all__:
             value = getattr(module, name)
             own = getattr(value, "__module__", "") in [f"gradflow.{home}" for home in HOMES]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from ..run.result import Result
+from ..solvers import from_settings
 from ..support.errors import ArgumentError
 from .networks import teacher_directions
 from .style import axes, color, drawing, say
@@ -30,11 +31,27 @@ def losses(results, *, ax=None, labels: Iterable[str] | None = None):
 
 @drawing
 def gradients(results, *, ax=None, labels: Iterable[str] | None = None):
-    """|∇L|_∞ along the flow of one result or several, and at the end point; as `losses`. Returns the axes."""
-    return _curves(results, ax, labels, "grad_norms", "grad_norm", "$|\\nabla L|_\\infty$", lambda r: 0.0)
+    """|∇L|_∞ along the flow of one result or several, and at the end point; as `losses`. Returns the axes.
+
+    Drawn at the samples between steps, down to the first one below the flow's `gtol`: what follows, and the
+    end of the last step, is λ_max times the error of θ.
+    """
+    name = "$|\\nabla L|_\\infty$"
+    return _curves(results, ax, labels, "grad_norms", "grad_norm", name, lambda r: 0.0, _resolved)
 
 
-def _curves(given, ax, labels, course: str, end: str, name: str, bound):
+def _resolved(result: Result) -> int:
+    """How many samples after the first have a gradient norm that is the path's."""
+    assert result.flow is not None
+    norms = result.flow.grad_norms[1:-1]
+    gtol = from_settings(result.flow.settings).gradient_tolerance(result.problem.objective)
+    below = np.flatnonzero(norms <= gtol)
+    return int(below[0]) + 1 if below.size else norms.size
+
+
+def _curves(
+    given, ax, labels, course: str, end: str, name: str, bound, count=lambda r: r.flow.times.size - 1
+):
     found = _results(given)
     names = list(labels) if labels is not None else [str(i) for i in range(len(found))]
     if len(names) != len(found):
@@ -47,7 +64,8 @@ def _curves(given, ax, labels, course: str, end: str, name: str, bound):
     width, opacity = (1.2, 1.0) if len(drawn) <= MANY else (0.6, 0.6)
     for i, (result, label) in enumerate(drawn):
         assert result.flow is not None
-        times, values = result.flow.times[1:], getattr(result.flow, course)[1:]
+        shown = slice(1, 1 + count(result))
+        times, values = result.flow.times[shown], getattr(result.flow, course)[shown]
         lowest = max(bound(result), np.finfo(np.float64).tiny)
         seen = values > lowest
         ax.loglog(times[seen], values[seen], color=color(i), lw=width, alpha=opacity, label=label)

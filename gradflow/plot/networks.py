@@ -35,9 +35,7 @@ def weights(result, *, ax=None, order: bool = True):
         return say(ax, "no hidden layer")
     W, A = np.array(student.weights[0]), np.array(student.weights[1])
     outputs = A[0] if A.shape[0] == 1 else np.linalg.norm(A, axis=0)
-    layer = student.activations[0]
-    kinds = layer if isinstance(layer, tuple) else (layer,) * W.shape[0]
-    for i, kind in enumerate(kinds):
+    for i, kind in enumerate(student.neuron_activations(0)):
         if kind.symmetry == "odd" and A.shape[0] == 1 and outputs[i] < 0:
             W[i], outputs[i] = -W[i], -outputs[i]
     directions = teacher_directions(teacher, W.shape[1])

@@ -64,6 +64,19 @@ def test_losses_of_several_runs(results):
         gf.plot.losses(results, labels=["a"])
 
 
+DEMO = gf.teachers.orthonormal(8, 9), gf.MLP.random((9, 3, 1), "erf", False, seed=0)
+OVER = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 4, 1), "erf", False, seed=1)
+
+
+@pytest.mark.parametrize(("teacher", "student"), [DEMO, OVER], ids=["demo", "zero loss"])
+@pytest.mark.parametrize("solver", ["BDF", "KenCarp58"])
+def test_the_gradient_norm_does_not_rise_at_the_end(teacher, student, solver):
+    """Beyond gtol, and at the end of BDF's last step, it is the error of θ times λ_max."""
+    ax = gf.plot.gradients(gf.train(teacher, student, solver=solver, progress=False))
+    norms = ax.lines[0].get_ydata()
+    assert norms.size > 50 and norms[-1] == norms.min()
+
+
 def test_a_loss_within_rounding_is_an_open_marker_at_its_bound(exact):
     assert abs(exact.loss) <= exact.loss_bound
     ax = gf.plot.losses(exact)
