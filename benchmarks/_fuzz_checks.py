@@ -1,0 +1,307 @@
+"""What a case of the fuzz run is held against: pairs (error, bound), each of which can fail."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+import gradflow as gf
+
+from . import _fuzz_samples
+from ._fuzz_activations import REFERENCES
+from ._fuzz_cases import Case
+from ._fuzz_truth import Stacked, Truth, components, names_of, truth
+
+SAMPLES = 20_000
+"""Draws of a law where there is no quadrature."""
+
+SIGMAS = 7.0
+"""2.6e-12 of a normal law: one false alarm in 10⁵ cases with a probability of 3e-7."""
+
+TINY = 1e-12
+"""Derivatives of a unit that is off (σ' below this in the mean) are not held to their own size."""
+
+
+@dataclass
+class Outcome:
+    """What a case showed.
+
+    checks   name -> (error, bound); outside where the error is not ≤ the bound
+    facts    numbers for the statistics: "kernel error", "claim", "norm", "actual", …
+    status   "checked", "refused" (an `ArgumentError` that has its reason) or "raised"
+    """
+
+    status: str = "checked"
+    message: str = ""
+    checks: dict = field(default_factory=dict)
+    facts: dict = field(default_factory=dict)
+    truth: Truth | None = None
+    seconds: float = 0.0
+
+    @property
+    def outside(self) -> list[str]:
+        """Names of the checks that failed."""
+        return [name for name, (error, bound) in self.checks.items() if not error <= bound]
+
+
+def claimed_error(problem: gf.Problem, theta: np.ndarray, parts: list[Stacked]) -> float:
+    """The absolute error that the package claims for L(θ).
+
+    L = Σ_ij o_i·o_j K_ij over all units with kernels right to ε √(K_ii K_jj), ε = `kernel_error`: the
+    error is at most ε Σ_outputs (Σ_i |o_i| √K_ii)², for a mixture the weighted sum of that.
+    """
+    return problem.objective.kernel_error(theta) * sum(s.component.share * s.total() for s in parts)
+
+
+def check(case: Case, truths: bool = True) -> Outcome:
+    """Run every check that the case allows; exceptions become the outcome."""
+    start = time.perf_counter()
+    outcome = Outcome()
+    rng = np.random.default_rng([case.index, 1])
+    try:
+        with np.errstate(all="ignore"):
+            if case.kind == "samples":
+                problem = gf.Problem(case.teacher, case.student, case.inputs, **case.options)
+                outcome.checks.update(_fuzz_samples.compared(case, problem, rng))
+            else:
+                _population(case, outcome, rng, truths)
+    except gf.ArgumentError as error:
+        outcome.status = "refused" if _may_refuse(case) else "raised"
+        outcome.message = f"ArgumentError: {error}"
+    except Exception as error:  # whatever it is, it is found out
+        outcome.status, outcome.message = "raised", f"{type(error).__name__}: {error}"
+    outcome.seconds = time.perf_counter() - start
+    return outcome
+
+
+def _names(case: Case) -> list[str]:
+    return [n for network in (case.teacher, case.student) for n in names_of(network) if n is not None]
+
+
+def _may_refuse(case: Case) -> bool:
+    """Whether an expectation may be beyond Float64: e^u of a large weight."""
+    return case.kind != "samples" and "exp" in _names(case)
+
+
+def _population(case: Case, outcome: Outcome, rng, truths: bool) -> None:
+    theta = case.student.flat()
+    problem = gf.Problem(case.teacher, case.student, case.inputs)
+    objective = problem.objective
+    degrees = {REFERENCES[name].degree for name in _names(case)}
+    degree = next(iter(degrees)) if len(degrees) == 1 else None
+    parts = [
+        Stacked(case.student, case.teacher, c) for c in components(case.inputs, case.student.sizes[0], degree)
+    ]
+    claim, kernel_error = claimed_error(problem, theta, parts), objective.kernel_error(theta)
+    loss, gradient, hessian = objective.all_derivatives(theta)
+    size = sum(s.component.share * s.total() for s in parts)
+    facts = outcome.facts
+    facts["kernel error"] = kernel_error
+    facts["norm"] = max(float(s.norms.max()) for s in parts)
+    facts["claim"] = claim
+    if not (math.isfinite(size) and math.isfinite(loss)):
+        # an overflow is no number, and has to be one that the sizes explain
+        outcome.checks["finite"] = float(size <= 1e290 and math.isfinite(claim)), 0.0
+        return
+    checks = outcome.checks
+    checks["negative"] = -loss, claim
+    checks["loss paths"] = (
+        max(abs(problem.loss(theta) - loss), abs(objective.loss_and_gradient(theta)[0] - loss)),
+        claim,
+    )
+    if case.equal:
+        checks["equal networks"] = abs(loss), claim
+    natural = _natural(parts)
+    epsilon = max(facts["kernel error"], 2e-15)
+    v = rng.standard_normal(theta.size) * natural.moves
+    checks["symmetric"] = float(np.abs(hessian - hessian.T).max()), 0.0
+    product = problem.hvp(theta, v)
+    bend = natural.hessian @ np.abs(v)
+    checks["product"] = _worst(product, hessian @ v, bend, 50 * epsilon)
+    _symmetries(case, problem, outcome, rng, loss, claim, size, natural)
+    exact = Truth(0.0, 0.0) if case.equal else None
+    found = truth(parts, claim, plane=case.kind != "space") if truths else None
+    if found is not None:
+        outcome.truth = found
+        checks["loss"] = abs(loss - found.loss), claim + found.error
+        facts["truth"] = found.dimensions
+        facts["blunt"] = found.error > claim
+        facts["actual"] = abs(loss - found.loss)
+        checks["gradient"] = _worst(gradient, found.gradient, natural.gradient, 10 * epsilon)
+        if found.hessian is not None and not natural.dead:
+            checks["Hessian"] = _worst(hessian, found.hessian, natural.hessian, 100 * epsilon)
+    elif exact is not None:
+        outcome.truth = exact
+        facts["truth"] = 0
+        facts["actual"] = abs(loss)
+    elif truths:
+        _sampled(case, outcome, rng, loss, claim, size)
+    if found is None or found.hessian is None:
+        _slopes(objective, outcome, rng, theta, natural, claim, epsilon)
+
+
+@dataclass
+class _Natural:
+    """The sizes of the terms that derivatives are sums of, by Cauchy and Schwarz, in flat θ.
+
+    moves   a step of this size in a parameter is a relative change of its neuron
+    dead    a kinked unit stands at zero, where second derivatives are a convention
+    """
+
+    gradient: np.ndarray
+    hessian: np.ndarray
+    moves: np.ndarray
+    dead: bool
+
+
+def _natural(parts: list[Stacked]) -> _Natural:
+    student = parts[0].student
+    n, d, width = parts[0].hidden, student.sizes[0], student.sizes[2]
+    hidden, last = (b is not None for b in student.biases)
+    # rows: what moves z_i, by neuron, then what moves output weights, by output and unit
+    inner = [i for i in range(n) for _ in range(d)] + list(range(n)) * hidden
+    outer = [(o, i) for o in range(width) for i in range(n)]
+    order = [(None, i) for i in inner] + outer + [(o, n) for o in range(width)] * last
+    kinds = np.array([-1 if o is None else o for o, _ in order])
+    units = np.array([i for _, i in order])
+    gradient = np.zeros(len(order))
+    hessian = np.zeros((len(order), len(order)))
+    dead = False
+    same = units[:, None] == units[None, :]
+    for s in parts:
+        share = s.component.share
+        pull = np.abs(s.outputs) @ s.value_sizes  # (outputs,)
+        stretch = float(np.abs(s.component.factor).sum(axis=0).max() + np.abs(s.component.mean).max())
+        slopes, values, curves = s.slope_sizes + TINY, s.value_sizes + TINY, s.curve_sizes + TINY
+        level = np.where(kinds < 0, slopes[units] * max(stretch, 1.0), values[units])
+        mine = np.abs(s.outputs[:, : s.moving])
+        pulls = mine.T @ pull
+        weight = np.where(kinds < 0, pulls[units], pull[kinds])
+        gradient += share * 2.0 * weight * level
+        gram = mine.T @ mine
+        z, a = kinds < 0, kinds >= 0
+        block = np.zeros_like(hessian)
+        block[np.ix_(z, z)] = gram[np.ix_(units[z], units[z])] * np.outer(level[z], level[z])
+        block[np.ix_(a, a)] = (kinds[a][:, None] == kinds[a][None, :]) * np.outer(level[a], level[a])
+        cross = mine[kinds[a]][:, units[z]].T * np.outer(level[z], level[a])
+        cross += same[np.ix_(z, a)] * level[z][:, None] * pull[kinds[a]][None, :]
+        block[np.ix_(z, a)], block[np.ix_(a, z)] = cross, cross.T
+        curve = curves[units] * max(stretch, 1.0) ** 2 * pulls[units]
+        block[np.ix_(z, z)] += (same * curve[:, None])[np.ix_(z, z)]
+        hessian += share * 2.0 * block
+        for i, name in enumerate(s.names[:n]):
+            dead |= bool(
+                name and REFERENCES[name].jump and s.norms[i] <= 1e-12 * float(abs(s.biases[i]) + 1e-290)
+            )
+    W = student.weights[0]
+    norms = np.linalg.norm(W, axis=1)
+    scale = np.append(np.where(norms > 0.0, norms, 1.0), 1.0)[np.minimum(units, n)]
+    outputs = np.abs(student.weights[1])
+    size = np.where(kinds < 0, scale, 1e-3 + np.append(outputs.max(axis=0), 1.0)[np.minimum(units, n)])
+    return _Natural(gradient, hessian, size, dead)
+
+
+def _worst(given, true, natural, tolerance: float) -> tuple[float, float]:
+    """The largest error in natural units, beside the tolerance; zero size asks for equality."""
+    difference = np.abs(given - true)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(difference == 0.0, 0.0, difference / natural)
+    return float(ratio.max()), tolerance
+
+
+def _symmetries(case, problem, outcome, rng, loss, claim, size, natural) -> None:
+    """Neurons in another order, inputs reflected and permuted, odd and even neurons mirrored."""
+    student, teacher = case.student, case.teacher
+    networks = []
+    d = student.sizes[0]
+    axes, signs = rng.permutation(d), rng.choice([-1.0, 1.0], d)
+    if covariance := _has_covariance(case.inputs):  # its root is another one in rounding, which may matter
+        axes, signs = np.arange(d), np.ones(d)
+    for network in (student, teacher):
+        order = rng.permutation(network.sizes[1])
+        (W, A), (b, c) = network.weights, network.biases
+        names = names_of(network)
+        layer = network.activations[0]
+        layer = tuple(layer[j] for j in order) if isinstance(layer, tuple) else layer
+        flips = np.array([REFERENCES[names[j]].parity if rng.random() < 0.5 else 0 for j in order])
+        inner, outer = np.where(flips != 0, -1.0, 1.0), np.where(flips < 0, -1.0, 1.0)
+        networks.append(
+            gf.MLP(
+                [(W[order] * inner[:, None])[:, axes] * signs, A[:, order] * outer],
+                [None if b is None else b[order] * inner, c],
+                layer,
+            )
+        )
+    turned = gf.Problem(
+        networks[1], networks[0], case.inputs if covariance else _turned(case.inputs, axes, signs)
+    )
+    theta = networks[0].flat()
+    other = turned.loss(theta)
+    factor = turned.objective.kernel_error(theta)
+    outcome.checks["symmetries"] = abs(other - loss), claim + factor * size
+
+
+def _has_covariance(law) -> bool:
+    parts = law.components if isinstance(law, gf.Mixture) else (law,)
+    return any(isinstance(part, gf.Gaussian) and part.cov is not None for part in parts)
+
+
+def _turned(law, axes, signs):
+    """The law of the inputs after the same reflections and permutation of axes."""
+    if isinstance(law, gf.Mixture):
+        return gf.Mixture([_turned(part, axes, signs) for part in law.components], law.weights)
+    if not isinstance(law, gf.Gaussian):
+        return law
+    return gf.Gaussian(None if law.mean is None else law.mean[axes] * signs)
+
+
+def _sampled(case, outcome, rng, loss, claim, size) -> None:
+    """L against a mean over draws, where no unit grows so fast that such a mean says nothing."""
+    if any(REFERENCES[name].growth > 1 for name in _names(case)):
+        return
+    law = gf.Gaussian() if case.inputs is None else case.inputs
+    X = law.sample(SAMPLES, case.student.sizes[0], rng)
+    difference = _fuzz_samples.outputs(case.student, X) - _fuzz_samples.outputs(case.teacher, X)
+    squares = (difference**2).sum(axis=1)
+    spread = float(squares.std()) / math.sqrt(SAMPLES)
+    # what 20,000 draws have not met: of probability below 30/N, and of the size of the terms
+    bound = SIGMAS * spread + 30.0 * size / SAMPLES + claim
+    outcome.checks["sampled"] = abs(loss - float(squares.mean())), bound
+
+
+def _slopes(objective, outcome, rng, theta, natural, claim, epsilon) -> None:
+    """Loss against gradient against Hessian along a random direction, by differences (Ridders)."""
+    v = rng.standard_normal(theta.size) * natural.moves
+    _, gradient, hessian = objective.all_derivatives(theta)
+    best: dict = {}
+    previous: list = []
+    ratio = 4.0
+    for level in range(9):
+        h = 0.03 / ratio**level
+        (above, up), (below, down) = (objective.loss_and_gradient(theta + s * h * v) for s in (1.0, -1.0))
+        row = [(np.append((up - down), above - below) / (2.0 * h))]
+        for j, coarse in enumerate(previous):
+            row.append(row[j] + (row[j] - coarse) / (ratio ** (2 * (j + 1)) - 1.0))
+            error = np.maximum(np.abs(row[j + 1] - row[j]), np.abs(row[j + 1] - coarse))
+            for key, part in (("slope", slice(-1, None)), ("curvature", slice(0, -1))):
+                worst = float(error[part].max())
+                if math.isfinite(worst) and worst < best.get(key, (math.inf,))[0]:
+                    best[key] = worst, row[j + 1][part], h
+        previous = row
+    bounds = {
+        "slope": float(natural.gradient @ np.abs(v)),
+        "curvature": float((natural.hessian @ np.abs(v)).max()),
+    }
+    noise = {"slope": claim, "curvature": 10 * epsilon * float(natural.gradient.max())}
+    exact = {"slope": np.array([gradient @ v]), "curvature": hessian @ v}
+    for key, (error, value, h) in best.items():
+        if key == "curvature" and natural.dead:
+            continue
+        difference = float(np.abs(value - exact[key]).max())
+        outcome.checks[key] = (
+            difference,
+            (30.0 * error + (1e-9 + 100 * epsilon) * bounds[key] + 10.0 * noise[key] / h),
+        )
