@@ -192,10 +192,8 @@ def _natural(parts: list[Stacked]) -> _Natural:
         curve = curves[units] * max(stretch, 1.0) ** 2 * pulls[units]
         block[np.ix_(z, z)] += (same * curve[:, None])[np.ix_(z, z)]
         hessian += share * 2.0 * block
-        for i, name in enumerate(s.names[:n]):
-            dead |= bool(
-                name and REFERENCES[name].jump and s.norms[i] <= 1e-12 * float(abs(s.biases[i]) + 1e-290)
-            )
+        for name, norm, bias in zip(s.names[:n], s.norms, s.biases):
+            dead |= bool(REFERENCES[name].jump and norm <= 1e-12 * float(abs(bias) + 1e-290))
     W = student.weights[0]
     norms = np.linalg.norm(W, axis=1)
     scale = np.append(np.where(norms > 0.0, norms, 1.0), 1.0)[np.minimum(units, n)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import scipy.special
 
@@ -21,7 +23,7 @@ def sampled(rng, index: int, ordinal: int, names: tuple[str, str]) -> Case:
     def network(name: str) -> gf.MLP:
         sizes = [dim, *(int(rng.integers(1, 9)) for _ in range(layers)), width]
         weights, biases, chosen = [], [], []
-        for l, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:])):
+        for l, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
             gain = (scale if l == 0 else 1.0) * (0.3 if name == "exp" else 1.0) / np.sqrt(fan_in)
             W = gain * rng.standard_normal((fan_out, fan_in))
             if rng.random() < 0.1:
