@@ -129,8 +129,9 @@ def faults(results: dict) -> int:
 
 def report(results: dict) -> str:
     """The table at the end."""
-    lines = ["", f"seed {results['seed']}: {sum(results['kinds'].values())} cases in {results['seconds']:.0f} s "
-             "of their processes, " + ", ".join(f"{n} {k}" for k, n in results["kinds"].items())]  # fmt: skip
+    kinds = ", ".join(f"{n} {kind}" for kind, n in results["kinds"].items())
+    count, seconds = sum(results["kinds"].values()), results["seconds"]
+    lines = ["", f"seed {results['seed']}: {count} cases in {seconds:.0f} s of their processes: {kinds}"]
     lines.append("  " + ", ".join(f"{n} {name}" for name, n in results["status"].items()))
     lines += [f"    refused {n}: {message}" for message, n in results["refused"].items()]
     names = {"0": "equal networks", "1.0": "a line", "2.0": "a plane", "none": "draws or none", "0.0": "zero"}
@@ -144,9 +145,8 @@ def report(results: dict) -> str:
         by_check = Counter(name for row in rows for name in chosen(row))
         lines.append(f"  {title}: {len(rows)}" + "".join(f", {name} {n}" for name, n in by_check.items()))
         cases = [row["case"] for row in rows]
-        lines += [f"    cases {', '.join(map(str, cases[:25]))}{' …' if len(cases) > 25 else ''}"] * bool(
-            cases
-        )
+        more = " …" if len(cases) > 25 else ""
+        lines += [f"    cases {', '.join(map(str, cases[:25]))}{more}"] * bool(cases)
     lost = Counter(fault for _, fault, _ in results["lost"])
     lines.append(f"  lost: {len(results['lost'])}" + "".join(f", {n} {fault}" for fault, n in lost.items()))
     lines += [f"    case {case}: {fault}; {where}" for case, fault, where in results["lost"][:10]]
