@@ -30,6 +30,7 @@ class Reference:
     """σ with two derivatives, `formula(z, order)` -> a list of order + 1 arrays, and what a quadrature asks.
 
     jump    σ'(0+) − σ'(0−) where there is a kink
+    pieces  whether σ or a derivative jumps at 0
     width   length in z on which a Gauss–Kronrod panel at zero resolves σ²
     growth  p with σ = O(|z|^p); infinite for exp
     parity  1 for even, −1 for odd, 0 for neither
@@ -39,6 +40,7 @@ class Reference:
     name: str
     formula: Callable
     jump: float = 0.0
+    pieces: bool = False
     width: float = 2.0
     growth: float = 0.0
     parity: int = 0
@@ -181,15 +183,15 @@ REFERENCES = {
     for r in (
         Reference("erf", _erf, parity=-1),
         Reference("normal_cdf", _normal_cdf),
-        Reference("relu", _hinge(0.0), 1.0, 8.0, 1, degree=1),
-        Reference("leaky_relu", _hinge(0.01), 0.99, 8.0, 1, degree=1),
+        Reference("relu", _hinge(0.0), 1.0, True, 8.0, 1, degree=1),
+        Reference("leaky_relu", _hinge(0.01), 0.99, True, 8.0, 1, degree=1),
         Reference("tanh", _tanh, parity=-1),
         Reference("sigmoid", _sigmoid, width=4.0),
         Reference("softplus", _softplus, width=4.0, growth=1),
         Reference("gelu", _gelu, growth=1),
         Reference("silu", _silu, width=4.0, growth=1),
-        Reference("selu", _hinge(0.0, SELU_SCALE, SELU_ALPHA), SELU_SCALE * (1 - SELU_ALPHA), growth=1),
-        Reference("elu", _hinge(0.0, 1.0, 1.0), growth=1),
+        Reference("selu", _hinge(0.0, SELU_SCALE, SELU_ALPHA), SELU_SCALE * (1 - SELU_ALPHA), True, growth=1),
+        Reference("elu", _hinge(0.0, 1.0, 1.0), pieces=True, growth=1),
         Reference("identity", _power((0.0, 1.0)), width=8.0, growth=1, parity=-1, degree=1),
         Reference("square", _power((0.0, 0.0, 1.0)), width=8.0, growth=2, parity=1, degree=2),
         Reference("cube", _power((0.0, 0.0, 0.0, 1.0)), width=8.0, growth=3, parity=-1, degree=3),

@@ -83,10 +83,10 @@ class Units:
 
     def reach(self) -> float:
         """Beyond ± this the standard normal density times what is integrated is below rounding."""
-        size = np.abs(self.along.astype(np.float64)).max(initial=0.0)
-        growths = [REFERENCES[name].growth for name in self.names if name is not None]
-        if math.inf in growths:
-            return 11.0 + 2.0 * min(size, 40.0)
+        sizes = np.sqrt((self.along.astype(np.float64) ** 2).sum(axis=1))
+        growths = [0.0 if name is None else REFERENCES[name].growth for name in self.names]
+        if math.inf in growths:  # e^(2rt) times the density is a density around 2r
+            return 11.0 + 2.0 * min(max(s for s, g in zip(sizes, growths) if math.isinf(g)), 20.0)
         return 10.5 + 0.8 * max([g for g in growths if g > 1], default=0.0)
 
 
@@ -138,7 +138,7 @@ def _panels(function, lo, hi):
 def _offsets(name, slope: float, reach: float) -> np.ndarray:
     """Where panels end on either side of a unit's transition; the transition itself at a kink."""
     reference = REFERENCES[name]
-    steps = [0.0] if reference.jump or slope * reach > 1.0 else []
+    steps = [0.0] if reference.pieces or slope * reach > 1.0 else []
     step = reference.width / slope if slope > 0.0 else math.inf
     while step < 2.0 * reach and not reference.waves and reference.degree is None:
         steps += [-step, step]
