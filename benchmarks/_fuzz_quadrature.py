@@ -127,12 +127,15 @@ def _panels(function, lo, hi):
     kronrod, gauss = (f @ KRONROD) * half, (f @ GAUSS) * half
     size = (np.abs(f) @ KRONROD) * half
     spread = (np.abs(f - (0.5 * (f @ KRONROD))[..., None]) @ KRONROD) * half
-    difference = np.abs(kronrod - gauss)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        error = np.where(
-            spread > 0.0, spread * np.minimum(1.0, (200.0 * difference / spread) ** 1.5), difference
-        )
+    error = _estimate(np.abs(kronrod - gauss), spread)
     return kronrod, np.where(np.isfinite(kronrod), error, np.inf), size
+
+
+def _estimate(difference: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """QUADPACK's error of the longer rule from its difference to the shorter one."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = spread * np.minimum(1.0, (200.0 * difference / spread) ** 1.5)
+    return np.where(spread > 0.0, error, difference)
 
 
 def _offsets(name, slope: float, reach: float) -> np.ndarray:
@@ -205,7 +208,8 @@ def plane_mean(units: Units, atol: float, gradient_atol: np.ndarray, budget: flo
     budget          evaluations of activations at most
 
     The gradient is a dictionary: "outputs" (outputs, moving) of E D σ_i, and "fields" (3, moving) of
-    E (D·o_i) σ_i' times 1, x and y; both without the factor two.
+    E (D·o_i) σ_i' times 1, x and y; both without the factor two. The integral along a line is checked
+    once for each panel of heights, against panels half as long.
     """
     reach = units.reach()
     p, q = units.along.astype(np.float64).T
@@ -231,15 +235,19 @@ def plane_mean(units: Units, atol: float, gradient_atol: np.ndarray, budget: flo
     count, moving = units.outputs.shape[0], units.moving
     mine = units.outputs[:, :moving]
 
-    def across(y: np.ndarray) -> np.ndarray:
+    def along(y: np.ndarray, halved: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Nodes and weights (y, nodes) along the lines at these heights."""
         ends = [np.broadcast_to(base, (y.size, base.size))]
         ends += [(-(q[i] * y + b[i]) / p[i])[:, None] + offsets for i, offsets in inner]
         ends = np.sort(np.clip(np.concatenate(ends, axis=1), -reach, reach), axis=1)
-        half = 0.5 * np.diff(ends, axis=1)
-        x = (0.5 * (ends[:, 1:] + ends[:, :-1]))[:, :, None] + half[:, :, None] * NODES
-        weight = (half[:, :, None] * KRONROD * density(x)).reshape(y.size, -1)
-        coarse = (half[:, :, None] * GAUSS * density(x)).reshape(y.size, -1)
-        x = x.reshape(y.size, -1)
+        if halved:
+            ends = np.sort(np.concatenate([ends, 0.5 * (ends[:, 1:] + ends[:, :-1])], axis=1), axis=1)
+        half = 0.5 * np.diff(ends, axis=1)[:, :, None]
+        x = 0.5 * (ends[:, 1:] + ends[:, :-1])[:, :, None] + half * NODES
+        return x.reshape(y.size, -1), (half * KRONROD * density(x)).reshape(y.size, -1)
+
+    def means(y: np.ndarray, halved: bool = False) -> np.ndarray:
+        x, weight = along(y, halved)
         height = np.broadcast_to(y[:, None], x.shape)
         values = evaluate(units.names, units.fields(x, height), 2)
         output = np.tensordot(units.outputs, values[0], axes=1)
@@ -247,31 +255,30 @@ def plane_mean(units: Units, atol: float, gradient_atol: np.ndarray, budget: flo
         square = (output**2).sum(axis=0)
         rounded = (2.0 * np.abs(output) * error + error**2).sum(axis=0) + 4.0 * EPS * square
         loss = (square * weight).sum(axis=1)
-        unsure = np.abs(loss - (square * coarse).sum(axis=1))
-        size = np.maximum(loss, 1e-300)
-        unsure = size * np.minimum(1.0, (200.0 * unsure / size) ** 1.5)
         weighted = output * weight
         outputs = np.einsum("oyx,iyx->oiy", weighted, values[0][:moving])
         slopes = np.tensordot(mine.T, weighted, axes=1) * values[1][:moving]
         fields = np.stack([slopes.sum(axis=2), (slopes * x).sum(axis=2), slopes.sum(axis=2) * y])
-        rows = [loss[None], unsure[None], (rounded * weight).sum(axis=1)[None]]
+        rows = [loss[None], (rounded * weight).sum(axis=1)[None]]
         rows += [outputs.reshape(-1, y.size), fields.reshape(-1, y.size)]
         return np.concatenate(rows) * density(y)
 
     step = max(1, int(4e5 / cost))
 
-    def in_blocks(y: np.ndarray) -> np.ndarray:
-        return np.concatenate([across(y[s : s + step]) for s in range(0, y.size, step)], axis=1)
+    def in_blocks(y: np.ndarray, halved: bool = False) -> np.ndarray:
+        return np.concatenate([means(y[s : s + step], halved) for s in range(0, y.size, step)], axis=1)
 
-    tolerances = np.full(3 + count * moving + 3 * moving, np.inf)
+    derivatives = 2 + count * moving
+    tolerances = np.full(derivatives + 3 * moving, np.inf)
     tolerances[0] = atol
-    tolerances[3 + count * moving :] = np.tile(gradient_atol, 3)
-    values, errors, _, _ = adaptive(in_blocks, outer, tolerances, 1e-15, limit)
-    # what is wrong within the lines may have either sign; its estimate is integrated too
-    error = errors[0] + abs(values[1]) + values[2]
+    tolerances[derivatives:] = np.tile(gradient_atol, 3)
+    values, errors, lo, hi = adaptive(in_blocks, outer, tolerances, 1e-15, limit)
+    # what is wrong along the lines: panels half as long, once on each panel of heights
+    middle = 0.5 * (lo + hi)
+    changes = np.abs(in_blocks(middle, True)[0] - in_blocks(middle)[0])
+    error = errors[0] + values[1] + float(changes @ (hi - lo))
     gradient = {
-        "outputs": values[3 : 3 + count * moving].reshape(count, moving),
-        "fields": values[3 + count * moving :].reshape(3, moving),
-        "error": errors[3:],
+        "outputs": values[2:derivatives].reshape(count, moving),
+        "fields": values[derivatives:].reshape(3, moving),
     }
     return float(values[0]), float(error), gradient
