@@ -11,8 +11,9 @@ import gradflow as gf
 
 from ._fuzz_activations import NAMES, REFERENCES, activation
 
-SCHEDULE = tuple("line samples line space line samples line plane line space".split() * 2)
-"""The kind of case number i is entry i mod 20: "line", "plane" and "space" say what the weights span."""
+_TEN = "line samples line space line samples line {} line space"
+SCHEDULE = tuple(word for other in ("plane", "plane", "plane", "line") for word in _TEN.format(other).split())
+"""The kind of case number i is entry i mod 40: "line", "plane" and "space" say what the weights span."""
 
 KINDS = tuple(dict.fromkeys(SCHEDULE))
 PAIRS = len(NAMES) ** 2

@@ -263,7 +263,7 @@ def plane_mean(units: Units, atol: float, gradient_atol: np.ndarray, budget: flo
         rows += [outputs.reshape(-1, y.size), fields.reshape(-1, y.size)]
         return np.concatenate(rows) * density(y)
 
-    step = max(1, int(4e5 / cost))
+    step = max(1, int(4e4 / cost))
 
     def in_blocks(y: np.ndarray, halved: bool = False) -> np.ndarray:
         return np.concatenate([means(y[s : s + step], halved) for s in range(0, y.size, step)], axis=1)

@@ -19,8 +19,6 @@ from ._fuzz_activations import POLYNOMIAL_NAMES, REFERENCES, evaluate
 from ._fuzz_quadrature import EPS, KRONROD, NODES, Units, density, line_edges, line_rule, plane_mean
 
 LD = np.longdouble
-BUDGET = 2.5e7
-"""Evaluations of activations that a quadrature in the plane may take."""
 
 
 def names_of(network) -> list:
@@ -169,11 +167,14 @@ class Truth:
     notes: dict = field(default_factory=dict)
 
 
-def truth(problem: list[Stacked], claim: float, plane: bool = True) -> Truth | None:
-    """The truth by quadrature with an error well below `claim`, or None where that is out of reach."""
+def truth(problem: list[Stacked], claim: float, budget: float) -> Truth | None:
+    """The truth by quadrature with an error well below `claim`, or None where that is out of reach.
+
+    budget   evaluations of activations that a quadrature in the plane may take
+    """
     total = Truth(gradient=np.zeros(problem[0].student.size))
     spans = [stacked.span() for stacked in problem]
-    if any(units is None or (units.along.shape[1] == 2 and not plane) for units in spans):
+    if any(units is None for units in spans):
         return None
     for stacked, units in zip(problem, spans):
         share = stacked.component.share
@@ -181,7 +182,7 @@ def truth(problem: list[Stacked], claim: float, plane: bool = True) -> Truth | N
             if units.along.shape[1] == 1:
                 part = _line(stacked, units, 0.02 * claim / share)
             else:
-                part = _plane(stacked, units, 0.02 * claim / share)
+                part = _plane(stacked, units, 0.02 * claim / share, budget)
         if part is None or not math.isfinite(part.loss):
             return None
         total.loss += share * part.loss
@@ -235,10 +236,10 @@ def _line(stacked: Stacked, units: Units, atol: float) -> Truth:
     return found
 
 
-def _plane(stacked: Stacked, units: Units, atol: float) -> Truth | None:
+def _plane(stacked: Stacked, units: Units, atol: float, budget: float) -> Truth | None:
     pull = np.abs(stacked.outputs) @ stacked.value_sizes
     scale = (np.abs(stacked.outputs[:, : units.moving]).T @ pull) * stacked.slope_sizes[: units.moving]
-    found = plane_mean(units, atol, 1e-14 * scale + 1e-300, BUDGET)
+    found = plane_mean(units, atol, 1e-14 * scale + 1e-300, budget)
     if found is None:
         return None
     loss, error, parts = found
