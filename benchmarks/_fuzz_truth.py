@@ -122,6 +122,12 @@ class Stacked:
         """Σ_outputs (Σ_i |o_i| √E σ_i²)²: what errors of kernels are relative to."""
         return float(((np.abs(self.outputs) @ self.value_sizes) ** 2).sum())
 
+    def sensitivity(self) -> float:
+        """What relative changes of weights and means move in L, per unit of the change."""
+        lengths = self.norms * (1.0 + float(np.sqrt((self.component.mean**2).sum())))
+        pulls = np.abs(self.outputs).T @ (np.abs(self.outputs) @ self.value_sizes)
+        return self.component.share * 2.0 * float(pulls @ (self.slope_sizes * lengths))
+
     def span(self) -> Units | None:
         """The units in coordinates of their span, if it has one dimension or two, else None."""
         W, norms = self.weights, self.norms
