@@ -19,15 +19,16 @@ def turned(case: Case, parts: list[Stacked], rng) -> tuple[float, float]:
     alone: its root would be another one in rounding, and what that moves has no bound.
     """
     dim = case.student.sizes[0]
-    rotation, slack = np.eye(dim), 0.0
-    if not _has_covariance(case.inputs):
+    rotation, law, slack = np.eye(dim), case.inputs, 0.0
+    if not _has_covariance(law):
         if rng.random() < 0.5:
             rotation = np.eye(dim)[rng.permutation(dim)] * rng.choice([-1.0, 1.0], dim)
         else:
             rotation = np.linalg.qr(rng.standard_normal((dim, dim)))[0]
             slack = 4.0 * dim * 2.0**-52
+        law = _rotated(law, rotation)
     teacher, student = (_equal(network, rotation, rng) for network in (case.teacher, case.student))
-    problem = gf.Problem(teacher, student, _rotated(case.inputs, rotation))
+    problem = gf.Problem(teacher, student, law)
     return problem.loss(student.flat()), slack * sum(part.sensitivity() for part in parts)
 
 

@@ -155,9 +155,9 @@ def test_what_is_wrong_is_seen(fuzz, monkeypatch):
     """Of the cases with a truth all but a few see a relative error of 1e-11 in the loss."""
     checks, make = fuzz["checks"], fuzz["cases"].make
     smooth = {"erf", "relu", "square", "identity", "normal_cdf", "leaky_relu", "cube"}
-    cases = [make(0, i) for i in range(0, 3000)]
+    cases = [make(0, i) for i in range(1500)]
     cases = [c for c in cases if set(c.tags["names"]) <= smooth and not c.tags["mixed"]]
-    chosen = [c for c in cases if c.kind in ("line", "samples") and not c.equal][:24]
+    chosen = [c for c in cases if c.kind in ("line", "samples") and not c.equal][:16]
     assert {c.kind for c in chosen} == {"line", "samples"}
     right = [checks.check(c) for c in chosen]
     assert not [o.outside for o in right if set(o.outside) & set(fuzz["totals"].ON_LOSS)]
