@@ -174,7 +174,8 @@ def _bump(z, order):
 
 def _log_cosh(z, order):
     size = np.abs(z)
-    value = size + np.log1p(np.exp(-2.0 * size)) - math.log(2.0)
+    far = size + np.log1p(np.exp(-2.0 * size)) - math.log(2.0)
+    value = np.where(size < 1.0, np.log1p(2.0 * np.sinh(0.5 * np.minimum(size, 1.0)) ** 2), far)
     return [value, np.tanh(z), _sech2(z)] if order else [value]
 
 
@@ -211,6 +212,13 @@ REFERENCES = {
 NAMES = tuple(REFERENCES)
 
 
+def _own_log_cosh(z):
+    """log cosh z without cancellation, as Numba takes it."""
+    if abs(z) < 1.0:
+        return math.log1p(2.0 * math.sinh(0.5 * z) ** 2)
+    return abs(z) + math.log1p(math.exp(-2.0 * abs(z))) - math.log(2.0)
+
+
 @cache
 def activation(name: str):
     """What `gradflow.MLP` takes for this name; a user's own is compiled once per process."""
@@ -234,7 +242,7 @@ def activation(name: str):
         )
     if name == "own log cosh":
         return gf.Activation(
-            lambda z: abs(z) + math.log1p(math.exp(-2.0 * abs(z))) - math.log(2.0),
+            _own_log_cosh,
             math.tanh,
             lambda z: 4.0 * math.exp(-2.0 * abs(z)) / (1.0 + math.exp(-2.0 * abs(z))) ** 2,
             symmetry="even",

@@ -82,8 +82,12 @@ def _names(case: Case) -> list[str]:
 
 
 def _may_refuse(case: Case) -> bool:
-    """Whether an expectation may be beyond Float64: e^u of a large weight."""
-    return case.kind != "samples" and "exp" in _names(case)
+    """Whether a number may be beyond Float64: e^u of a large weight."""
+    if case.kind != "samples":
+        return "exp" in _names(case)
+    return isinstance(case.teacher, gf.MLP) and any(
+        "exp" in layer for layer in _fuzz_samples.network_names(case.teacher)
+    )
 
 
 def _population(case: Case, outcome: Outcome, rng, truths: bool) -> None:
