@@ -139,6 +139,26 @@ class MLP:
             start += 0 if b is None else b.size
         return MLP(weights, biases, list(self.activations))
 
+    def weight_vectors(self) -> np.ndarray:
+        """(2, P): of every parameter the number of the vector of weights into the neuron that it leads to, and
+        of the vector of weights out of the neuron that it comes from.
+
+        A bias has the first one only. Instead of a vector of an input or an output the whole layer counts.
+        """
+        hidden = sum(self.sizes[1:-1])
+        pieces, below = [], 0
+        for layer, (W, b) in enumerate(zip(self.weights, self.biases)):
+            n, m = W.shape
+            whole = 2 * hidden + layer
+            last, first = layer == len(self.weights) - 1, layer == 0
+            into = np.full(n, whole) if last else below + np.arange(n)
+            out = np.full(m, whole) if first else hidden + below - m + np.arange(m)
+            pieces.append(np.stack([np.repeat(into, m), np.tile(out, n)]))
+            if b is not None:
+                pieces.append(np.stack([into, into]))
+            below += n
+        return np.concatenate(pieces, axis=1)
+
     def __call__(self, X):
         """Outputs (samples, outputs) for inputs (samples, features)."""
         traced = isinstance(X, jax.Array)

@@ -13,14 +13,29 @@ import numpy as np
 
 from ..kernels.math import abi
 from ..losses.base import Objective
-from .compiled import algebra, loop
+from ..support.stopping import StopReason
+from .compiled import algebra, growth, loop
 from .compiled import layout as at
+from .modes import Modes, dense_modes, lanczos_modes, longest_step, verdict
 
 CHUNK = 256
 """Accepted steps that one call of the compiled loop can hand back, at most."""
 
 CHUNK_NUMBERS = 2_000_000
 """Numbers in the buffer of accepted steps, at most (but one step at least)."""
+
+
+SEEN = 10.0
+"""Size of a growing mode, in units of the tolerance, from which the error estimate takes care of it."""
+
+LIMIT_STEPS = 10
+"""Accepted steps for which an answer about growing modes holds."""
+
+_STATUS = {
+    None: at.RUNNING,
+    StopReason.GRADIENT: at.GRADIENT_MET,
+    StopReason.SADDLE: at.SADDLE_MET,
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,6 +69,11 @@ class Method:
     work: int = 0
 
     @property
+    def guard(self) -> int:
+        """How it is kept from outrunning a mode that grows; an explicit method has no such steps."""
+        return at.BY_FACTORS if self.hessian else at.BY_PRODUCTS if self.stabilised else at.NEVER
+
+    @property
     def products(self) -> bool:
         """Whether it, or the loop on its behalf, asks for ∇²L v."""
         return not self.hessian
@@ -70,10 +90,11 @@ class Run:
         self, method: Method, objective: Objective, rates: np.ndarray, settings: np.ndarray, room: int = CHUNK
     ):
         size = rates.size
-        self.method, self.objective, self.size = method, objective, size
+        self.method, self.objective, self.rates, self.size = method, objective, rates, size
         self.kernel = objective.kernel
         self.width = at.R_VECTORS + 3 * size
         self.room = int(np.clip(CHUNK_NUMBERS // self.width, 1, room))
+        groups, count = _groups(objective, size)
         self.numbers = np.zeros(at.OWN_NUMBERS + method.numbers)
         self.integers = np.zeros(at.OWN_INTEGERS + method.integers, dtype=np.int64)
         self.vectors = np.zeros((at.OWN_VECTORS + method.vectors, size))
@@ -99,9 +120,15 @@ class Run:
             at.ROUTINES: _routines(),
             at.CONSTANTS: constants,
             at.COUNTERS: self.kernel.counters,
+            at.GROUPS: groups,
+            at.GROUP_SIZES: np.zeros(count),
         }
+        self._oracle = abi.python_kernel(self._answer)
         words = {
             at.SIZE: size,
+            at.GROUP_COUNT: count,
+            at.GUARD: method.guard,
+            at.ORACLE: abi.address_of(self._oracle),
             at.KERNEL: self.kernel.derivatives,
             at.PRODUCT: self.kernel.product() if method.products else 0,
             at.DESCRIPTOR: self.kernel.descriptor,
@@ -131,7 +158,8 @@ class Run:
         first = {
             at.TIME: t, at.NEXT: step, at.LOSS: loss, at.GRAD_NORM: np.abs(gradient).max(),
             at.GROWTH: loop.LARGEST_GROWTH, at.WINDOW_LOSS: np.inf, at.WINDOW_LOW: np.inf,
-            at.BEFORE_LOSS: np.inf, at.BEFORE_LOW: np.inf,
+            at.BEFORE_LOSS: np.inf, at.BEFORE_LOW: np.inf, at.WATCH: self.settings[at.GTOL],
+            at.STEP_LIMIT: np.inf, at.GROWTH_ALLOWED: growth.LARGEST_GROWTH,
         }  # fmt: skip
         for place, value in first.items():
             self.numbers[place] = value
@@ -142,6 +170,47 @@ class Run:
         if self.method.hessian and not self.method.own_evaluation:
             self._arrays[at.HESSIAN][:] = hessian
             self.integers[at.HESSIAN_READY] = 1
+
+    def modes(self) -> Modes:
+        """The modes at θ."""
+        theta, gradient = self.vectors[at.THETA].copy(), self.vectors[at.GRADIENT]
+        if not self.method.hessian:
+            return lanczos_modes(self.objective, self.rates, theta, gradient)
+        if self.method.own_evaluation:
+            _, gradient, hessian = self.objective.all_derivatives(theta)
+        else:
+            hessian = self._arrays[at.HESSIAN]
+        return dense_modes(hessian, self.rates, theta, gradient)
+
+    def end(self) -> StopReason | None:
+        """Why the flow ends here, where ∇L is small, or None; WATCH is when to look again."""
+        theta = self.vectors[at.THETA].copy()
+        reason = verdict(self.modes(), self.objective, self.rates, theta, self.method.hessian)
+        self.numbers[at.WATCH] = 0.1 * self.numbers[at.GRAD_NORM]
+        return reason
+
+    def _answer(self, run, question, *_) -> None:
+        """The oracle of the compiled loop (`layout.ORACLE`)."""
+        try:
+            if question == at.IS_THIS_THE_END:
+                self.integers[at.STATUS] = _STATUS[self.end()]
+            else:
+                modes = self.modes()
+                step = self.numbers[at.TAKEN]
+                scale = self._arrays[at.WORK][at.SCALE]
+                limit = longest_step(modes, self.rates, scale, self.numbers[at.GROWTH_ALLOWED], SEEN)
+                self.numbers[at.STEP_LIMIT] = limit
+                self.numbers[at.CLEAR_STEP] = min(limit, 4.0 * step)
+                self.integers[at.LIMIT_AGE] = LIMIT_STEPS
+        except BaseException as error:  # it cannot pass through compiled code: raised afterwards
+            self.objective.failure = self.objective.failure or error
+            self.integers[at.STATUS] = at.NOT_FINITE
+
+    def weigh(self, step: float) -> np.ndarray:
+        """1/(the error allowed) (P,) of a step from here."""
+        self.numbers[at.TAKEN] = step
+        self._call(loop.weigh_only, 0)
+        return self._arrays[at.WORK][at.SCALE].copy()
 
     def attempt(self, step: float) -> bool:
         """One step of the method from the state, not accepted; whether it passes the error test."""
@@ -184,26 +253,37 @@ def _routines() -> np.ndarray:
     return np.array([abi.lapack_address(name) for name in algebra.ROUTINES], dtype=np.int64)
 
 
-def first_step(objective: Objective, rates, theta, velocity, rtol, atol, order: int) -> float:
-    """A length for the first step, from the size of θ' and its change over a tiny explicit step.
+def _groups(objective: Objective, size: int) -> tuple[np.ndarray, int]:
+    """The two weight vectors that each parameter belongs to (2, P), by numbers without gaps, and how many."""
+    if objective.weight_vectors is None:
+        return np.zeros((2, size), dtype=np.int64), 1
+    names, numbers = np.unique(objective.weight_vectors, return_inverse=True)
+    return np.ascontiguousarray(numbers.reshape(2, size), dtype=np.int64), names.size
 
-    Source: E. Hairer, S. P. Nørsett and G. Wanner, Solving ODEs I (1993), section II.4.
+
+def first_step(run: Run, theta, velocity, acceleration, order: int) -> float:
+    """A length for the first step, from the time τ = |θ'|/|θ''| in which θ' changes.
+
+    The error of a method of this order is taken as τ|θ'| (Δt/τ)^(order + 1), in units of the tolerance, and the
+    step's as a hundredth of it: the same in all units of θ and t. After E. Hairer, S. P. Nørsett and G. Wanner,
+    Solving ODEs I (1993), section II.4.
     """
-    scale = atol + rtol * np.abs(theta)
 
-    @np.errstate(over="ignore", divide="ignore")
-    def size(values) -> float:
-        return float(np.sqrt(np.mean((values / scale) ** 2)))
+    def size(values, weights=1.0) -> float:
+        largest = np.abs(values * weights).max(initial=0.0)
+        return float(largest * np.sqrt(np.mean((values * weights / largest) ** 2))) if largest > 0.0 else 0.0
 
-    d0, d1 = size(theta), size(velocity)
-    h0 = 1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1
-    moved = -rates * objective.loss_and_gradient(theta + h0 * velocity)[1]
-    d2 = size(moved - velocity) / h0
-    if not math.isfinite(d2):
-        return 1e-3 * h0
-    largest = max(d1, d2)
-    h1 = max(1e-6, 1e-3 * h0) if largest <= 1e-15 else (0.01 / largest) ** (1.0 / (order + 1))
-    return min(100 * h0, h1)
+    def time(weights=1.0) -> float:
+        speed, change = size(velocity, weights), size(acceleration, weights)
+        return speed / change if change > 0.0 and math.isfinite(speed / change) else math.inf
+
+    tau = time()
+    if not math.isfinite(tau):  # a loss that is linear here
+        tau = (size(theta) or 1.0) / (size(velocity) or 1.0)
+    scale = run.weigh(tau)
+    tau = min(tau, time(scale))
+    moved = tau * size(velocity, scale)
+    return tau * min(1.0, (0.01 / moved) ** (1.0 / (order + 1))) if moved > 0.0 else tau
 
 
 def pack_settings(solver, method: Method, gtol: float, floor: float, end: float) -> np.ndarray:

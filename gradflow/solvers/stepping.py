@@ -23,6 +23,7 @@ SECONDS_PER_CALL = 0.2
 
 REASONS = {
     at.GRADIENT_MET: StopReason.GRADIENT,
+    at.SADDLE_MET: StopReason.SADDLE,
     at.FLOOR_MET: StopReason.LOSS_FLOOR,
     at.END_MET: StopReason.END_TIME,
     at.UNDERFLOW: StopReason.STEP_UNDERFLOW,
@@ -67,20 +68,22 @@ class Integration:
             velocity = -rates * gradient
             curved = objective.hvp(theta, velocity)
         norm = float(np.abs(gradient).max())
-        first = [0.0, loss, norm, 0.0], theta, velocity, -rates * curved
+        acceleration = -rates * curved
+        first = [0.0, loss, norm, 0.0], theta, velocity, acceleration
         self.steps = AcceptedSteps(np.concatenate(first)[None], 1)
         if not (np.isfinite(loss) and np.isfinite(norm)):
             return StopReason.NON_FINITE
-        if norm <= self.gtol:
-            return StopReason.GRADIENT
-        if loss <= self.floor:
-            return StopReason.LOSS_FLOOR
         run = self.prepare()
-        order = solver.method.estimate_order
-        step = first_step(objective, rates, theta, velocity, solver.rtol, solver.atol, order)
-        run.start(0.0, theta, velocity, loss, gradient, step)
+        run.start(0.0, theta, velocity, loss, gradient, 1.0)
         if hessian is not None:
             run.take_hessian(hessian)
+        if norm <= self.gtol:
+            reason = run.end()
+            if reason is not None:
+                return reason
+        if loss <= self.floor:
+            return StopReason.LOSS_FLOOR
+        run.numbers[at.NEXT] = first_step(run, theta, velocity, acceleration, solver.method.estimate_order)
         return None
 
     def resume(self, state: FlowState) -> StopReason | None:

@@ -10,6 +10,10 @@ class StopReason(enum.Enum):
     """Why a flow or a refinement stopped; the values are sentences."""
 
     GRADIENT = "the gradient's ∞-norm fell below gtol"
+    SADDLE = (
+        "the gradient's ∞-norm fell below gtol at a saddle; the flow has no part in the directions in which the "
+        "loss falls, as by a symmetry of its start, and ends there"
+    )
     FLOOR = "neither the gradient nor the loss can be lowered further in Float64"
     DOUBLE_DOUBLE_FLOOR = "the gradient reached the rounding floor of double-double arithmetic"
     LOSS_FLOOR = "the loss reached the rounding floor of its own evaluation"
@@ -34,6 +38,7 @@ class StopReason(enum.Enum):
         """Whether the stage did what it was asked to do."""
         return self in (
             StopReason.GRADIENT,
+            StopReason.SADDLE,
             StopReason.FLOOR,
             StopReason.DOUBLE_DOUBLE_FLOOR,
             StopReason.LOSS_FLOOR,

@@ -9,6 +9,7 @@ from ...kernels.math.blas import copy, vector
 from ...kernels.math.memory import load, set_word, store, word
 from . import layout as at
 from .algebra import clear_and_add, curvature, factorise, hessian, loss_and_gradient, scaled_norm, solve
+from .growth import outruns
 
 LARGEST_ORDER = 5
 
@@ -28,6 +29,9 @@ NEW_FACTOR = 0.3
 BIAS, BIAS_UP = 3.0, 5.0
 """The error estimates are multiplied by these when a step length is chosen: at the same or a lower order,
 and at a higher one."""
+
+GROWTH = (0.0, 0.03, 0.2, 0.4, 0.5, 0.5)
+"""GROWTH_ALLOWED by the order: the rate of what grows is followed to a hundredth, and better from order 4."""
 
 LEAST_CHANGE = 1.2
 """A step grows by this factor at least, or stays as it is: differences and factors are kept."""
@@ -93,7 +97,8 @@ def _form_hessian(run, theta):
 
 @inner_jit
 def _prepare(run, c):
-    """Hessian and factors for this c: kept, or renewed as far as needed. False if there are no factors."""
+    """Hessian and factors for this c: kept, or renewed as far as needed. False if there are no factors, or a
+    mode grows too fast for the step."""
     kept = at.row(run, at.WORK, IN_MEMORY)
     if load(kept, 0) == 0.0 and at.integer(run, AGE) >= 0 and at.number(run, FACTOR_AT) > 0.0:
         _form_hessian(run, at.row(run, at.VECTORS, HESSIAN_POINT))
@@ -108,6 +113,10 @@ def _prepare(run, c):
         at.set_integer(run, AGE, 0)
         at.set_number(run, RATE, 0.7)
     if fresh or not abs(c / at.number(run, FACTOR_AT) - 1.0) <= NEW_FACTOR:
+        at.set_number(run, FACTOR_AT, 0.0)
+        at.set_number(run, at.GROWTH_ALLOWED, GROWTH[at.integer(run, ORDER)])
+        if outruns(run, at.number(run, at.TAKEN)):
+            return False
         at.set_number(run, FACTOR_AT, c)
         at.set_number(run, RATE, max(at.number(run, RATE), SLOW))
         return factorise(run, c)
@@ -175,7 +184,8 @@ def _choose(run, order, step, error):
     if order < LARGEST_ORDER:
         higher = load(table, ERROR + order + 1) * scaled_norm(run, first + 8 * (order + 2) * size)
         other = max(BIAS_UP * higher, 1e-10) ** (-1.0 / (order + 2))
-        if other > factor:
+        limited = step > 0.9 * at.number(run, at.STEP_LIMIT)  # a higher order may take longer steps there
+        if other > factor or (limited and other > 1.0):
             best, factor = order + 1, other
     if best == order and 0.95 < factor < LEAST_CHANGE:
         factor = 1.0
@@ -247,8 +257,9 @@ def bdf_step(run, unused_1, unused_2, unused_3, unused_4, unused_5):
             break
         at.set_integer(run, AGE, -1)
     if iterations == 0:
-        at.set_integer(run, AGE, -1)
         at.set_integer(run, at.FAILED, 1)
+        if step <= at.number(run, at.STEP_LIMIT):
+            at.set_integer(run, AGE, -1)
         return
     error = constant * scaled_norm(run, at.row(run, at.WORK, CORRECTION))
     at.set_number(run, at.ERROR, error)

@@ -1,0 +1,151 @@
+"""The modes of √r ∇²L √r that grow along a flow, and whether a point where ∇L is small is its end.
+
+Along an eigenvector u with eigenvalue −μ < 0 a flow near a saddle leaves it as e^{μt} u·θ'/μ. It has no part in the
+mode if u·θ' = 0, as by a symmetry of its start: then it may end at the saddle, and no step can outrun the mode.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..losses.base import Objective
+from ..support.eigen import symmetric_eigen
+from ..support.stopping import StopReason
+
+EPS = float(np.finfo(np.float64).eps)
+
+NOISE = 16.0
+"""u·θ' is zero if it is below so many times ε |u|·|H||θ|, the size of the rounding errors of ∇L along u."""
+
+PERSISTENCE = 0.5
+"""A negative eigenvalue counts if so much of it is left where the faster modes have died out. What is of the
+size of ∇L, as where a scaling symmetry makes the minimum flat, goes with it."""
+
+PRODUCTS = 60
+"""Lanczos steps, at most, where the Hessian is not formed."""
+
+
+class Modes(NamedTuple):
+    """Ritz pairs of H = √r ∇²L √r: all eigenpairs, or those that Lanczos's method finds from θ'.
+
+    values (m,), vectors (P, m); `part` (m,) of θ'/√r along each, and `noise` (m,), below which it is zero
+    """
+
+    values: np.ndarray
+    vectors: np.ndarray
+    part: np.ndarray
+    noise: np.ndarray
+    curved: float
+    """θ'ᵀ ∇²L θ', zero if it is below its own rounding errors: the loss is concave along the flow if < 0."""
+
+    @property
+    def negative(self) -> np.ndarray:
+        """The places of the negative eigenvalues."""
+        zero = 8 * self.vectors.shape[0] * EPS * np.abs(self.values).max(initial=0.0)
+        return np.flatnonzero(self.values < -zero)
+
+    @property
+    def growing(self) -> np.ndarray:
+        """The places of those in which the flow has a part."""
+        places = self.negative
+        return places[np.abs(self.part[places]) > self.noise[places]]
+
+    @property
+    def amplitudes(self) -> np.ndarray:
+        """u·θ'/|λ| (m,), the distance from the saddle along each mode, in θ/√r."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.abs(self.part / self.values)
+
+
+def dense_modes(hessian: np.ndarray, rates: np.ndarray, theta: np.ndarray, gradient: np.ndarray) -> Modes:
+    """From ∇²L (P, P)."""
+    root = np.sqrt(rates)
+    matrix = root[:, None] * hessian * root
+    values, vectors = symmetric_eigen(matrix)
+    slope = -root * gradient
+    rounding = NOISE * EPS * np.abs(matrix)
+    noise = np.abs(vectors).T @ (rounding @ np.abs(theta / root))
+    curved, doubt = slope @ matrix @ slope, np.abs(slope) @ rounding @ np.abs(slope)
+    return Modes(values, vectors, vectors.T @ slope, noise, curved if abs(curved) > doubt else 0.0)
+
+
+def lanczos_modes(
+    objective: Objective, rates: np.ndarray, theta: np.ndarray, gradient: np.ndarray, products: int = PRODUCTS
+) -> Modes:
+    """From so many products ∇²L v, by Lanczos's method with full orthogonalisation.
+
+    It starts from θ'/√r, and with it from the modes in which the flow has a part; a small vector without
+    symmetry is added, so that the others are seen as well.
+    """
+    root, size = np.sqrt(rates), rates.size
+    slope = -root * gradient
+    start = np.cos(np.arange(1.0, size + 1.0))
+    length = np.linalg.norm(slope)
+    if length > 0.0:
+        start = slope / length + 1e-3 * start / np.linalg.norm(start)
+    basis, images = [start / np.linalg.norm(start)], []
+    for _ in range(min(products, size)):
+        images.append(root * objective.hvp(theta, root * basis[-1]))
+        vector = images[-1].copy()
+        for _ in range(2):
+            for known in basis:
+                vector -= (known @ vector) * known
+        norm = np.linalg.norm(vector)
+        if not norm > 1e3 * EPS * np.linalg.norm(images[-1]):
+            break
+        basis.append(vector / norm)
+    Q, image = np.array(basis[: len(images)]).T, np.array(images).T
+    matrix = Q.T @ image
+    values, small = symmetric_eigen((matrix + matrix.T) / 2)
+    vectors = Q @ small
+    largest = np.abs(values).max(initial=0.0)
+    noise = NOISE * EPS * largest * (np.abs(vectors).T @ np.abs(theta / root))
+    curved = 0.0
+    if length > 0.0:
+        curved = slope @ (root * objective.hvp(theta, root * slope))
+    doubt = NOISE * EPS * largest * length**2
+    return Modes(values, vectors, vectors.T @ slope, noise, curved if abs(curved) > doubt else 0.0)
+
+
+def verdict(
+    modes: Modes, objective: Objective, rates: np.ndarray, theta: np.ndarray, dense: bool
+) -> StopReason | None:
+    """Why the flow ends at a point where |∇L| is small, or None: it goes on.
+
+    It goes on where the loss is concave along it, or where a negative eigenvalue in whose mode it has a part
+    is there to stay: at the point θ + s to which the modes that die out faster than it grows lead.
+    """
+    if modes.curved < 0.0:
+        return None
+    places = modes.negative
+    if places.size == 0:
+        return StopReason.GRADIENT
+    growth = -modes.values[places].min()
+    fast = modes.values > growth
+    root = np.sqrt(rates)
+    with np.errstate(all="ignore"):
+        end = theta + root * (modes.vectors[:, fast] @ (modes.part[fast] / modes.values[fast]))
+        if dense:
+            image = root[:, None] * objective.hessian(end) @ (root[:, None] * modes.vectors[:, places])
+        else:
+            columns = [root * objective.hvp(end, root * u) for u in modes.vectors[:, places].T]
+            image = np.array(columns).T
+        there = np.einsum("ij,ij->j", modes.vectors[:, places], image)
+    lasting = places[there <= PERSISTENCE * modes.values[places]]
+    if lasting.size == 0:
+        return StopReason.GRADIENT
+    return None if np.isin(lasting, modes.growing).any() else StopReason.SADDLE
+
+
+def longest_step(modes: Modes, rates: np.ndarray, scale: np.ndarray, growth: float, seen: float) -> float:
+    """Δt at which the fastest of the modes that the error estimate does not see grows by e^growth.
+
+    scale   1/(the error allowed) (P,); modes whose amplitude is more than `seen` times that are seen
+    """
+    places = modes.growing
+    shape = scale[:, None] * np.sqrt(rates)[:, None] * modes.vectors[:, places]
+    visible = modes.amplitudes[places] * np.sqrt(np.mean(shape**2, axis=0))
+    unseen = places[~(visible > seen)]
+    return growth / -modes.values[unseen].min() if unseen.size else np.inf
