@@ -19,8 +19,8 @@ from .methods import (
     Rodas5P,
     Tsit5,
 )
-from .path import Checkpoint, FlowState
-from .trajectory import Flow
+from .records import Checkpoint, FlowState
+from .flow import Flow
 
 __all__ = [
     "BDF",

@@ -13,7 +13,8 @@ from ..losses.base import Objective
 from ..support.errors import ArgumentError
 from ..support.progress import Monitor
 from ..support.validate import integer, number, store_plain
-from .trajectory import Flow, Stepper
+from .dense_output import Stepper
+from .flow import Flow
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""diffrax's own methods behind the same interface: an independent test of the compiled ones.
+"""diffrax's own methods in the loop of the compiled ones: an independent test of their steps.
 
 Each is compiled for every number of parameters anew, which takes one to three seconds.
 """
@@ -10,30 +10,49 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..losses.base import Objective
-from ..support.progress import Monitor
-from .base import FlowSolver
-from .trajectory import Flow, Stepper
+from .compiled import layout as at
+from .compiled_run import Method, Run
+from .methods import CompiledSolver
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DiffraxSolver(FlowSolver):
-    """A Runge–Kutta method that diffrax has; `name` is diffrax's, `implicit` decides on Hessians."""
-
-    implicit: ClassVar[bool] = True
-
-    def integrate(self, objective: Objective, theta: np.ndarray, rates: np.ndarray, monitor: Monitor) -> Flow:
-        from .diffrax_stepping import integrate  # diffrax and optimistix take a second to import
-
-        return integrate(self, objective, theta, rates, monitor)
-
-    def stepper(self, objective: Objective, rates: np.ndarray) -> Stepper:
-        from .diffrax_stepping import stepper
-
-        return stepper(self, objective, rates)
+def _no_step(*_) -> None:
+    """In the place of a step function in Numba."""
 
 
-class Kvaerno5(DiffraxSolver):
+@dataclasses.dataclass(frozen=True, eq=False)
+class DiffraxMethod(Method):
+    """A class of diffrax, by name, as a step function of the compiled loop: a call back into Python."""
+
+    name: str = ""
+
+    def address(self, run: Run) -> int:
+        from .diffrax_step import prepared  # diffrax and optimistix take a second to import
+
+        program = prepared(self.name, run.objective, run.rates)
+
+        def step(_) -> None:
+            new, velocity, error, failed = program(
+                run.vectors[at.THETA],
+                run.vectors[at.VELOCITY],
+                run.arrays[at.HESSIAN] if self.hessian else None,
+                run.arrays[at.WORK][at.SCALE],
+                run.numbers[at.TAKEN],
+            )
+            run.fresh[at.NEW_THETA], run.fresh[at.NEW_VELOCITY] = new, velocity
+            run.numbers[at.ERROR], run.integers[at.FAILED] = error, failed
+            if not np.isfinite(error):
+                run.integers[at.NON_FINITE] = 1
+
+        return run.called_back(step)
+
+
+def _method(name: str, order: int, implicit: bool = True) -> DiffraxMethod:
+    return DiffraxMethod(
+        _no_step, np.zeros(1), 1, order - 1, hessian=implicit, own_velocity=True, name=name
+    )
+
+
+class Kvaerno5(CompiledSolver):
     """Kværnø's ESDIRK 5(4), A–L stable, 7 stages, with the exact Jacobian −r ⊙ ∇²L.
 
     One Hessian and one factorisation a step. Its error runs 5 to 30 times the tolerance.
@@ -41,31 +60,35 @@ class Kvaerno5(DiffraxSolver):
     """
 
     name: ClassVar[str] = "diffrax.Kvaerno5"
+    method: ClassVar[Method] = _method("Kvaerno5", 5)
 
 
-class Kvaerno4(DiffraxSolver):
+class Kvaerno4(CompiledSolver):
     """Kværnø's ESDIRK 4(3), 5 stages; see `Kvaerno5`."""
 
     name: ClassVar[str] = "diffrax.Kvaerno4"
+    method: ClassVar[Method] = _method("Kvaerno4", 4)
 
 
-class Kvaerno3(DiffraxSolver):
+class Kvaerno3(CompiledSolver):
     """Kværnø's ESDIRK 3(2), 4 stages; see `Kvaerno5`."""
 
     name: ClassVar[str] = "diffrax.Kvaerno3"
+    method: ClassVar[Method] = _method("Kvaerno3", 3)
 
 
-class Tsit5(DiffraxSolver):
+class Tsit5(CompiledSolver):
     """Tsitouras' explicit 5(4): gradients only; for problems that are not stiff, or too large for Hessians.
 
-    Source: Ch. Tsitouras, Comput. Math. Appl. 62 (2011) 770–775.
+    It is not told when a problem is stiff. Source: Ch. Tsitouras, Comput. Math. Appl. 62 (2011) 770–775.
     """
 
     name: ClassVar[str] = "diffrax.Tsit5"
     implicit: ClassVar[bool] = False
+    method: ClassVar[Method] = _method("Tsit5", 5, implicit=False)
 
 
-class Dopri8(DiffraxSolver):
+class Dopri8(CompiledSolver):
     """Dormand and Prince's explicit 8(7), for reference solutions of problems that are not stiff.
 
     Source: P. J. Prince and J. R. Dormand, J. Comput. Appl. Math. 7 (1981) 67–75.
@@ -73,3 +96,4 @@ class Dopri8(DiffraxSolver):
 
     name: ClassVar[str] = "diffrax.Dopri8"
     implicit: ClassVar[bool] = False
+    method: ClassVar[Method] = _method("Dopri8", 8, implicit=False)

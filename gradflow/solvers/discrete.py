@@ -20,7 +20,8 @@ from ..support.progress import Monitor
 from ..support.stopping import StopReason
 from ..support.validate import integer, number, store_plain
 from .base import FlowSolver
-from .trajectory import Flow, Interval, Stepper, build_flow
+from .dense_output import Stepper, by_lines
+from .flow import Flow, build_flow
 
 SPACING = 1.01
 """Of the iterates those are kept whose numbers grow by this factor at least: 1,600 of ten million."""
@@ -57,7 +58,7 @@ class DiscreteDynamics(FlowSolver):
         return None
 
     def stepper(self, objective: Objective, rates: np.ndarray) -> Stepper:
-        return _straight
+        return by_lines
 
     def integrate(self, objective: Objective, theta: np.ndarray, rates: np.ndarray, monitor: Monitor) -> Flow:
         began, before = time.monotonic(), objective.counts()
@@ -118,7 +119,7 @@ class DiscreteDynamics(FlowSolver):
             seconds=time.monotonic() - began,
             compile_seconds=0.0,
             settings=self.settings(),
-            stepper=_straight,
+            stepper=by_lines,
         )
 
     def _reason(self, loss, norm, gtol, floor, steps, seconds, monitor: Monitor) -> StopReason | None:
@@ -135,10 +136,6 @@ class DiscreteDynamics(FlowSolver):
         if steps >= self.max_steps:
             return StopReason.MAX_STEPS
         return StopReason.MAX_SECONDS if seconds >= self.max_seconds else None
-
-
-def _straight(interval: Interval, times: np.ndarray) -> np.ndarray:
-    return interval.theta + (times - interval.time)[:, None] * interval.velocity
 
 
 class GradientDescent(DiscreteDynamics):

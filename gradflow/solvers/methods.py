@@ -15,16 +15,16 @@ from ..losses.base import Objective
 from ..support.progress import Monitor
 from . import tableaus
 from .base import FlowSolver
-from .between import settler, stepper
+from .dense_output import Stepper, by_polynomial, by_steps
 from .compiled.bdf import bdf_step
 from .compiled.chebyshev import rkc_step
 from .compiled.esdirk import esdirk_step
 from .compiled.explicit import explicit_step
 from .compiled.rosenbrock import rosenbrock_step
-from .path import Checkpoint
-from .runs import Method
-from .stepping import integrate
-from .trajectory import Flow, Stepper
+from .records import Checkpoint
+from .compiled_run import Method
+from .integration import integrate
+from .flow import Flow
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class CompiledSolver(FlowSolver):
         return integrate(self, objective, theta, rates, monitor, checkpoint)
 
     def stepper(self, objective: Objective, rates: np.ndarray) -> Stepper | None:
-        return stepper(self, objective, rates)
+        return by_steps(self, objective, rates)
 
 
 def _esdirk(table: tableaus.RungeKutta) -> Method:
@@ -149,10 +149,10 @@ class BDF(CompiledSolver):
     )  # fmt: skip
 
     def stepper(self, objective: Objective, rates: np.ndarray) -> Stepper:
-        """Newton steps from the interpolant, whose θ' and θ'' are those of the formula's polynomial; where
-        steps have been dropped, KenCarp58 at these tolerances."""
-        whole = stepper(KenCarp58(rtol=self.rtol, atol=self.atol), objective, rates)
-        return settler(objective, rates, whole)
+        """The quintic of θ' and θ'' as the formula's polynomial has them; where steps have been dropped,
+        KenCarp58 at these tolerances."""
+        dropped = by_steps(KenCarp58(rtol=self.rtol, atol=self.atol), objective, rates)
+        return by_polynomial(objective, rates, dropped)
 
 
 class RKC2(CompiledSolver):

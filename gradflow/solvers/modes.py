@@ -23,6 +23,9 @@ PERSISTENCE = 0.5
 """A negative eigenvalue counts if so much of it is left where the faster modes have died out. What is of the
 size of ∇L, as where a scaling symmetry makes the minimum flat, goes with it."""
 
+SEEN = 10.0
+"""Amplitude of a growing mode, in units of the tolerance, from which the error estimate takes care of it."""
+
 PRODUCTS = 60
 """Lanczos steps, at most, where the Hessian is not formed."""
 
@@ -139,13 +142,13 @@ def verdict(
     return None if np.isin(lasting, modes.growing).any() else StopReason.SADDLE
 
 
-def longest_step(modes: Modes, rates: np.ndarray, scale: np.ndarray, growth: float, seen: float) -> float:
+def longest_step(modes: Modes, rates: np.ndarray, scale: np.ndarray, growth: float) -> float:
     """Δt at which the fastest of the modes that the error estimate does not see grows by e^growth.
 
-    scale   1/(the error allowed) (P,); modes whose amplitude is more than `seen` times that are seen
+    scale   1/(the error allowed) (P,)
     """
     places = modes.growing
     shape = scale[:, None] * np.sqrt(rates)[:, None] * modes.vectors[:, places]
     visible = modes.amplitudes[places] * np.sqrt(np.mean(shape**2, axis=0))
-    unseen = places[~(visible > seen)]
+    unseen = places[~(visible > SEEN)]
     return growth / -modes.values[unseen].min() if unseen.size else np.inf

@@ -10,7 +10,7 @@ from gradflow.losses.from_jax import JaxLoss
 from gradflow.losses.restricted import Restricted
 from gradflow.solvers import Dopri8, KenCarp58, Rodas5P, Tsit5, diffrax, known_solvers
 from gradflow.solvers.compiled import layout as at
-from gradflow.solvers.runs import Run, pack_settings
+from gradflow.solvers.compiled_run import Run, pack_settings
 from gradflow.support.progress import Monitor
 from gradflow.support.stopping import StopReason
 from gradflow.support.threads import single_threaded_blas

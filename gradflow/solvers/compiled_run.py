@@ -6,7 +6,6 @@ The loop and a method are compiled once for all problems and sizes (`compiled/`)
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -24,9 +23,6 @@ CHUNK = 256
 CHUNK_NUMBERS = 2_000_000
 """Numbers in the buffer of accepted steps, at most (but one step at least)."""
 
-
-SEEN = 10.0
-"""Size of a growing mode, in units of the tolerance, from which the error estimate takes care of it."""
 
 LIMIT_STEPS = 10
 """Accepted steps for which an answer about growing modes holds."""
@@ -67,6 +63,10 @@ class Method:
     numbers: int = 0
     integers: int = 0
     work: int = 0
+
+    def address(self, run: Run) -> int:
+        """The address of the step function."""
+        return abi.compile_function(self.step, at.STEP_FUNCTION).address
 
     @property
     def guard(self) -> int:
@@ -123,16 +123,16 @@ class Run:
             at.GROUPS: groups,
             at.GROUP_SIZES: np.zeros(count),
         }
-        self._oracle = abi.python_kernel(self._answer)
+        self._callbacks: list = []
         words = {
             at.SIZE: size,
             at.GROUP_COUNT: count,
             at.GUARD: method.guard,
-            at.ORACLE: abi.address_of(self._oracle),
+            at.ORACLE: self.called_back(self._answer),
             at.KERNEL: self.kernel.derivatives,
             at.PRODUCT: self.kernel.product() if method.products else 0,
             at.DESCRIPTOR: self.kernel.descriptor,
-            at.STEP: abi.compile_function(method.step, at.STEP_FUNCTION).address,
+            at.STEP: 0,
             at.STAGES: method.stages,
             at.WANTS_HESSIAN: int(method.hessian and not method.own_evaluation),
             at.OWN_EVALUATION: int(method.own_evaluation),
@@ -142,8 +142,9 @@ class Run:
             at.ROOM: self.room,
             **{word: array.ctypes.data for word, array in arrays.items()},
         }
+        self.arrays = arrays
+        words[at.STEP] = method.address(self)
         self.words = np.array([words[word] for word in range(at.WORDS)], dtype=np.int64)
-        self._arrays = arrays
         abi.compile_function(loop.advance, at.STEP_FUNCTION)
 
     def start(self, t: float, theta, velocity, loss: float, gradient, step: float) -> None:
@@ -168,7 +169,7 @@ class Run:
     def take_hessian(self, hessian: np.ndarray) -> None:
         """∇²L at the point that the run starts from, for methods that want it there."""
         if self.method.hessian and not self.method.own_evaluation:
-            self._arrays[at.HESSIAN][:] = hessian
+            self.arrays[at.HESSIAN][:] = hessian
             self.integers[at.HESSIAN_READY] = 1
 
     def modes(self) -> Modes:
@@ -179,7 +180,7 @@ class Run:
         if self.method.own_evaluation:
             _, gradient, hessian = self.objective.all_derivatives(theta)
         else:
-            hessian = self._arrays[at.HESSIAN]
+            hessian = self.arrays[at.HESSIAN]
         return dense_modes(hessian, self.rates, theta, gradient)
 
     def end(self) -> StopReason | None:
@@ -189,28 +190,35 @@ class Run:
         self.numbers[at.WATCH] = 0.1 * self.numbers[at.GRAD_NORM]
         return reason
 
-    def _answer(self, run, question, *_) -> None:
+    def _answer(self, question: int) -> None:
         """The oracle of the compiled loop (`layout.ORACLE`)."""
-        try:
-            if question == at.IS_THIS_THE_END:
-                self.integers[at.STATUS] = _STATUS[self.end()]
-            else:
-                modes = self.modes()
-                step = self.numbers[at.TAKEN]
-                scale = self._arrays[at.WORK][at.SCALE]
-                limit = longest_step(modes, self.rates, scale, self.numbers[at.GROWTH_ALLOWED], SEEN)
-                self.numbers[at.STEP_LIMIT] = limit
-                self.numbers[at.CLEAR_STEP] = min(limit, 4.0 * step)
-                self.integers[at.LIMIT_AGE] = LIMIT_STEPS
-        except BaseException as error:  # it cannot pass through compiled code: raised afterwards
-            self.objective.failure = self.objective.failure or error
-            self.integers[at.STATUS] = at.NOT_FINITE
+        if question == at.IS_THIS_THE_END:
+            self.integers[at.STATUS] = _STATUS[self.end()]
+            return
+        scale, growth_allowed = self.arrays[at.WORK][at.SCALE], self.numbers[at.GROWTH_ALLOWED]
+        limit = longest_step(self.modes(), self.rates, scale, growth_allowed)
+        self.numbers[at.STEP_LIMIT] = limit
+        self.numbers[at.CLEAR_STEP] = min(limit, 4.0 * self.numbers[at.TAKEN])
+        self.integers[at.LIMIT_AGE] = LIMIT_STEPS
+
+    def called_back(self, function: Callable[[int], None]) -> int:
+        """The address of a Python function that the compiled loop calls with one number, as `void(run, n, …)`."""
+
+        def guarded(run, number, *_):
+            try:
+                function(number)
+            except BaseException as error:  # it cannot pass through compiled code: raised afterwards
+                self.objective.failure = self.objective.failure or error
+                self.integers[at.STATUS] = at.NOT_FINITE
+
+        self._callbacks.append(abi.python_kernel(guarded))
+        return abi.address_of(self._callbacks[-1])
 
     def weigh(self, step: float) -> np.ndarray:
         """1/(the error allowed) (P,) of a step from here."""
         self.numbers[at.TAKEN] = step
         self._call(loop.weigh_only, 0)
-        return self._arrays[at.WORK][at.SCALE].copy()
+        return self.arrays[at.WORK][at.SCALE].copy()
 
     def attempt(self, step: float) -> bool:
         """One step of the method from the state, not accepted; whether it passes the error test."""
@@ -259,31 +267,6 @@ def _groups(objective: Objective, size: int) -> tuple[np.ndarray, int]:
         return np.zeros((2, size), dtype=np.int64), 1
     names, numbers = np.unique(objective.weight_vectors, return_inverse=True)
     return np.ascontiguousarray(numbers.reshape(2, size), dtype=np.int64), names.size
-
-
-def first_step(run: Run, theta, velocity, acceleration, order: int) -> float:
-    """A length for the first step, from the time τ = |θ'|/|θ''| in which θ' changes.
-
-    The error of a method of this order is taken as τ|θ'| (Δt/τ)^(order + 1), in units of the tolerance, and the
-    step's as a hundredth of it: the same in all units of θ and t. After E. Hairer, S. P. Nørsett and G. Wanner,
-    Solving ODEs I (1993), section II.4.
-    """
-
-    def size(values, weights=1.0) -> float:
-        largest = np.abs(values * weights).max(initial=0.0)
-        return float(largest * np.sqrt(np.mean((values * weights / largest) ** 2))) if largest > 0.0 else 0.0
-
-    def time(weights=1.0) -> float:
-        speed, change = size(velocity, weights), size(acceleration, weights)
-        return speed / change if change > 0.0 and math.isfinite(speed / change) else math.inf
-
-    tau = time()
-    if not math.isfinite(tau):  # a loss that is linear here
-        tau = (size(theta) or 1.0) / (size(velocity) or 1.0)
-    scale = run.weigh(tau)
-    tau = min(tau, time(scale))
-    moved = tau * size(velocity, scale)
-    return tau * min(1.0, (0.01 / moved) ** (1.0 / (order + 1))) if moved > 0.0 else tau
 
 
 def pack_settings(solver, method: Method, gtol: float, floor: float, end: float) -> np.ndarray:

@@ -14,9 +14,10 @@ from ..losses.base import Counts, Objective
 from ..support.progress import Monitor
 from ..support.stopping import StopReason
 from .compiled import layout as at
-from .path import AcceptedSteps, Checkpoint, FlowState
-from .runs import Run, first_step, pack_settings
-from .trajectory import Flow, build_flow
+from .records import AcceptedSteps, Checkpoint, FlowState
+from .compiled_run import Run, pack_settings
+from .first_step import first_step
+from .flow import Flow, build_flow
 
 SECONDS_PER_CALL = 0.2
 """Aim for the length of one call of the compiled loop: what Ctrl-C and time limits wait for."""

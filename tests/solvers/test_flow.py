@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gradflow.solvers.trajectory import interpolate, sample_times
+from gradflow.solvers.flow import interpolate, sample_times
 
 
 def quintic(t):
