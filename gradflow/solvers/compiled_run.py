@@ -160,7 +160,7 @@ class Run:
             at.TIME: t, at.NEXT: step, at.LOSS: loss, at.GRAD_NORM: np.abs(gradient).max(),
             at.GROWTH: loop.LARGEST_GROWTH, at.WINDOW_LOSS: np.inf, at.WINDOW_LOW: np.inf,
             at.BEFORE_LOSS: np.inf, at.BEFORE_LOW: np.inf, at.WATCH: self.settings[at.GTOL],
-            at.STEP_LIMIT: np.inf, at.GROWTH_ALLOWED: growth.LARGEST_GROWTH,
+            at.STEP_LIMIT: np.inf, at.GROWTH_ALLOWED: growth.FOLLOWED[self.method.estimate_order],
         }  # fmt: skip
         for place, value in first.items():
             self.numbers[place] = value
@@ -186,7 +186,7 @@ class Run:
     def end(self) -> StopReason | None:
         """Why the flow ends here, where ∇L is small, or None; WATCH is when to look again."""
         theta = self.vectors[at.THETA].copy()
-        reason = verdict(self.modes(), self.objective, self.rates, theta, self.method.hessian)
+        reason = verdict(self.modes(), self.objective, self.rates, theta, float(self.settings[at.GTOL]))
         self.numbers[at.WATCH] = 0.1 * self.numbers[at.GRAD_NORM]
         return reason
 

@@ -13,15 +13,12 @@ import numpy as np
 from ..losses.base import Objective
 from ..support.eigen import symmetric_eigen
 from ..support.stopping import StopReason
+from .measure import root_mean_square
 
 EPS = float(np.finfo(np.float64).eps)
 
 NOISE = 16.0
 """u·θ' is zero if it is below so many times ε |u|·|H||θ|, the size of the rounding errors of ∇L along u."""
-
-PERSISTENCE = 0.5
-"""A negative eigenvalue counts if so much of it is left where the faster modes have died out. What is of the
-size of ∇L, as where a scaling symmetry makes the minimum flat, goes with it."""
 
 SEEN = 10.0
 """Amplitude of a growing mode, in units of the tolerance, from which the error estimate takes care of it."""
@@ -113,33 +110,35 @@ def lanczos_modes(
 
 
 def verdict(
-    modes: Modes, objective: Objective, rates: np.ndarray, theta: np.ndarray, dense: bool
+    modes: Modes, objective: Objective, rates: np.ndarray, theta: np.ndarray, gtol: float
 ) -> StopReason | None:
-    """Why the flow ends at a point where |∇L| is small, or None: it goes on.
+    """Why the flow ends at a point where |∇L| ≤ gtol, or None: it goes on.
 
-    It goes on where the loss is concave along it, or where a negative eigenvalue in whose mode it has a part
-    is there to stay: at the point θ + s to which the modes that die out faster than it grows lead.
+    It goes on where the loss is concave along it, or where a mode that grows and in which it has a part leads to
+    gradients above gtol.
     """
     if modes.curved < 0.0:
         return None
-    places = modes.negative
-    if places.size == 0:
+    leading = [k for k in modes.negative if _leads_away(modes, k, objective, rates, theta, gtol)]
+    if not leading:
         return StopReason.GRADIENT
-    growth = -modes.values[places].min()
-    fast = modes.values > growth
-    root = np.sqrt(rates)
-    with np.errstate(all="ignore"):
-        end = theta + root * (modes.vectors[:, fast] @ (modes.part[fast] / modes.values[fast]))
-        if dense:
-            image = root[:, None] * objective.hessian(end) @ (root[:, None] * modes.vectors[:, places])
-        else:
-            columns = [root * objective.hvp(end, root * u) for u in modes.vectors[:, places].T]
-            image = np.array(columns).T
-        there = np.einsum("ij,ij->j", modes.vectors[:, places], image)
-    lasting = places[there <= PERSISTENCE * modes.values[places]]
-    if lasting.size == 0:
-        return StopReason.GRADIENT
-    return None if np.isin(lasting, modes.growing).any() else StopReason.SADDLE
+    return None if np.isin(leading, modes.growing).any() else StopReason.SADDLE
+
+
+def _leads_away(modes: Modes, k: int, objective: Objective, rates, theta, gtol: float) -> bool:
+    """Whether the negative curvature of mode k lasts as far as where it makes |∇L|_∞ twice gtol.
+
+    It does at a saddle. It does not where it is of the size of ∇L or of the residuals itself, as at a minimum made
+    flat by a scaling symmetry, or in the curved valleys of over-wide networks.
+    """
+    root, direction, curvature = np.sqrt(rates), modes.vectors[:, k], -modes.values[k]
+    distance = 2.0 * gtol / (curvature * np.abs(direction / root).max())
+    signs = [np.sign(modes.part[k])] if k in modes.growing else [1.0, -1.0]
+    for sign in signs:
+        _, gradient = objective.loss_and_gradient(theta + sign * distance * root * direction)
+        if sign * (direction @ (root * gradient)) <= -0.5 * curvature * distance:
+            return True
+    return False
 
 
 def longest_step(modes: Modes, rates: np.ndarray, scale: np.ndarray, growth: float) -> float:
@@ -148,7 +147,7 @@ def longest_step(modes: Modes, rates: np.ndarray, scale: np.ndarray, growth: flo
     scale   1/(the error allowed) (P,)
     """
     places = modes.growing
-    shape = scale[:, None] * np.sqrt(rates)[:, None] * modes.vectors[:, places]
-    visible = modes.amplitudes[places] * np.sqrt(np.mean(shape**2, axis=0))
-    unseen = places[~(visible > SEEN)]
+    shapes = (np.sqrt(rates) * scale)[:, None] * modes.vectors[:, places]
+    seen = modes.amplitudes[places] * np.array([root_mean_square(shape) for shape in shapes.T]) > SEEN
+    unseen = places[~seen]
     return growth / -modes.values[unseen].min() if unseen.size else np.inf

@@ -9,7 +9,7 @@ from ...kernels.math.blas import copy, vector
 from ...kernels.math.memory import load, set_word, store, word
 from . import layout as at
 from .algebra import clear_and_add, curvature, factorise, hessian, loss_and_gradient, scaled_norm, solve
-from .growth import outruns
+from .growth import FOLLOWED, outruns
 
 LARGEST_ORDER = 5
 
@@ -29,9 +29,6 @@ NEW_FACTOR = 0.3
 BIAS, BIAS_UP = 3.0, 5.0
 """The error estimates are multiplied by these when a step length is chosen: at the same or a lower order,
 and at a higher one."""
-
-GROWTH = (0.0, 0.03, 0.2, 0.4, 0.5, 0.5)
-"""GROWTH_ALLOWED by the order: the rate of what grows is followed to a hundredth, and better from order 4."""
 
 LEAST_CHANGE = 1.2
 """A step grows by this factor at least, or stays as it is: differences and factors are kept."""
@@ -114,7 +111,7 @@ def _prepare(run, c):
         at.set_number(run, RATE, 0.7)
     if fresh or not abs(c / at.number(run, FACTOR_AT) - 1.0) <= NEW_FACTOR:
         at.set_number(run, FACTOR_AT, 0.0)
-        at.set_number(run, at.GROWTH_ALLOWED, GROWTH[at.integer(run, ORDER)])
+        at.set_number(run, at.GROWTH_ALLOWED, FOLLOWED[at.integer(run, ORDER)])
         if outruns(run, at.number(run, at.TAKEN)):
             return False
         at.set_number(run, FACTOR_AT, c)

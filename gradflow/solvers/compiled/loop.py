@@ -286,5 +286,4 @@ def advance(run, attempts, unused_1, unused_2, unused_3, unused_4):
         else:
             factor = SAFETY * error ** (-at.setting(run, at.EXPONENT))
             step *= min(max(factor, SMALLEST_GROWTH), SAFETY)
-            at.set_number(run, at.OLD_ERROR, 0.0)
         at.set_number(run, at.NEXT, step)
