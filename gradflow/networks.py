@@ -140,10 +140,11 @@ class MLP:
         return MLP(weights, biases, list(self.activations))
 
     def weight_vectors(self) -> np.ndarray:
-        """(2, P): of every parameter the number of the vector of weights into the neuron that it leads to, and
-        of the vector of weights out of the neuron that it comes from.
+        """The two vectors that every parameter belongs to, by number, shape (2, P).
 
-        A bias has the first one only. Instead of a vector of an input or an output the whole layer counts.
+        That of all weights into the neuron that it leads to, and that of all weights out of the neuron that
+        it comes from. A bias has the first one only; where there is an input or an output instead of a
+        neuron, the whole layer counts.
         """
         hidden = sum(self.sizes[1:-1])
         pieces, below = [], 0

@@ -16,7 +16,8 @@ from ..losses.base import Objective
 from ..losses.problem import Problem, check_hessian_memory, check_precision
 from ..networks import MLP
 from ..refiners import Refinement, Refiner, TrustRegionNewton, default_refiner, polish
-from ..solvers import CompiledSolver, Flow, FlowSolver, default_solver, from_settings
+from ..solvers import CompiledSolver, Flow, FlowSolver, default_solver
+from ..support import families
 from ..support.errors import ArgumentError
 from ..support.progress import Monitor
 from ..support.stopping import StopReason, is_converged
@@ -142,10 +143,9 @@ def resume(
             file = read_checkpoint(path, activations)
         problem, rates, plan = file.problem, file.rates, file.plan
         basis = choose_span(problem, None, None, rates)[0] if plan["reduced"] else None
-        solver, refiner = from_settings(plan["solver"]), None
+        solver, refiner = families.from_settings(FlowSolver, "solver", plan["solver"]), None
         if plan["refiner"] is not None:
-            settings = dict(plan["refiner"])
-            refiner = {cls.name: cls for cls in _leaves(Refiner)}[settings.pop("refiner")](**settings)
+            refiner = families.from_settings(Refiner, "refiner", plan["refiner"])
         coordinates = Coordinates(problem, rates, basis)
         work = _carry_out(coordinates, solver, refiner, plan["automatic"], plan["precision"], monitor, file)
     return Result(
@@ -220,13 +220,8 @@ def _choose(argument: str, given, kind: type, default, size: int):
         return given
     if isinstance(given, str) and given == "auto":
         return default(size)
-    known = {cls.name: cls for cls in _leaves(kind)}
+    known = families.by_name(kind)
     if isinstance(given, str) and given in known:
         return known[given]()
     names = ", ".join(sorted(known))
     raise ArgumentError(argument, repr(given), f"None, 'auto', or one of {names}, by name or with settings")
-
-
-def _leaves(kind) -> list:
-    below = kind.__subclasses__()
-    return [leaf for cls in below for leaf in _leaves(cls)] if below else [kind]

@@ -202,7 +202,7 @@ class Run:
         self.integers[at.LIMIT_AGE] = LIMIT_STEPS
 
     def called_back(self, function: Callable[[int], None]) -> int:
-        """The address of a Python function that the compiled loop calls with one number, as `void(run, n, …)`."""
+        """The address of a Python function of one number, which the compiled loop calls: void(run, n, …)."""
 
         def guarded(run, number, *_):
             try:

@@ -1,7 +1,7 @@
 """Points of a flow between its accepted steps, as good as the steps.
 
-A one-step method takes a step of its own from the accepted step before them: no interpolant is of its order, and
-none damps stiff components. A multistep method has a polynomial, smooth in stiff components as well.
+A one-step method takes a step of its own from the accepted step before them: no interpolant is of its order,
+and none damps stiff components. A multistep method has a polynomial, smooth in stiff components as well.
 """
 
 from __future__ import annotations

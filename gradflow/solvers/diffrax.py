@@ -12,6 +12,7 @@ import numpy as np
 
 from .compiled import layout as at
 from .compiled_run import Method, Run
+from .flow import Flow
 from .methods import CompiledSolver
 
 
@@ -47,12 +48,18 @@ class DiffraxMethod(Method):
 
 
 def _method(name: str, order: int, implicit: bool = True) -> DiffraxMethod:
-    return DiffraxMethod(
-        _no_step, np.zeros(1), 1, order - 1, hessian=implicit, own_velocity=True, name=name
-    )
+    return DiffraxMethod(_no_step, np.zeros(1), 1, order - 1, hessian=implicit, own_velocity=True, name=name)
 
 
-class Kvaerno5(CompiledSolver):
+class DiffraxSolver(CompiledSolver):
+    """A method of diffrax; `name` says which."""
+
+    def integrate(self, objective, theta, rates, monitor, checkpoint=None) -> Flow:
+        monitor.message(f"{self.name}: compiling for {rates.size} parameters")
+        return super().integrate(objective, theta, rates, monitor, checkpoint)
+
+
+class Kvaerno5(DiffraxSolver):
     """Kværnø's ESDIRK 5(4), A–L stable, 7 stages, with the exact Jacobian −r ⊙ ∇²L.
 
     One Hessian and one factorisation a step. Its error runs 5 to 30 times the tolerance.
@@ -63,21 +70,21 @@ class Kvaerno5(CompiledSolver):
     method: ClassVar[Method] = _method("Kvaerno5", 5)
 
 
-class Kvaerno4(CompiledSolver):
+class Kvaerno4(DiffraxSolver):
     """Kværnø's ESDIRK 4(3), 5 stages; see `Kvaerno5`."""
 
     name: ClassVar[str] = "diffrax.Kvaerno4"
     method: ClassVar[Method] = _method("Kvaerno4", 4)
 
 
-class Kvaerno3(CompiledSolver):
+class Kvaerno3(DiffraxSolver):
     """Kværnø's ESDIRK 3(2), 4 stages; see `Kvaerno5`."""
 
     name: ClassVar[str] = "diffrax.Kvaerno3"
     method: ClassVar[Method] = _method("Kvaerno3", 3)
 
 
-class Tsit5(CompiledSolver):
+class Tsit5(DiffraxSolver):
     """Tsitouras' explicit 5(4): gradients only; for problems that are not stiff, or too large for Hessians.
 
     It is not told when a problem is stiff. Source: Ch. Tsitouras, Comput. Math. Appl. 62 (2011) 770–775.
@@ -88,7 +95,7 @@ class Tsit5(CompiledSolver):
     method: ClassVar[Method] = _method("Tsit5", 5, implicit=False)
 
 
-class Dopri8(CompiledSolver):
+class Dopri8(DiffraxSolver):
     """Dormand and Prince's explicit 8(7), for reference solutions of problems that are not stiff.
 
     Source: P. J. Prince and J. R. Dormand, J. Comput. Appl. Math. 7 (1981) 67–75.

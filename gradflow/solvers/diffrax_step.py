@@ -1,7 +1,7 @@
 """One step of a diffrax method for the compiled loop: exact Jacobians and a sound Newton test.
 
-diffrax supplies the method (`solver.step`), jitted for every number of parameters; the loop around it, with its
-error control, limits and records, is the one that all methods share.
+diffrax supplies the method (`solver.step`), jitted for every number of parameters; the loop around it, with
+its error control, limits and records, is the one that all methods share.
 """
 
 from __future__ import annotations
@@ -40,20 +40,18 @@ class StageNewton(optx.AbstractRootFinder):
     hessian (P, P) at the beginning of the step; scale (P,) = 1/(the error allowed)
     """
 
-    hessian: Any
-    scale: Any
     rtol: float = 0.0
     atol: float = 0.0
     norm: Any = optx.rms_norm
+    hessian: Any = None
+    scale: Any = None
     kappa: float = 1e-2
 
     def init(self, fn, y, args, options, f_struct, aux_struct, tags):
         if "init_state" in options:  # the Jacobian formed at the first implicit stage of the step
             return options["init_state"]
         _, diagonal, _, _, _, _, (_, rates), dt = args
-        operator = lx.MatrixLinearOperator(
-            jnp.eye(y.size) + (diagonal * dt) * rates[:, None] * self.hessian
-        )
+        operator = lx.MatrixLinearOperator(jnp.eye(y.size) + (diagonal * dt) * rates[:, None] * self.hessian)
         infinity = jnp.array(jnp.inf)
         return _NewtonState(operator, lx.LU().init(operator, {}), infinity, infinity, jnp.array(0))
 
@@ -90,15 +88,14 @@ def _vector_field(t, theta, args):
 _TERM = diffrax.ODETerm(_vector_field)
 
 
-@functools.partial(jax.jit, static_argnames="name")
-def step(name: str, oracle, rates, theta, velocity, hessian, scale, length):
+def _step(name: str, oracle, rates, theta, velocity, hessian, scale, length):
     """θ and θ' after a step, its error in units of the tolerance, and whether it failed.
 
     name   of the class in diffrax
     """
     kind = getattr(diffrax, name)
     implicit = issubclass(kind, diffrax.AbstractImplicitSolver)
-    method = kind(root_finder=StageNewton(hessian, scale)) if implicit else kind()
+    method = kind(root_finder=StageNewton(hessian=hessian, scale=scale)) if implicit else kind()
     args, start = (oracle, rates), jnp.zeros(())
     state = method.init(_TERM, start, length, theta, args)
     if state is not None:
@@ -110,12 +107,15 @@ def step(name: str, oracle, rates, theta, velocity, hessian, scale, length):
     return new, slope, jnp.sqrt(jnp.mean((error * scale) ** 2)), outcome != diffrax.RESULTS.successful
 
 
+step = jax.jit(_step, static_argnames="name")
+
+
 def prepared(name: str, objective, rates: np.ndarray):
     """`step` for one problem, compiled: a function of θ, θ', ∇²L, the scale and the length."""
     size = rates.size
-    program = functools.partial(step, name, objective.oracle, jnp.asarray(rates))
+    program: tuple = name, objective.oracle, jnp.asarray(rates)
     zeros = jnp.zeros(size)
     implicit = issubclass(getattr(diffrax, name), diffrax.AbstractImplicitSolver)
     matrix = jnp.zeros((size, size)) if implicit else None
-    program.func.lower(*program.args, zeros, zeros, matrix, zeros, jnp.zeros(())).compile()
-    return program
+    step.lower(*program, zeros, zeros, matrix, zeros, jnp.zeros(())).compile()
+    return functools.partial(step, *program)

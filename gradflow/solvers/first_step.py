@@ -15,9 +15,9 @@ def first_step(
 ) -> float:
     """A length for the first step, from the time τ = |θ'|/|θ''| in which θ' changes.
 
-    The error of a method of this order is taken as τ|θ'| (Δt/τ)^(order + 1), in units of the tolerance, and the
-    step's as a hundredth of it: the same in all units of θ and t. After E. Hairer, S. P. Nørsett and G. Wanner,
-    Solving ODEs I (1993), section II.4.
+    The error is taken as τ|θ'| (Δt/τ)^(order + 1), in units of the tolerance, and Δt such that it is a
+    hundredth: the same in all units of θ and t. After E. Hairer, S. P. Nørsett and G. Wanner, Solving ODEs I
+    (1993), section II.4.
     """
 
     def time(weights: np.ndarray | float = 1.0) -> float:

@@ -17,6 +17,7 @@ from .dense_output import Interval, Stepper, mapped_stepper, quintic
 SAMPLES = 100
 """Number of log-spaced times kept between the first accepted step and the end."""
 
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Flow:
     """A solution of dθ/dt = −r ⊙ ∇L(θ): its steps, and about a hundred log-spaced samples of it.
@@ -73,9 +74,9 @@ class Flow:
     def at(self, t) -> np.ndarray:
         """θ at time t: shape (P,) for a number, (m, P) for an array (m,).
 
-        By a step of the solver itself from the accepted step before t, or (BDF) by the formula's polynomial, with
-        a Newton step from it where the interval is stiff: as accurate as the steps. Times outside [0, end] raise
-        `ArgumentError`.
+        By a step of the solver itself from the accepted step before t, or (BDF) by the formula's polynomial,
+        with a Newton step from it where the interval is stiff: as accurate as the steps. Times outside
+        [0, end] raise `ArgumentError`.
         """
         points = np.atleast_1d(real_array("t", t, (0, 1)))
         end = self.step_times[-1]

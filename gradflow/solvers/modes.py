@@ -1,7 +1,8 @@
 """The modes of √r ∇²L √r that grow along a flow, and whether a point where ∇L is small is its end.
 
-Along an eigenvector u with eigenvalue −μ < 0 a flow near a saddle leaves it as e^{μt} u·θ'/μ. It has no part in the
-mode if u·θ' = 0, as by a symmetry of its start: then it may end at the saddle, and no step can outrun the mode.
+Along an eigenvector u with eigenvalue −μ < 0 a flow near a saddle leaves it as e^{μt} u·θ'/μ. It has no part
+in the mode if u·θ' = 0, as by a symmetry of its start: then it may end at the saddle, and no step can outrun
+the mode.
 """
 
 from __future__ import annotations
@@ -114,8 +115,8 @@ def verdict(
 ) -> StopReason | None:
     """Why the flow ends at a point where |∇L| ≤ gtol, or None: it goes on.
 
-    It goes on where the loss is concave along it, or where a mode that grows and in which it has a part leads to
-    gradients above gtol.
+    It goes on where the loss is concave along it, or where a mode that grows and in which it has a part leads
+    to gradients above gtol.
     """
     if modes.curved < 0.0:
         return None
@@ -128,8 +129,8 @@ def verdict(
 def _leads_away(modes: Modes, k: int, objective: Objective, rates, theta, gtol: float) -> bool:
     """Whether the negative curvature of mode k lasts as far as where it makes |∇L|_∞ twice gtol.
 
-    It does at a saddle. It does not where it is of the size of ∇L or of the residuals itself, as at a minimum made
-    flat by a scaling symmetry, or in the curved valleys of over-wide networks.
+    It does at a saddle. It does not where it is of the size of ∇L or of the residuals itself, as at a minimum
+    made flat by a scaling symmetry, or in the curved valleys of over-wide networks.
     """
     root, direction, curvature = np.sqrt(rates), modes.vectors[:, k], -modes.values[k]
     distance = 2.0 * gtol / (curvature * np.abs(direction / root).max())

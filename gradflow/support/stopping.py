@@ -11,8 +11,8 @@ class StopReason(enum.Enum):
 
     GRADIENT = "the gradient's ∞-norm fell below gtol"
     SADDLE = (
-        "the gradient's ∞-norm fell below gtol at a saddle; the flow has no part in the directions in which the "
-        "loss falls, as by a symmetry of its start, and ends there"
+        "the gradient's ∞-norm fell below gtol at a saddle; the flow has no part in the directions in which "
+        "the loss falls, as by a symmetry of its start, and ends there"
     )
     FLOOR = "neither the gradient nor the loss can be lowered further in Float64"
     DOUBLE_DOUBLE_FLOOR = "the gradient reached the rounding floor of double-double arithmetic"
@@ -28,8 +28,8 @@ class StopReason(enum.Enum):
     NON_FINITE = "the loss or its gradient became non-finite; the last good state is returned"
     STEP_UNDERFLOW = "the step size fell below what Float64 resolves at this t"
     STIFF = (
-        "an explicit method at its limit of stability: the problem is stiff; use an implicit solver, "
-        "KenCarp58 or Rodas5P"
+        "an explicit method at its limit of stability: the problem is stiff; use BDF, or RKC2 where Hessians "
+        "do not fit"
     )
     INTERRUPTED = "interrupted by the user"
 

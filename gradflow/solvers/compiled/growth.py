@@ -1,9 +1,9 @@
 """Modes that grow: steps that would outrun them, whatever the error estimate says.
 
-Along an eigenvector of √r ∇²L √r with eigenvalue −μ < 0 a deviation from the saddle grows as e^{μt}. As long as it
-is below the tolerance the error estimate does not see it, and an implicit method, which damps all that is fast,
-damps it as well once Δt μ exceeds one: the flow would stay at the saddle for ever. So Δt μ ≤ GROWTH_ALLOWED
-while the flow has a part in such a mode (`solvers.modes` decides).
+Along an eigenvector of √r ∇²L √r with eigenvalue −μ < 0 a deviation from the saddle grows as e^{μt}. As
+long as it is below the tolerance the error estimate does not see it, and an implicit method, which damps
+all that is fast, damps it as well once Δt μ exceeds one: the flow would stay at the saddle for ever. So
+Δt μ ≤ GROWTH_ALLOWED while the flow has a part in such a mode (`solvers.modes` decides).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from . import layout as at
 from .algebra import indefinite
 
 FOLLOWED = (0.0, 0.03, 0.2, 0.4, 0.5, 0.5, 0.5, 0.5)
-"""Δt μ at most, by the order of the method: the rate of what grows is right to a hundredth, and to 1e-4 from order 4
-on."""
+"""Δt μ at most, by the order of the error estimate: the rate of what grows is right to a hundredth, and to
+1e-4 from order 4 on."""
 
 FLAT = 0.25
 """Δt |λ|_max below which no mode grows much; the estimate of |λ|_max is from below."""
@@ -31,8 +31,8 @@ def ask(run, question):
 def outruns(run, step):
     """Whether a step of this length outruns a mode that grows.
 
-    With ∇²L at hand the question is put only where I + (Δt/GROWTH_ALLOWED) √r ∇²L √r is not positive definite;
-    FACTOR is overwritten.
+    With ∇²L at hand the question is put only where I + (Δt/GROWTH_ALLOWED) √r ∇²L √r is not positive
+    definite; FACTOR is overwritten.
     """
     guard = word(run, at.GUARD)
     if guard == at.NEVER or step <= at.number(run, at.CLEAR_STEP):

@@ -72,15 +72,18 @@ SCALE, SPARE, OWN_WORK = range(3)
 R_TIME, R_LOSS, R_GRAD_NORM, R_CURVATURE, R_VECTORS = range(5)
 """A row of RECORD, one per accepted step: these numbers, then θ, θ' and θ'' (P each)."""
 
-RUNNING, GRADIENT_MET, SADDLE_MET, FLOOR_MET, END_MET, UNDERFLOW, NOT_FINITE, NO_PROGRESS, TOO_STIFF = range(9)
+(
+    RUNNING, GRADIENT_MET, SADDLE_MET, FLOOR_MET, END_MET, UNDERFLOW, NOT_FINITE, NO_PROGRESS, TOO_STIFF,
+) = range(9)  # fmt: skip
 """Values of STATUS."""
 
 NEVER, BY_FACTORS, BY_PRODUCTS = range(3)
 """Values of GUARD: how a method finds out that a mode grows within a step."""
 
 IS_THIS_THE_END, MAY_IT_GROW = range(2)
-"""Questions to ORACLE, a function `void oracle(run, question, 0, 0, 0, 0)` in Python (`runs`). The first one's
-answer is STATUS, and WATCH if the flow goes on; the second one's CLEAR_STEP, STEP_LIMIT and LIMIT_AGE."""
+"""Questions to ORACLE, a function `void oracle(run, question, 0, 0, 0, 0)` in Python (`compiled_run`). The
+first one's answer is STATUS, and WATCH if the flow goes on; the second one's CLEAR_STEP, STEP_LIMIT and
+LIMIT_AGE."""
 
 INFINITY = float("inf")
 

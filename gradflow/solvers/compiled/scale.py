@@ -28,8 +28,10 @@ def _magnitude(run, k, step):
 
 @inner_jit
 def weigh(run, step):
-    """SCALE_k = 1/(rtol |θ_k| + atol s_k + ROUNDING S_k), s_k and S_k the smaller and the larger of max |θ| over
-    the two weight vectors that θ_k belongs to: the one into its neuron and the one out of the neuron before.
+    """SCALE_k = 1/(rtol |θ_k| + atol s_k + ROUNDING S_k), the error allowed in θ_k.
+
+    s_k and S_k are the smaller and the larger of max |θ| over the two weight vectors that θ_k belongs to: the
+    one into its neuron and the one out of the neuron before.
 
     A neuron with small weights is followed as accurately, relative to its size, as one with large weights,
     and no unit of θ, t or L is preferred.
