@@ -21,8 +21,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # hands in wrongly (a check by beartype would come first and hide their errors from the tests).
 CHECKED_ROOMS = (
     "landscape", "losses.base", "losses.compiled", "losses.from_jax", "losses.restricted", "plot", "progress",
-    "refiners.large", "report", "result", "solvers.diffrax_stepping", "solvers.runs", "solvers.stepping",
-    "solvers.tableaus", "solvers.trajectory", "stopping", "storage", "theory",
+    "refiners.large", "report", "result", "solvers.compiled_run", "solvers.dense_output", "solvers.flow",
+    "solvers.integration", "solvers.modes", "solvers.tableaus", "stopping", "storage", "theory",
 )  # fmt: skip
 if importlib.util.find_spec("jaxtyping") and importlib.util.find_spec("beartype"):
     import jaxtyping

@@ -87,7 +87,7 @@ def train(
         check_hessian_memory(known.size if basis is None else moving)
     if checkpoint is not None and not isinstance(chosen_solver, CompiledSolver):
         given = "a run without a flow" if chosen_solver is None else f"solver={chosen_solver.name}"
-        raise ArgumentError("checkpoint", given, "a flow by one of the package's own solvers")
+        raise ArgumentError("checkpoint", given, "a flow, by a method of continuous time")
     seed = None if seed is None else integer("seed", seed, 0)
     monitor = progress if isinstance(progress, Monitor) else Monitor(progress)
     with monitor.listening():

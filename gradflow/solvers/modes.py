@@ -19,7 +19,8 @@ from .measure import root_mean_square
 EPS = float(np.finfo(np.float64).eps)
 
 NOISE = 16.0
-"""u·θ' is zero if it is below so many times ε |u|·|H||θ|, the size of the rounding errors of ∇L along u."""
+"""u·θ' is zero if it is below so many times ε |u|·|H||θ|, the size of the rounding errors of ∇L along u, and of
+those of u itself."""
 
 SEEN = 10.0
 """Amplitude of a growing mode, in units of the tolerance, from which the error estimate takes care of it."""
@@ -67,9 +68,15 @@ def dense_modes(hessian: np.ndarray, rates: np.ndarray, theta: np.ndarray, gradi
     values, vectors = symmetric_eigen(matrix)
     slope = -root * gradient
     rounding = NOISE * EPS * np.abs(matrix)
-    noise = np.abs(vectors).T @ (rounding @ np.abs(theta / root))
+    noise = np.abs(vectors).T @ (rounding @ np.abs(theta / root)) + _mixing(values, slope)
     curved, doubt = slope @ matrix @ slope, np.abs(slope) @ rounding @ np.abs(slope)
     return Modes(values, vectors, vectors.T @ slope, noise, curved if abs(curved) > doubt else 0.0)
+
+
+def _mixing(values: np.ndarray, slope: np.ndarray) -> np.ndarray:
+    """What a computed eigenvector of each value has of the others, as far as a slope along them shows it."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return NOISE * EPS * np.linalg.norm(slope) * np.abs(values).max(initial=0.0) / np.abs(values)
 
 
 def lanczos_modes(
@@ -102,7 +109,7 @@ def lanczos_modes(
     values, small = symmetric_eigen((matrix + matrix.T) / 2)
     vectors = Q @ small
     largest = np.abs(values).max(initial=0.0)
-    noise = NOISE * EPS * largest * (np.abs(vectors).T @ np.abs(theta / root))
+    noise = NOISE * EPS * largest * (np.abs(vectors).T @ np.abs(theta / root)) + _mixing(values, slope)
     curved = 0.0
     if length > 0.0:
         curved = slope @ (root * objective.hvp(theta, root * slope))
@@ -120,7 +127,7 @@ def verdict(
     """
     if modes.curved < 0.0:
         return None
-    leading = [k for k in modes.negative if _leads_away(modes, k, objective, rates, theta, gtol)]
+    leading = [k for k in modes.negative if _leads_away(modes, int(k), objective, rates, theta, gtol)]
     if not leading:
         return StopReason.GRADIENT
     return None if np.isin(leading, modes.growing).any() else StopReason.SADDLE

@@ -8,7 +8,7 @@ import pytest
 
 import gradflow as gf
 from gradflow.losses.from_jax import JaxLoss
-from gradflow.solvers import BDF, path, runs, tableaus
+from gradflow.solvers import BDF, compiled_run, records, tableaus
 from gradflow.solvers.compiled import bdf
 from gradflow.solvers.compiled import layout as at
 from gradflow.support.progress import Monitor
@@ -95,8 +95,8 @@ def test_gradient_norms_of_samples_in_stiff_intervals():
 
 
 def test_intervals_that_lost_steps_are_integrated_anew(monkeypatch):
-    monkeypatch.setattr(path, "STORED_NUMBERS", 200)
-    monkeypatch.setattr(path, "FEWEST_STEPS", 10)
+    monkeypatch.setattr(records, "STORED_NUMBERS", 200)
+    monkeypatch.setattr(records, "FEWEST_STEPS", 10)
     start = np.ones(4)
     flow = follow(BDF(t1=1e3), JaxLoss(quadratic, 4), start)
     assert flow.step_times.size < flow.accepted / 4
@@ -134,10 +134,10 @@ def test_rates_scale_the_flow():
 def test_a_copy_of_the_state_continues_with_the_same_bits():
     problem = erf_problem(1)
     solver = BDF(rtol=1e-7, atol=1e-7)
-    settings = runs.pack_settings(solver, solver.method, 1e-9, 0.0, 1e6)
+    settings = compiled_run.pack_settings(solver, solver.method, 1e-9, 0.0, 1e6)
 
     def fresh():
-        return runs.Run(solver.method, problem.objective, np.ones(problem.size), settings)
+        return compiled_run.Run(solver.method, problem.objective, np.ones(problem.size), settings)
 
     whole = fresh()
     loss, gradient = problem.loss_and_gradient(problem.theta0)

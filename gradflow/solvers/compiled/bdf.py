@@ -17,6 +17,9 @@ SOLVED = 0.05
 """Newton's last increment, times the estimated error of the formula per unit of increment and times the
 rate of decrease, at which the formula counts as solved; in units of the tolerance."""
 
+ROUNDING = 1e-15
+"""An increment of so many tolerances is nothing."""
+
 ITERATIONS = 4
 """Newton iterations after which the Hessian is renewed, or the step halved."""
 
@@ -138,7 +141,8 @@ def _newton(run, c, enough):
     weight = 2.0 / (1.0 + c / at.number(run, FACTOR_AT))
     for k in range(size):
         store(d, k, 0.0)
-    previous = 0.0
+    theta = at.row(run, at.VECTORS, at.THETA)
+    previous, solved = 0.0, 0
     for iteration in range(ITERATIONS):
         for k in range(size):
             store(point, k, load(predicted, k) + load(d, k))
@@ -156,15 +160,21 @@ def _newton(run, c, enough):
         for k in range(size):
             store(d, k, load(d, k) + load(residual, k))
         rate = at.number(run, RATE)
-        if iteration > 0:
+        if iteration > 0 and previous > 0.0:
             if length > 2.0 * previous:
-                return 0
+                return solved
             rate = max(0.3 * rate, length / previous)
             at.set_number(run, RATE, rate)
         if length * min(1.0, rate) <= enough:
-            return iteration + 1
+            solved = iteration + 1
+            # At rest within the tolerance the step is solved relative to its own length, as far as the
+            # iterations go: so ∇L falls on.
+            for k in range(size):
+                store(residual, k, load(point, k) + load(residual, k) - load(theta, k))
+            if length * min(1.0, rate) <= enough * scaled_norm(run, residual) or length <= ROUNDING:
+                return solved
         previous = length
-    return 0
+    return solved
 
 
 @inner_jit
