@@ -19,8 +19,8 @@ from .measure import root_mean_square
 EPS = float(np.finfo(np.float64).eps)
 
 NOISE = 16.0
-"""u·θ' is zero if it is below so many times ε |u|·|H||θ|, the size of the rounding errors of ∇L along u, and of
-those of u itself."""
+"""u·θ' is zero if it is below so many times ε |u|·|H||θ|, the size of the rounding errors of ∇L along u, and
+of those of u itself."""
 
 SEEN = 10.0
 """Amplitude of a growing mode, in units of the tolerance, from which the error estimate takes care of it."""

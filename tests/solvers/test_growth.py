@@ -221,7 +221,7 @@ def test_a_flow_with_no_part_in_what_grows_ends_at_the_saddle():
     for name, cls in SOLVERS.items():
         flow = follow(cls(rtol=1e-5, atol=1e-5, gtol=1e-9), objective, [1.0, 0.0, 1.0])
         assert flow.stop_reason is StopReason.SADDLE and flow.stop_reason.succeeded, name
-        assert flow.accepted <= 400 and flow.grad_norm <= 1e-9 and (flow.step_theta[:, 1] == 0).all(), name
+        assert flow.accepted <= 600 and flow.grad_norm <= 1e-9 and (flow.step_theta[:, 1] == 0).all(), name
         if name == "BDF":  # and goes on if it has a part in it that Float64 can see
             flow = follow(cls(gtol=1e-9), objective, [1.0, 1e-25, 1.0])
             assert flow.stop_reason is StopReason.GRADIENT and flow.loss == pytest.approx(-0.25)
