@@ -168,3 +168,15 @@ def test_the_point_returned_has_a_finite_loss():
     flow = follow(BDF(), JaxLoss(lambda x: jnp.sqrt(x[0] - 0.5) + x[1] ** 2, 2), [1.0, 1.0])
     assert flow.stop_reason is StopReason.NON_FINITE
     assert np.isfinite(flow.losses).all() and np.isfinite(flow.grad_norms).all() and flow.theta[-1, 0] > 0.5
+
+
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-4, 1e-5, 1e-6])
+def test_loose_tolerances_end_at_gtol_and_not_in_their_own_noise(tolerance):
+    for neurons, seed in ((2, 0), (2, 5), (3, 1)):
+        student = gf.MLP.random((5, neurons, 1), "erf", False, seed=seed)
+        problem = gf.Problem(gf.teachers.orthonormal(4, 5), student)
+        solver = BDF(rtol=tolerance, atol=tolerance)
+        flow = follow(solver, problem.objective, problem.theta0)
+        assert flow.stop_reason is StopReason.GRADIENT
+        assert flow.accepted <= 300
+        assert flow.counts.gradients <= 2.2 * (flow.accepted + flow.rejected) + 120
