@@ -15,7 +15,7 @@ from ..losses.base import Objective
 from ..support.stopping import StopReason
 from .compiled import algebra, growth, loop
 from .compiled import layout as at
-from .modes import Modes, dense_modes, lanczos_modes, longest_step, verdict
+from .modes import PRODUCTS, Modes, dense_modes, lanczos_modes, longest_step, verdict
 
 CHUNK = 256
 """Accepted steps that one call of the compiled loop can hand back, at most."""
@@ -24,7 +24,7 @@ CHUNK_NUMBERS = 2_000_000
 """Numbers in the buffer of accepted steps, at most (but one step at least)."""
 
 
-LIMIT_STEPS = 10
+LIMIT_STEPS = {at.BY_FACTORS: 10, at.BY_PRODUCTS: 20}
 """Accepted steps for which an answer about growing modes holds."""
 
 _STATUS = {
@@ -172,11 +172,13 @@ class Run:
             self.arrays[at.HESSIAN][:] = hessian
             self.integers[at.HESSIAN_READY] = 1
 
-    def modes(self) -> Modes:
-        """The modes at θ."""
+    def modes(self, step: float = np.inf) -> Modes:
+        """The modes at θ; without Hessians as many as show what grows in a step of this length."""
         theta, gradient = self.vectors[at.THETA].copy(), self.vectors[at.GRADIENT]
         if not self.method.hessian:
-            return lanczos_modes(self.objective, self.rates, theta, gradient)
+            # A polynomial of degree √(Δt λ_max) tells eigenvalues apart that differ by 1/Δt.
+            degree = min(10.0 + 2.0 * np.sqrt(step * self.numbers[at.CURVATURE]), PRODUCTS)
+            return lanczos_modes(self.objective, self.rates, theta, gradient, int(degree))
         if self.method.own_evaluation:
             _, gradient, hessian = self.objective.all_derivatives(theta)
         else:
@@ -196,10 +198,11 @@ class Run:
             self.integers[at.STATUS] = _STATUS[self.end()]
             return
         scale, growth_allowed = self.arrays[at.WORK][at.SCALE], self.numbers[at.GROWTH_ALLOWED]
-        limit = longest_step(self.modes(), self.rates, scale, growth_allowed)
+        step = self.numbers[at.TAKEN]
+        limit = longest_step(self.modes(step), self.rates, scale, growth_allowed)
         self.numbers[at.STEP_LIMIT] = limit
-        self.numbers[at.CLEAR_STEP] = min(limit, 4.0 * self.numbers[at.TAKEN])
-        self.integers[at.LIMIT_AGE] = LIMIT_STEPS
+        self.numbers[at.CLEAR_STEP] = min(limit, 4.0 * step)
+        self.integers[at.LIMIT_AGE] = LIMIT_STEPS[self.method.guard]
 
     def called_back(self, function: Callable[[int], None]) -> int:
         """The address of a Python function of one number, which the compiled loop calls: void(run, n, …)."""

@@ -22,7 +22,7 @@ from ..support.validate import integer, number, store_plain
 from .base import FlowSolver
 from .dense_output import Stepper, by_lines
 from .flow import Flow, build_flow
-from .modes import lanczos_modes, verdict
+from .modes import PRODUCTS, lanczos_modes, verdict
 
 SPACING = 1.01
 """Of the iterates those are kept whose numbers grow by this factor at least: 1,600 of ten million."""
@@ -118,7 +118,8 @@ class DiscreteDynamics(FlowSolver):
         """Why a kept iterate is the end, by the size of L and ∇L."""
         norm, gtol = np.abs(gradient).max(), self.gradient_tolerance(objective)
         if norm <= gtol:
-            reason = verdict(lanczos_modes(objective, rates, theta, gradient), objective, rates, theta, gtol)
+            modes = lanczos_modes(objective, rates, theta, gradient, PRODUCTS)
+            reason = verdict(modes, objective, rates, theta, gtol)
             if reason is not None:
                 return reason
         return StopReason.LOSS_FLOOR if loss <= floor else None

@@ -80,7 +80,7 @@ def _mixing(values: np.ndarray, slope: np.ndarray) -> np.ndarray:
 
 
 def lanczos_modes(
-    objective: Objective, rates: np.ndarray, theta: np.ndarray, gradient: np.ndarray, products: int = PRODUCTS
+    objective: Objective, rates: np.ndarray, theta: np.ndarray, gradient: np.ndarray, products: int
 ) -> Modes:
     """From so many products ∇²L v, by Lanczos's method with full orthogonalisation.
 

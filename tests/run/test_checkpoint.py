@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import h5py
 import numpy as np
 import pytest
 
@@ -181,4 +182,9 @@ def test_files_that_are_no_checkpoints_are_refused(tmp_path):
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(StorageError):
+        gf.resume(path)
+    path.write_bytes(whole)
+    with h5py.File(path, "a") as file:
+        file.attrs["schema"] = 1
+    with pytest.raises(StorageError, match="schema 1.*reads schema 2 to 2"):
         gf.resume(path)

@@ -295,7 +295,7 @@ def test_lanczos_finds_what_the_eigenvectors_say():
     _, gradient, hessian = problem.objective.all_derivatives(theta)
     rates = np.linspace(0.5, 2.0, problem.size)
     dense = dense_modes(hessian, rates, theta, gradient)
-    products = lanczos_modes(problem.objective, rates, theta, gradient)
+    products = lanczos_modes(problem.objective, rates, theta, gradient, 60)
     assert dense.values[0] < 0 and dense.curved == pytest.approx(products.curved, rel=1e-9)
     for k in (0, -1):
         assert products.values[k] == pytest.approx(dense.values[k], rel=1e-9)

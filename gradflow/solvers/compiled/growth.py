@@ -20,6 +20,9 @@ FOLLOWED = (0.0, 0.03, 0.2, 0.4, 0.5, 0.5, 0.5, 0.5)
 FLAT = 0.25
 """Δt |λ|_max below which no mode grows much; the estimate of |λ|_max is from below."""
 
+CLEAR_STEPS = 3
+"""Accepted steps, at most twice as long, that are not looked at after one in which nothing grew."""
+
 
 @inner_jit
 def ask(run, question):
@@ -41,6 +44,8 @@ def outruns(run, step):
     if curvature > 0.0 and step * curvature < FLAT:
         return False
     if guard == at.BY_FACTORS and not indefinite(run, step / at.number(run, at.GROWTH_ALLOWED)):
+        at.set_number(run, at.CLEAR_STEP, 2.0 * step)
+        at.set_integer(run, at.LIMIT_AGE, CLEAR_STEPS)
         return False
     ask(run, at.MAY_IT_GROW)
     return step > at.number(run, at.STEP_LIMIT)
