@@ -244,11 +244,8 @@ def _where(name: str) -> str:
         return f"as a part of the problem: train(Problem(teacher, student, inputs, {name}=…))"
     homes = []
     for argument, kind in (("solver", FlowSolver), ("refiner", Refiner)):
-        having = [
-            cls
-            for cls in families.by_name(kind).values()
-            if name in {field.name for field in dataclasses.fields(cls)}
-        ]
+        known = families.by_name(kind).values()
+        having = [cls for cls in known if name in {field.name for field in dataclasses.fields(cls)}]
         if having:
             homes.append(f"{argument}={having[0].__name__}({name}=…)")
     return f"a setting: train(…, {' or '.join(homes)})" if homes else one_of(name, own)

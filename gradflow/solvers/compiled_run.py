@@ -177,7 +177,8 @@ class Run:
         theta, gradient = self.vectors[at.THETA].copy(), self.vectors[at.GRADIENT]
         if not self.method.hessian:
             # A polynomial of degree √(Δt λ_max) tells eigenvalues apart that differ by 1/Δt.
-            degree = min(10.0 + 2.0 * np.sqrt(step * self.numbers[at.CURVATURE]), PRODUCTS)
+            told = 10.0 + 2.0 * np.sqrt(step * self.numbers[at.CURVATURE]) if step < np.inf else PRODUCTS
+            degree = min(told, PRODUCTS)
             return lanczos_modes(self.objective, self.rates, theta, gradient, int(degree))
         if self.method.own_evaluation:
             _, gradient, hessian = self.objective.all_derivatives(theta)
