@@ -29,7 +29,7 @@ def test_stationarity_over_many_networks():
 
 def test_a_dying_student_is_followed_to_zero():
     """From this start the first student shrinks to zero in finite time, and the flow goes on without it."""
-    end = alignment.descend("relu", 3, 3, 8)
+    end = alignment.descend("relu", 3, 3, 2)
     assert end.minimum and end.distance < 1e-7 and end.grad_norm < 1e-14
     assert (np.linalg.norm(end.weights, axis=1) == 0.0).any()
 

@@ -52,10 +52,10 @@ VISIBLE = 0.03
 ALIGNED = 1e-6
 """Sine of the angle to a teacher below which a student is aligned."""
 
-CRITICAL = 1e-12
+CRITICAL = 1e-13
 """Largest gradient of a sample at a point that counts as critical for every batch."""
 
-SAME_DIRECTION = 1e-12
+SAME_DIRECTION = 1e-13
 """Largest sine of the angle between a teacher and the student that is aligned with it at such a point."""
 
 
