@@ -1,6 +1,6 @@
 """How much memory there is, and errors instead of crashes where it does not suffice.
 
-Compiled kernels allocate by themselves and cannot raise. They share two words with this module
+Compiled kernels allocate by themselves and cannot raise. They share a few words with this module
 (`WORDS`): a ceiling, what one allocation may take at most, and how many allocations have failed. A kernel
 that gets no memory writes NaN into its outputs, and whoever called it from Python looks at the count.
 """
@@ -18,10 +18,11 @@ import numpy as np
 
 from .errors import MemoryLimitError
 
-CEILING, FAILURES = range(2)
-"""Words of `WORDS`: bytes that one allocation of a kernel may take, and allocations that have failed."""
+CEILING, FAILURES, REFUSED = range(3)
+"""Words of `WORDS`: bytes that one allocation of a kernel may take; allocations that have failed; the bytes
+that the last of them asked for."""
 
-WORDS = (ctypes.c_int64 * 2)(2**62, 0)
+WORDS = (ctypes.c_int64 * 3)(2**62, 0, 0)
 WORDS_ADDRESS = ctypes.addressof(WORDS)
 # Threads that compiled code has started may still look at them while the interpreter ends.
 ctypes.pythonapi.Py_IncRef(ctypes.py_object(WORDS))
@@ -98,7 +99,8 @@ _ALLOWED = "what fits in the memory of this process: fewer parameters, samples o
 
 
 def _kernel_failure() -> MemoryLimitError:
-    return MemoryLimitError("memory", "an allocation that failed in a compiled kernel", _ALLOWED)
+    size = WORDS[REFUSED] / 2**30
+    return MemoryLimitError("memory", f"a compiled kernel's need of {size:.3g} GiB at once", _ALLOWED)
 
 
 def available_memory(proc: str = "/proc", groups: str = "/sys/fs/cgroup") -> int | None:

@@ -183,6 +183,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cases", [POPULATION, OTHERS], ids=["population", "others"])
 def test_each_allocation_that_fails_is_a_memory_limit_error(cases):
     run = subprocess.run([sys.executable, "-c", FAILING + cases], capture_output=True, text=True, check=False)

@@ -14,7 +14,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from ...support.memory import CEILING, FAILURES, WORDS, WORDS_ADDRESS
+from ...support.memory import CEILING, FAILURES, REFUSED, WORDS, WORDS_ADDRESS
 from .abi import inner_jit
 
 _INT64 = ir.IntType(64)
@@ -109,12 +109,13 @@ def failures(typingctx):
 
 
 @intrinsic
-def _count_failure(typingctx):
+def _count_failure(typingctx, size):
     def codegen(context, builder, signature, args):
+        builder.store_atomic(args[0], _shared(builder, REFUSED), "monotonic", 8)
         builder.atomic_rmw("add", _shared(builder, FAILURES), _INT64(1), "seq_cst")
         return context.get_dummy_value()
 
-    return types.void(), codegen
+    return types.void(types.int64), codegen
 
 
 @inner_jit
@@ -129,7 +130,7 @@ def allocate(doubles):
     if 0 <= doubles and size <= _ceiling():
         address = _aligned(size)
     if address == 0:
-        _count_failure()
+        _count_failure(size)
     return address
 
 
