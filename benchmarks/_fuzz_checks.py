@@ -56,7 +56,7 @@ def claimed_error(kernel_error: float, parts: list[Stacked]) -> float:
     return kernel_error * sum(s.component.share * s.total() for s in parts)
 
 
-def check(case: Case, truths: bool = True) -> Outcome:
+def check(case: Case) -> Outcome:
     """Run every check that the case allows; exceptions become the outcome."""
     start = time.perf_counter()
     outcome = Outcome()
@@ -67,7 +67,7 @@ def check(case: Case, truths: bool = True) -> Outcome:
                 problem = gf.Problem(case.teacher, case.student, case.inputs, **case.options)
                 outcome.checks.update(_fuzz_samples.compared(case, problem, rng))
             else:
-                _population(case, outcome, rng, truths)
+                _population(case, outcome, rng)
     except gf.ArgumentError as error:
         outcome.status = "refused" if _may_refuse(case) else "raised"
         outcome.message = f"ArgumentError: {error}"
@@ -90,64 +90,96 @@ def _may_refuse(case: Case) -> bool:
     )
 
 
-def _population(case: Case, outcome: Outcome, rng, truths: bool) -> None:
-    theta = case.student.flat()
-    problem = gf.Problem(case.teacher, case.student, case.inputs)
-    objective = problem.objective
+@dataclass
+class _Posed:
+    """A population problem at its θ: what the package says, and the sizes it is measured in.
+
+    size    Σ_outputs (Σ_i |o_i| √K_ii)², the unit of the kernel error; claim = kernel_error · size
+    """
+
+    problem: gf.Problem
+    theta: np.ndarray
+    parts: list[Stacked]
+    kernel_error: float
+    claim: float
+    size: float
+    loss: float
+    gradient: np.ndarray
+    hessian: np.ndarray
+    natural: _Natural
+
+    @property
+    def epsilon(self) -> float:
+        """The unit of tolerances for derivatives."""
+        return max(self.kernel_error, 2e-15)
+
+
+def _posed(case: Case) -> _Posed:
+    problem, theta = gf.Problem(case.teacher, case.student, case.inputs), case.student.flat()
     degrees = {REFERENCES[name].degree for name in _names(case)}
-    degree = next(iter(degrees)) if len(degrees) == 1 else None
-    parts = [
-        Stacked(case.student, case.teacher, c) for c in components(case.inputs, case.student.sizes[0], degree)
-    ]
-    kernel_error = objective.kernel_error(theta)
+    degree = degrees.pop() if len(degrees) == 1 else None
+    laws = components(case.inputs, case.student.sizes[0], degree)
+    parts = [Stacked(case.student, case.teacher, law) for law in laws]
+    kernel_error = problem.objective.kernel_error(theta)
+    size = sum(part.component.share * part.total() for part in parts)
     claim = claimed_error(kernel_error, parts)
-    loss, gradient, hessian = objective.all_derivatives(theta)
-    size = sum(s.component.share * s.total() for s in parts)
-    facts = outcome.facts
-    facts["kernel error"] = kernel_error
-    facts["norm"] = max(float(s.norms.max()) for s in parts)
-    facts["claim"] = claim
-    if not (math.isfinite(size) and math.isfinite(loss)):
-        # an overflow is no number, and has to be one that the sizes explain
-        outcome.checks["finite"] = float(size <= 1e290 and math.isfinite(claim)), 0.0
+    derivatives = problem.objective.all_derivatives(theta)
+    return _Posed(problem, theta, parts, kernel_error, claim, size, *derivatives, _natural(parts))
+
+
+def _population(case: Case, outcome: Outcome, rng) -> None:
+    posed = _posed(case)
+    norm = max(float(part.norms.max()) for part in posed.parts)
+    outcome.facts.update({"kernel error": posed.kernel_error, "claim": posed.claim, "norm": norm})
+    if not math.isfinite(posed.kernel_error):  # nothing is claimed
         return
-    checks = outcome.checks
+    if not (math.isfinite(posed.size) and math.isfinite(posed.loss)):
+        # an overflow is no number, and has to be one that the sizes explain
+        outcome.checks["finite"] = float(posed.size <= 1e290), 0.0
+        return
+    _consistent(case, posed, outcome.checks, rng)
+    found = truth(posed.parts, posed.claim, 2.5e6 if case.kind == "space" else 2.5e7)
+    if found is not None:
+        _against(found, posed, outcome)
+    elif case.equal:
+        outcome.truth = Truth()
+        outcome.facts.update({"truth": 0, "actual": abs(posed.loss)})
+    else:
+        _sampled(case, posed, outcome.checks, rng)
+    if (found is None or found.hessian is None) and not posed.natural.dead:
+        _slopes(posed, outcome.checks, rng)
+
+
+def _consistent(case: Case, posed: _Posed, checks: dict, rng) -> None:
+    """What needs no truth: signs, identities, and one road against another."""
+    problem, theta, loss, claim = posed.problem, posed.theta, posed.loss, posed.claim
     checks["negative"] = -loss, claim
-    checks["loss paths"] = (
-        max(abs(problem.loss(theta) - loss), abs(objective.loss_and_gradient(theta)[0] - loss)),
-        claim,
-    )
+    others = problem.loss(theta), problem.objective.loss_and_gradient(theta)[0]
+    checks["loss paths"] = max(abs(other - loss) for other in others), claim
     if case.equal:
         checks["equal networks"] = abs(loss), claim
-    natural = _natural(parts)
-    epsilon = max(facts["kernel error"], 2e-15)
-    v = rng.standard_normal(theta.size) * natural.moves
-    checks["symmetric"] = float(np.abs(hessian - hessian.T).max()), 0.0
-    product = problem.hvp(theta, v)
-    bend = natural.hessian @ np.abs(v)
-    checks["product"] = _worst(product, hessian @ v, bend, 50 * epsilon)
-    other, moved = _fuzz_symmetries.turned(case, parts, rng)
+    other, moved = _fuzz_symmetries.turned(case, posed.parts, rng)
     checks["symmetries"] = abs(other - loss), 2.0 * claim + moved
-    exact = Truth(0.0, 0.0) if case.equal else None
-    found = truth(parts, claim, 2.5e6 if case.kind == "space" else 2.5e7) if truths else None
-    if found is not None:
-        outcome.truth = found
-        checks["loss"] = abs(loss - found.loss), claim + found.error
-        facts["truth"] = found.dimensions
-        facts["blunt"] = found.error > 10.0 * claim
-        # a loss is a Float64 number: what its rounding to the nearest one costs in the mean is the least
-        facts["actual"] = max(abs(loss - found.loss), 2.0**-54 * abs(loss))
-        checks["gradient"] = _worst(gradient, found.gradient, natural.gradient, 10 * epsilon)
-        if found.hessian is not None and not natural.dead:
-            checks["Hessian"] = _worst(hessian, found.hessian, natural.hessian, 1000 * epsilon)
-    elif exact is not None:
-        outcome.truth = exact
-        facts["truth"] = 0
-        facts["actual"] = abs(loss)
-    elif truths:
-        _sampled(case, outcome, rng, loss, claim, size)
-    if (found is None or found.hessian is None) and not natural.dead:
-        _slopes(objective, outcome, rng, theta, natural, claim, epsilon)
+    checks["symmetric"] = float(np.abs(posed.hessian - posed.hessian.T).max()), 0.0
+    v = rng.standard_normal(theta.size) * posed.natural.moves
+    scale = posed.natural.hessian @ np.abs(v)
+    checks["product"] = _worst(problem.hvp(theta, v), posed.hessian @ v, scale, 50 * posed.epsilon)
+
+
+def _against(found: Truth, posed: _Posed, outcome: Outcome) -> None:
+    """Loss, gradient and Hessian against the truth."""
+    outcome.truth = found
+    error, natural = abs(posed.loss - found.loss), posed.natural
+    outcome.checks["loss"] = error, posed.claim + found.error
+    # a loss is a Float64 number: what its rounding to the nearest one costs in the mean is the least
+    actual = max(error, 2.0**-54 * abs(posed.loss))
+    blunt = found.error > 10.0 * posed.claim
+    outcome.facts.update({"truth": found.dimensions, "actual": actual, "blunt": blunt})
+    gradient = _worst(posed.gradient, found.gradient, natural.gradient, 10 * posed.epsilon)
+    outcome.checks["gradient"] = gradient
+    if found.hessian is not None and not natural.dead:
+        hessian = _worst(posed.hessian, found.hessian, natural.hessian, 1000 * posed.epsilon)
+        outcome.checks["Hessian"] = hessian
 
 
 @dataclass
@@ -222,7 +254,7 @@ def _worst(given, true, natural, tolerance: float) -> tuple[float, float]:
     return float(ratio.max()), tolerance
 
 
-def _sampled(case, outcome, rng, loss, claim, size) -> None:
+def _sampled(case: Case, posed: _Posed, checks: dict, rng) -> None:
     """L against a mean over draws, where no unit grows so fast that such a mean says nothing."""
     if any(REFERENCES[name].growth > 1 for name in _names(case)):
         return
@@ -232,38 +264,36 @@ def _sampled(case, outcome, rng, loss, claim, size) -> None:
     squares = (difference**2).sum(axis=1)
     spread = float(squares.std()) / math.sqrt(SAMPLES)
     # what 20,000 draws have not met: of probability below 30/N, and of the size of the terms
-    bound = SIGMAS * spread + 30.0 * size / SAMPLES + claim
-    outcome.checks["sampled"] = abs(loss - float(squares.mean())), bound
+    bound = SIGMAS * spread + 30.0 * posed.size / SAMPLES + posed.claim
+    checks["sampled"] = abs(posed.loss - float(squares.mean())), bound
 
 
-def _slopes(objective, outcome, rng, theta, natural, claim, epsilon) -> None:
+def _slopes(posed: _Posed, checks: dict, rng) -> None:
     """Loss against gradient against Hessian along a random direction, by differences (Ridders)."""
+    objective, theta, natural = posed.problem.objective, posed.theta, posed.natural
     v = rng.standard_normal(theta.size) * natural.moves
-    _, gradient, hessian = objective.all_derivatives(theta)
+    parts = {"slope": slice(-1, None), "curvature": slice(0, -1)}
+    exact = {"slope": np.array([posed.gradient @ v]), "curvature": posed.hessian @ v}
+    scales = {
+        "slope": float(natural.gradient @ np.abs(v)),
+        "curvature": float((natural.hessian @ np.abs(v)).max()),
+    }
+    noise = {"slope": posed.claim, "curvature": 10 * posed.epsilon * float(natural.gradient.max())}
     best: dict = {}
     previous: list = []
     ratio = 4.0
     for level in range(9):
         h = 0.03 / ratio**level
         (above, up), (below, down) = (objective.loss_and_gradient(theta + s * h * v) for s in (1.0, -1.0))
-        row = [(np.append((up - down), above - below) / (2.0 * h))]
+        row = [np.append(up - down, above - below) / (2.0 * h)]
         for j, coarse in enumerate(previous):
             row.append(row[j] + (row[j] - coarse) / (ratio ** (2 * (j + 1)) - 1.0))
             error = np.maximum(np.abs(row[j + 1] - row[j]), np.abs(row[j + 1] - coarse))
-            for key, part in (("slope", slice(-1, None)), ("curvature", slice(0, -1))):
+            for key, part in parts.items():
                 worst = float(error[part].max())
-                if math.isfinite(worst) and worst < best.get(key, (math.inf,))[0]:
+                if worst < best.get(key, (math.inf,))[0]:
                     best[key] = worst, row[j + 1][part], h
         previous = row
-    bounds = {
-        "slope": float(natural.gradient @ np.abs(v)),
-        "curvature": float((natural.hessian @ np.abs(v)).max()),
-    }
-    noise = {"slope": claim, "curvature": 10 * epsilon * float(natural.gradient.max())}
-    exact = {"slope": np.array([gradient @ v]), "curvature": hessian @ v}
     for key, (error, value, h) in best.items():
-        difference = float(np.abs(value - exact[key]).max())
-        outcome.checks[key] = (
-            difference,
-            (30.0 * error + (1e-9 + 100 * epsilon) * bounds[key] + 10.0 * noise[key] / h),
-        )
+        tolerance = 30.0 * error + (1e-9 + 100 * posed.epsilon) * scales[key] + 10.0 * noise[key] / h
+        checks[key] = float(np.abs(value - exact[key]).max()), tolerance

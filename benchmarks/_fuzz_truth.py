@@ -8,7 +8,7 @@ two, L and its derivatives are quadratures; `Truth.error` bounds quadrature and 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.special
@@ -170,7 +170,6 @@ class Truth:
     dimensions: int = 0
     gradient: np.ndarray | None = None
     hessian: np.ndarray | None = None
-    notes: dict = field(default_factory=dict)
 
 
 def truth(problem: list[Stacked], claim: float, budget: float) -> Truth | None:
