@@ -129,6 +129,14 @@ class Objective(abc.ABC):
         """
         return 0.0
 
+    def loss_error(self, theta: np.ndarray) -> float:
+        """A bound on the absolute error of L(θ) that the expectations it is made of bring, and rounding.
+
+        Infinite where L(θ) < 0 by more than the bound: no true bound is known then. 0 where L is not made
+        of expectations.
+        """
+        return 0.0
+
     def loss(self, theta: np.ndarray) -> float:
         """L(θ)."""
         return self.loss_and_gradient(theta)[0]

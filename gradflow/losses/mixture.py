@@ -34,7 +34,7 @@ class WeightedLoss(KernelLoss):
         super().__init__(size, weighted_sum.derivatives, weighted_sum.product, descriptor, keep)
         self._table = table
         self.loss_floor = float(sum(p * part.loss_floor for p, part in zip(shares, parts)))
-        self._parts = tuple(parts)
+        self._parts, self._shares = tuple(parts), shares
 
     @cached_property
     def product(self) -> int:
@@ -44,6 +44,10 @@ class WeightedLoss(KernelLoss):
     def kernel_error(self, theta: np.ndarray) -> float:
         """The largest of the parts'."""
         return max(part.kernel_error(theta) for part in self._parts)
+
+    def loss_error(self, theta: np.ndarray) -> float:
+        """Σ_c p_c times those of the parts."""
+        return float(sum(p * part.loss_error(theta) for p, part in zip(self._shares, self._parts)))
 
 
 def population_loss(student: MLP, teacher: MLP, inputs, dim: int | None = None) -> KernelLoss:

@@ -149,6 +149,14 @@ class Problem:
         """L(θ)."""
         return self.objective.loss(self._point(theta))
 
+    def loss_error(self, theta) -> float:
+        """A bound on the absolute error of `loss(theta)` for infinitely many inputs; 0 with samples.
+
+        It adds up the error bounds of all pair kernels, rounding included. Infinite where the loss came
+        out negative by more than that.
+        """
+        return self.objective.loss_error(self._point(theta))
+
     def gradient(self, theta) -> np.ndarray:
         """∇L(θ), shape (P,)."""
         return self.objective.gradient(self._point(theta))

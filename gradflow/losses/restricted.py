@@ -123,5 +123,8 @@ class Restricted(Objective):
     def kernel_error(self, theta):
         return self.inner.kernel_error(self.full(theta))
 
+    def loss_error(self, theta):
+        return self.inner.loss_error(self.full(theta))
+
     def counts(self) -> Counts:
         return self.inner.counts()

@@ -110,6 +110,10 @@ def _loss_text(result: Result) -> str:
 
 def _kernel_text(error: float) -> str:
     """The error of the expectations, and whether it is as small as it should be."""
+    if error == math.inf:
+        return (
+            "NOT WHAT THEY CLAIM: the loss is negative beyond its claimed error, or an expectation diverges"
+        )
     text = f"estimated relative error {error:.1e}"
     if error > KERNEL_GOAL:
         text += f", MORE THAN {KERNEL_GOAL:.0e}: weights too steep or too nearly aligned for their expansion"
