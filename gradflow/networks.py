@@ -249,6 +249,27 @@ class MLP:
         entry = self.activations[layer]
         return entry if isinstance(entry, tuple) else (entry,) * self.weights[layer].shape[0]
 
+    def weight_vectors(self) -> np.ndarray:
+        """The two vectors that every parameter belongs to, by number, shape (2, P).
+
+        That of all weights into the neuron that it leads to, and that of all weights out of the neuron that
+        it comes from. A bias has the first one only; where there is an input or an output instead of a
+        neuron, the whole layer counts.
+        """
+        hidden = sum(self.sizes[1:-1])
+        pieces, below = [], 0
+        for layer, (W, b) in enumerate(zip(self.weights, self.biases)):
+            n, m = W.shape
+            whole = 2 * hidden + layer
+            last, first = layer == len(self.weights) - 1, layer == 0
+            into = np.full(n, whole) if last else below + np.arange(n)
+            out = np.full(m, whole) if first else hidden + below - m + np.arange(m)
+            pieces.append(np.stack([np.repeat(into, m), np.tile(out, n)]))
+            if b is not None:
+                pieces.append(np.stack([into, into]))
+            below += n
+        return np.concatenate(pieces, axis=1)
+
     def __call__(self, X):
         """Outputs (samples, outputs) for inputs (samples, features); traces for JAX arrays."""
         traced = isinstance(X, jax.Array)

@@ -22,8 +22,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # hands in wrongly (a check by beartype would come first and hide their errors from the tests).
 CHECKED_ROOMS = (
     "landscape", "losses.base", "losses.compiled", "losses.from_jax", "losses.restricted", "refiners.lbfgs",
-    "run.report", "run.result", "run.storage", "solvers.diffrax_stepping", "solvers.runs", "solvers.stepping",
-    "solvers.tableaus", "solvers.trajectory", "support.progress", "support.stopping", "theory",
+    "run.report", "run.result", "run.storage", "solvers.compiled_run", "solvers.dense_output", "solvers.flow",
+    "solvers.integration", "solvers.modes", "solvers.tableaus", "support.progress", "support.stopping",
+    "theory",
 )  # fmt: skip
 _HOME = Path(importlib.util.find_spec("gradflow").origin).parent  # found, not imported
 for _room in CHECKED_ROOMS:

@@ -87,6 +87,18 @@ def test_a_network_is_a_pytree_and_traces(rng):
     assert gradient.weights[0].shape == (4, 3)
 
 
+def test_weight_vectors_go_into_and_out_of_neurons():
+    """Numbers 0 … 4 are the vectors into the hidden neurons, 5 … 9 those out of them, 10 … 12 the layers."""
+    network = gf.MLP.random((2, 3, 2, 1), "tanh", [True, False, True], seed=0)
+    into, out = network.weight_vectors()
+    assert into.tolist() == [0, 0, 1, 1, 2, 2, 0, 1, 2, 3, 3, 3, 4, 4, 4, 12, 12, 12]
+    assert out.tolist() == [10] * 6 + [0, 1, 2, 5, 6, 7, 5, 6, 7, 8, 9, 12]
+    problem = gf.Problem(np.ones((4, 1)), network, np.ones((4, 2)))
+    assert (problem.objective.weight_vectors == network.weight_vectors()).all()
+    linear = gf.MLP([np.ones((2, 3))])
+    assert (linear.weight_vectors() == 0).all()
+
+
 def test_per_neuron_and_per_layer_activations(rng):
     layer = ("relu", "tanh", "erf")
     network = gf.MLP.random((2, 3, 2, 1), [layer, "softplus"], seed=3)

@@ -64,6 +64,10 @@ class Objective(abc.ABC):
     gradient_scale: float = 1.0
     """The size of the terms that cancel in ∇L, by which small is measured (`support.stopping`)."""
 
+    weight_vectors: np.ndarray | None = None
+    """(2, P): the weight vectors that every parameter belongs to, by number (`networks.MLP.weight_vectors`);
+    None where all parameters are one vector."""
+
     nonnegative: bool = True
     """Whether L ≥ 0 in exact arithmetic, so that reaching `loss_floor` is the end."""
 

@@ -230,6 +230,7 @@ class Problem:
             eps = float(np.finfo(np.float64).eps)
             self.objective.loss_floor = (eps**2 if self.options["loss"] == "squared" else eps) * scale
         self.objective.gradient_scale = gradient_scale(scale)
+        self.objective.weight_vectors = self.student.weight_vectors()
 
     def __reduce__(self):
         if self.student is None:

@@ -43,6 +43,8 @@ class Restricted(Objective):
         self.size = self.free.size
         self.loss_floor = inner.loss_floor
         self.gradient_scale = inner.gradient_scale
+        if inner.weight_vectors is not None:
+            self.weight_vectors = inner.weight_vectors[:, self.free]
         self.nonnegative = inner.nonnegative
         self.sum_of_squares = inner.sum_of_squares
 

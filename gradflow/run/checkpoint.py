@@ -20,7 +20,8 @@ from ..support.files import opened, write_array, write_header, written_whole
 from .storage.problems import read_problem, write_problem
 
 FORMAT = "gradflow checkpoint"
-SCHEMA = 1
+SCHEMA = 2
+"""Of the compiled loop's state: an older one cannot be continued."""
 
 EVERY_SECONDS = 2.0
 """A checkpoint is written so often, but never takes more than a tenth of the time."""
@@ -64,7 +65,7 @@ class CheckpointFile(Checkpoint):
 
 def read_checkpoint(path, activations: Mapping[str, Activation] | None = None) -> CheckpointFile:
     """The run that a checkpoint file belongs to. Raises `StorageError` for a file that is not one."""
-    with opened(path, FORMAT, SCHEMA) as file:
+    with opened(path, FORMAT, SCHEMA, SCHEMA) as file:
         group = file["flow"]
         state = FlowState(
             **{name: group[name][()] for name in _ARRAYS},

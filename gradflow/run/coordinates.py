@@ -14,7 +14,7 @@ from ..losses.restricted import Restricted
 from ..networks import MLP
 from ..refiners import Refinement
 from ..solvers import Flow, from_settings
-from ..solvers.trajectory import mapped_stepper
+from ..solvers.dense_output import mapped_stepper
 
 STEP_NUMBERS = 5_000_000
 """Numbers of a reduced flow's steps in full coordinates, at most: θ at so many steps times P."""

@@ -19,7 +19,8 @@ from ..losses.base import Objective
 from ..losses.problem import Problem, check_hessian_memory, check_precision
 from ..networks import MLP
 from ..refiners import Refinement, Refiner, TrustRegionNewton, default_refiner, polish
-from ..solvers import CompiledSolver, Flow, FlowSolver, default_solver, from_settings
+from ..solvers import CompiledSolver, Flow, FlowSolver, default_solver
+from ..support import families
 from ..support.errors import ArgumentError
 from ..support.memory import memory_errors
 from ..support.progress import Monitor
@@ -94,7 +95,7 @@ def train(
         check_hessian_memory(known.size if basis is None else moving)
     if checkpoint is not None and not isinstance(chosen_solver, CompiledSolver):
         given = "a run without a flow" if chosen_solver is None else f"solver={chosen_solver.name}"
-        raise ArgumentError("checkpoint", given, "a flow by one of the package's own solvers")
+        raise ArgumentError("checkpoint", given, "a flow, by a method of continuous time")
     seed = None if seed is None else integer("seed", seed, 0)
     monitor = progress if isinstance(progress, Monitor) else Monitor(progress)
     with monitor.listening():
@@ -150,10 +151,9 @@ def resume(
             file = read_checkpoint(path, activations)
         problem, rates, plan = file.problem, file.rates, file.plan
         basis = choose_span(problem, None, None, rates)[0] if plan["reduced"] else None
-        solver, refiner = from_settings(plan["solver"]), None
+        solver, refiner = families.from_settings(FlowSolver, "solver", plan["solver"]), None
         if plan["refiner"] is not None:
-            settings = dict(plan["refiner"])
-            refiner = {cls.name: cls for cls in _leaves(Refiner)}[settings.pop("refiner")](**settings)
+            refiner = families.from_settings(Refiner, "refiner", plan["refiner"])
         coordinates = Coordinates(problem, rates, basis)
         work = _carry_out(coordinates, solver, refiner, plan["automatic"], plan["precision"], monitor, file)
     return Result(
@@ -228,7 +228,7 @@ def _choose(argument: str, given, kind: type, default, size: int):
         return given
     if isinstance(given, str) and given == "auto":
         return default(size)
-    known = {cls.name: cls for cls in _leaves(kind)}
+    known = families.by_name(kind)
     if isinstance(given, str) and given in known:
         return known[given]()
     if isinstance(given, type) and issubclass(given, kind):
@@ -244,12 +244,8 @@ def _where(name: str) -> str:
         return f"as a part of the problem: train(Problem(teacher, student, inputs, {name}=…))"
     homes = []
     for argument, kind in (("solver", FlowSolver), ("refiner", Refiner)):
-        having = [cls for cls in _leaves(kind) if name in {field.name for field in dataclasses.fields(cls)}]
+        known = families.by_name(kind).values()
+        having = [cls for cls in known if name in {field.name for field in dataclasses.fields(cls)}]
         if having:
             homes.append(f"{argument}={having[0].__name__}({name}=…)")
     return f"a setting: train(…, {' or '.join(homes)})" if homes else one_of(name, own)
-
-
-def _leaves(kind) -> list:
-    below = kind.__subclasses__()
-    return [leaf for cls in below for leaf in _leaves(cls)] if below else [kind]

@@ -1,12 +1,23 @@
 """How θ moves: integrators of the gradient flow. They see an `Objective`, never a network.
 
-A solver is its settings, all keyword; `integrate` follows the flow. The stepping loop is compiled code
-of this package; `gradflow.solvers.diffrax` has diffrax's methods behind the same interface.
+A solver is its settings, all keyword; `integrate` follows the flow. The loop is compiled code of this
+package; `gradflow.solvers.diffrax` has diffrax's methods as steps of it.
+
+base          the interface, and the settings that all solvers share
+methods       one class per method of the loop; `tableaus` has their coefficients, `compiled` their steps
+discrete      gradient descent and its relatives, which do not follow the flow
+integration   following a flow: pieces of the loop, limits, checkpoints
+compiled_run  the arrays of one run of the loop, and the calls of it; `first_step` its beginning
+modes         what grows along a flow, and whether a point with a small gradient is its end
+flow          the path of θ through time that comes back; `dense_output` its points between steps
+records       what is kept of the steps, and the state from which a flow continues
 """
 
+from ..support import families
 from . import diffrax
 from .base import FlowSolver
 from .discrete import SGD, Adam, GradientDescent, Momentum
+from .flow import Flow
 from .methods import (
     BDF,
     RKC2,
@@ -19,8 +30,7 @@ from .methods import (
     Rodas5P,
     Tsit5,
 )
-from .path import Checkpoint, FlowState
-from .trajectory import Flow
+from .records import Checkpoint, FlowState
 
 __all__ = [
     "BDF",
@@ -64,18 +74,12 @@ def default_solver(size: int) -> FlowSolver:
 
 def known_solvers() -> dict[str, type[FlowSolver]]:
     """All solvers by name."""
-
-    def leaves(kind) -> list:
-        below = kind.__subclasses__()
-        return [leaf for cls in below for leaf in leaves(cls)] if below else [kind]
-
-    return {cls.name: cls for cls in leaves(FlowSolver)}
+    return families.by_name(FlowSolver)
 
 
 def from_settings(settings: dict) -> FlowSolver:
     """The solver whose `settings()` these are."""
-    values = dict(settings)
-    return known_solvers()[values.pop("solver")](**values)
+    return families.from_settings(FlowSolver, "solver", settings)
 
 
 def __dir__() -> list[str]:

@@ -14,19 +14,23 @@ from ..support.errors import ArgumentError
 from ..support.progress import Monitor
 from ..support.settings import Settings, store_plain
 from ..support.validate import integer, number
-from .trajectory import Flow, Stepper
+from .dense_output import Stepper
+from .flow import Flow
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FlowSolver(Settings, abc.ABC):
     """Settings of an integration of dθ/dt = −r ⊙ ∇L(θ) from t = 0.
 
-    rtol, atol   local error per step within atol + rtol·|θ|, root mean square over the parameters
+    rtol, atol   local error per step within rtol·|θ| + atol·s, root mean square over the parameters; s is
+                 the size of the weight vector that a parameter belongs to (`networks.MLP.weight_vectors`),
+                 the largest entry of θ where there is no network
     t1           end time (dimensionless; may be infinite)
     max_steps    accepted and rejected steps together
     max_seconds  wall-clock limit of the integration, compilation not counted
-    gtol         stop when the ∞-norm of ∇L falls below this; by default 1e-9 times the problem's
-                 gradient scale, max(s, √s) with s = E|f*|²
+    gtol         stop when the ∞-norm of ∇L falls below this, but not at a saddle that the flow leaves
+                 (`modes.verdict`); by default 1e-9 times the problem's gradient scale, max(s, √s) with
+                 s = E|f*|²
 
     Raises `ArgumentError` for tolerances that are not positive and limits that are negative.
     """

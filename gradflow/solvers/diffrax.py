@@ -1,4 +1,4 @@
-"""diffrax's own methods behind the same interface: an independent test of the compiled ones.
+"""diffrax's own methods in the loop of the compiled ones: an independent test of their steps.
 
 Each is compiled for every number of parameters anew, which takes one to three seconds.
 """
@@ -10,32 +10,57 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..losses.base import Objective
-from ..support.progress import Monitor
 from ..support.x64 import require_x64
-from .base import FlowSolver
-from .trajectory import Flow, Stepper
+from .compiled import layout as at
+from .compiled_run import Method, Run
+from .flow import Flow
+from .methods import CompiledSolver
 
 __all__ = ["DiffraxSolver", "Dopri8", "Kvaerno3", "Kvaerno4", "Kvaerno5", "Tsit5"]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DiffraxSolver(FlowSolver):
-    """A Runge–Kutta method that diffrax has; `name` is diffrax's, `implicit` decides on Hessians."""
+def _no_step(*_) -> None:
+    """In the place of a step function in Numba."""
 
-    implicit: ClassVar[bool] = True
 
-    def integrate(self, objective: Objective, theta: np.ndarray, rates: np.ndarray, monitor: Monitor) -> Flow:
+@dataclasses.dataclass(frozen=True, eq=False)
+class DiffraxMethod(Method):
+    """A class of diffrax, by name, as a step function of the compiled loop: a call back into Python."""
+
+    name: str = ""
+
+    def address(self, run: Run) -> int:
         require_x64()
-        from .diffrax_stepping import integrate  # diffrax and optimistix take a second to import
+        from .diffrax_step import prepared  # diffrax and optimistix take a second to import
 
-        return integrate(self, objective, theta, rates, monitor)
+        program = prepared(self.name, run.objective, run.rates)
 
-    def stepper(self, objective: Objective, rates: np.ndarray) -> Stepper:
-        require_x64()
-        from .diffrax_stepping import stepper
+        def step(_) -> None:
+            new, velocity, error, failed = program(
+                run.vectors[at.THETA],
+                run.vectors[at.VELOCITY],
+                run.arrays[at.HESSIAN] if self.hessian else None,
+                run.arrays[at.WORK][at.SCALE],
+                run.numbers[at.TAKEN],
+            )
+            run.fresh[at.NEW_THETA], run.fresh[at.NEW_VELOCITY] = new, velocity
+            run.numbers[at.ERROR], run.integers[at.FAILED] = error, failed
+            if not np.isfinite(error):
+                run.integers[at.NON_FINITE] = 1
 
-        return stepper(self, objective, rates)
+        return run.called_back(step)
+
+
+def _method(name: str, order: int, implicit: bool = True) -> DiffraxMethod:
+    return DiffraxMethod(_no_step, np.zeros(1), 1, order - 1, hessian=implicit, own_velocity=True, name=name)
+
+
+class DiffraxSolver(CompiledSolver):
+    """A method of diffrax; `name` says which."""
+
+    def integrate(self, objective, theta, rates, monitor, checkpoint=None) -> Flow:
+        monitor.message(f"{self.name}: compiling for {rates.size} parameters")
+        return super().integrate(objective, theta, rates, monitor, checkpoint)
 
 
 class Kvaerno5(DiffraxSolver):
@@ -46,28 +71,32 @@ class Kvaerno5(DiffraxSolver):
     """
 
     name: ClassVar[str] = "diffrax.Kvaerno5"
+    method: ClassVar[Method] = _method("Kvaerno5", 5)
 
 
 class Kvaerno4(DiffraxSolver):
     """Kværnø's ESDIRK 4(3), 5 stages; see `Kvaerno5`."""
 
     name: ClassVar[str] = "diffrax.Kvaerno4"
+    method: ClassVar[Method] = _method("Kvaerno4", 4)
 
 
 class Kvaerno3(DiffraxSolver):
     """Kværnø's ESDIRK 3(2), 4 stages; see `Kvaerno5`."""
 
     name: ClassVar[str] = "diffrax.Kvaerno3"
+    method: ClassVar[Method] = _method("Kvaerno3", 3)
 
 
 class Tsit5(DiffraxSolver):
     """Tsitouras' explicit 5(4): gradients only; for problems that are not stiff, or too large for Hessians.
 
-    Source: Ch. Tsitouras, Comput. Math. Appl. 62 (2011) 770–775.
+    It is not told when a problem is stiff. Source: Ch. Tsitouras, Comput. Math. Appl. 62 (2011) 770–775.
     """
 
     name: ClassVar[str] = "diffrax.Tsit5"
     implicit: ClassVar[bool] = False
+    method: ClassVar[Method] = _method("Tsit5", 5, implicit=False)
 
 
 class Dopri8(DiffraxSolver):
@@ -78,6 +107,7 @@ class Dopri8(DiffraxSolver):
 
     name: ClassVar[str] = "diffrax.Dopri8"
     implicit: ClassVar[bool] = False
+    method: ClassVar[Method] = _method("Dopri8", 8, implicit=False)
 
 
 def __dir__() -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import abc
 import dataclasses
 import math
-import time
 from collections.abc import Callable, Iterator
 from typing import ClassVar
 
@@ -16,12 +15,15 @@ import numpy as np
 
 from ..losses.base import Counts, Objective
 from ..support.errors import ArgumentError
+from ..support.limits import Limits
 from ..support.progress import Monitor
 from ..support.settings import store_plain
 from ..support.stopping import StopReason
 from ..support.validate import integer, number
 from .base import FlowSolver
-from .trajectory import Flow, Interval, Stepper, build_flow
+from .dense_output import Stepper, by_lines
+from .flow import Flow, build_flow
+from .modes import PRODUCTS, lanczos_modes, verdict
 
 SPACING = 1.01
 """Of the iterates those are kept whose numbers grow by this factor at least: 1,600 of ten million."""
@@ -37,7 +39,7 @@ class DiscreteDynamics(FlowSolver):
     rate   step size; `t1`, `max_steps`, `max_seconds` and `gtol` as in every solver, `rtol` and `atol`
            mean nothing here
 
-    Where the gradient norm is tested, and where iterates are kept, depends on their numbers alone.
+    L and ∇L are tested at the iterates that are kept; which these are depends on their numbers alone.
     """
 
     rate: float = 0.01
@@ -58,47 +60,38 @@ class DiscreteDynamics(FlowSolver):
         return None
 
     def stepper(self, objective: Objective, rates: np.ndarray) -> Stepper:
-        return _straight
+        return by_lines
 
     def integrate(self, objective: Objective, theta: np.ndarray, rates: np.ndarray, monitor: Monitor) -> Flow:
-        began, before = time.monotonic(), objective.counts()
-        gtol = self.gradient_tolerance(objective)
+        limits, before = Limits(monitor, self.max_steps, self.max_seconds), objective.counts()
         floor = objective.loss_floor if objective.nonnegative else -math.inf
         update, batches = self.update(theta.size), self.batches(objective)
         theta = np.array(theta, dtype=np.float64)
         times, points = [0.0], [theta]
-        steps, keep, reason = 0, 1, None
+        steps, keep = 0, 1
         loss, gradient = objective.loss_and_gradient(theta)
         with np.errstate(over="ignore", invalid="ignore"):
-            while True:
-                whole = batches is None or steps == 0 or keep == steps + 1
-                if whole:
-                    norm = float(np.abs(gradient).max())
-                    reason = self._reason(loss, norm, gtol, floor, steps, time.monotonic() - began, monitor)
-                    if steps % 256 == 0 or keep == steps + 1:
-                        monitor.report(
-                            f"{self.name}", t=steps * self.rate, loss=loss, grad_norm=norm, steps=steps
-                        )
+            reason = self._end(objective, rates, theta, loss, gradient, floor)
+            while reason is None:
+                reason = self._limit(limits, steps, loss)
                 if reason is not None:
                     break
                 if batches is not None:
                     gradient = next(batches).gradient(theta)
                 candidate = theta - self.rate * update(rates * gradient)
-                if not np.isfinite(candidate).all():
+                if batches is None or steps + 1 == keep:
+                    loss, gradient = objective.loss_and_gradient(candidate)
+                if not (np.isfinite(candidate).all() and np.isfinite(loss)):
                     reason = StopReason.NON_FINITE
                     break
-                if batches is None:
-                    loss, gradient = objective.loss_and_gradient(candidate)
-                    if not np.isfinite(loss):
-                        reason = StopReason.NON_FINITE
-                        break
                 theta, steps = candidate, steps + 1
-                if steps >= keep:
+                if steps == keep:
                     times.append(steps * self.rate)
                     points.append(theta)
                     keep = max(steps + 1, math.ceil(SPACING * steps))
-                    if batches is not None:
-                        loss, gradient = objective.loss_and_gradient(theta)
+                    reason = self._end(objective, rates, theta, loss, gradient, floor)
+                    norm = float(np.abs(gradient).max())
+                    monitor.report(self.name, t=times[-1], loss=loss, grad_norm=norm, steps=steps)
         if steps * self.rate > times[-1]:
             times.append(steps * self.rate)
             points.append(theta)
@@ -116,30 +109,26 @@ class DiscreteDynamics(FlowSolver):
             accepted=steps,
             rejected=0,
             counts=Counts(*(b - a for a, b in zip(before, objective.counts()))),
-            seconds=time.monotonic() - began,
+            seconds=limits.spent,
             compile_seconds=0.0,
             settings=self.settings(),
-            stepper=_straight,
+            stepper=by_lines,
         )
 
-    def _reason(self, loss, norm, gtol, floor, steps, seconds, monitor: Monitor) -> StopReason | None:
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            return StopReason.NON_FINITE
+    def _end(self, objective: Objective, rates, theta, loss, gradient, floor: float) -> StopReason | None:
+        """Why a kept iterate is the end, by the size of L and ∇L."""
+        norm, gtol = np.abs(gradient).max(), self.gradient_tolerance(objective)
         if norm <= gtol:
-            return StopReason.GRADIENT
-        if loss <= floor:
-            return StopReason.LOSS_FLOOR
-        if steps * self.rate >= self.t1:
-            return StopReason.END_TIME
-        if monitor.interrupted:
-            return StopReason.INTERRUPTED
-        if steps >= self.max_steps:
-            return StopReason.MAX_STEPS
-        return StopReason.MAX_SECONDS if seconds >= self.max_seconds else None
+            modes = lanczos_modes(objective, rates, theta, gradient, PRODUCTS)
+            reason = verdict(modes, objective, rates, theta, gtol)
+            if reason is not None:
+                return reason
+        return StopReason.LOSS_FLOOR if loss <= floor else None
 
-
-def _straight(interval: Interval, times: np.ndarray) -> np.ndarray:
-    return interval.theta + (times - interval.time)[:, None] * interval.velocity
+    def _limit(self, limits: Limits, steps: int, loss: float) -> StopReason | None:
+        reason = limits.reason(steps, loss)
+        at_end = steps * self.rate >= self.t1 and reason is not StopReason.NON_FINITE
+        return StopReason.END_TIME if at_end else reason
 
 
 class GradientDescent(DiscreteDynamics):

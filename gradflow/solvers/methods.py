@@ -1,7 +1,8 @@
-"""The flow solvers in compiled code: implicit Runge–Kutta and Rosenbrock methods, and explicit ones.
+"""The methods of the compiled loop: multistep, implicit Runge–Kutta, Rosenbrock, explicit, stabilised.
 
-One class is one method; a new one names its `Method` (a compiled step and its coefficients) and appears
-in `SOLVERS` by itself.
+One class is one method: its name and its `Method`, a compiled step with its coefficients. `known_solvers`
+finds a new one by itself, and with it `train(solver="…")`, files and the tests over all methods;
+`solvers/__init__` exports it.
 """
 
 from __future__ import annotations
@@ -15,21 +16,21 @@ from ..losses.base import Objective
 from ..support.progress import Monitor
 from . import tableaus
 from .base import FlowSolver
-from .between import settler, stepper
 from .compiled.bdf import bdf_step
 from .compiled.chebyshev import rkc_step
 from .compiled.esdirk import esdirk_step
 from .compiled.explicit import explicit_step
 from .compiled.rosenbrock import rosenbrock_step
-from .path import Checkpoint
-from .runs import Method
-from .stepping import integrate
-from .trajectory import Flow, Stepper
+from .compiled_run import Method
+from .dense_output import Stepper, by_polynomial, by_steps
+from .flow import Flow
+from .integration import integrate
+from .records import Checkpoint
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CompiledSolver(FlowSolver):
-    """A method of the compiled loop (`stepping`); one compilation serves all problems and sizes."""
+    """A method of the compiled loop (`integration`); one compilation serves all problems and sizes."""
 
     method: ClassVar[Method]
     implicit: ClassVar[bool] = True
@@ -46,7 +47,7 @@ class CompiledSolver(FlowSolver):
         return integrate(self, objective, theta, rates, monitor, checkpoint)
 
     def stepper(self, objective: Objective, rates: np.ndarray) -> Stepper | None:
-        return stepper(self, objective, rates)
+        return by_steps(self, objective, rates)
 
 
 def _esdirk(table: tableaus.RungeKutta) -> Method:
@@ -149,10 +150,10 @@ class BDF(CompiledSolver):
     )  # fmt: skip
 
     def stepper(self, objective: Objective, rates: np.ndarray) -> Stepper:
-        """Newton steps from the interpolant, whose θ' and θ'' are those of the formula's polynomial; where
-        steps have been dropped, KenCarp58 at these tolerances."""
-        whole = stepper(KenCarp58(rtol=self.rtol, atol=self.atol), objective, rates)
-        return settler(objective, rates, whole)
+        """The quintic of θ' and θ'' as the formula's polynomial has them; where steps have been dropped,
+        KenCarp58 at these tolerances."""
+        dropped = by_steps(KenCarp58(rtol=self.rtol, atol=self.atol), objective, rates)
+        return by_polynomial(objective, rates, dropped)
 
 
 class RKC2(CompiledSolver):

@@ -10,6 +10,7 @@ from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
+import scipy.linalg
 
 
 class RungeKutta:
@@ -90,7 +91,8 @@ class Rosenbrock:
     @cached_property
     def gamma_matrix(self) -> np.ndarray:
         """Γ of the usual form: C = I/γ − Γ⁻¹."""
-        return np.linalg.inv(np.eye(self.stages) / self.gamma - self.C)
+        identity = np.eye(self.stages)
+        return scipy.linalg.solve_triangular(identity / self.gamma - self.C, identity, lower=True)
 
     @property
     def alpha(self) -> np.ndarray:

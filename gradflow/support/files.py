@@ -63,8 +63,8 @@ def form_of(path: str | os.PathLike) -> str | None:
 
 
 @contextmanager
-def opened(path: str | os.PathLike, form: str, newest: int):
-    """An HDF5 file of this format, up to this schema, for reading; trouble becomes a `StorageError`."""
+def opened(path: str | os.PathLike, form: str, newest: int, oldest: int = 1):
+    """An HDF5 file of this format and one of these schemas, for reading; trouble becomes a `StorageError`."""
     import h5py
 
     if not isinstance(path, (str, os.PathLike)):
@@ -76,10 +76,10 @@ def opened(path: str | os.PathLike, form: str, newest: int):
             if file.attrs.get("format") != form:
                 raise StorageError(f"{path}: an HDF5 file, but not a {form!r}")
             schema = int(file.attrs["schema"])
-            if schema < 1 or schema > newest:
+            if not oldest <= schema <= newest:
                 raise StorageError(
                     f"{path}: schema {schema}, written by gradflow {file.attrs.get('gradflow')}; "
-                    f"this gradflow {__version__} reads up to schema {newest}"
+                    f"this gradflow {__version__} reads schema {oldest} to {newest}"
                 )
             yield file
     except StorageError:

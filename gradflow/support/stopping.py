@@ -10,6 +10,10 @@ class StopReason(enum.Enum):
     """Why a flow or a refinement stopped; the values are sentences."""
 
     GRADIENT = "the gradient's ∞-norm fell below gtol"
+    SADDLE = (
+        "the gradient's ∞-norm fell below gtol at a saddle; the flow has no part in the directions in which "
+        "the loss falls, as by a symmetry of its start, and ends there"
+    )
     FLOOR = "neither the gradient nor the loss can be lowered further in Float64"
     DOUBLE_DOUBLE_FLOOR = "the gradient reached the rounding floor of double-double arithmetic"
     LOSS_FLOOR = "the loss reached the rounding floor of its own evaluation"
@@ -24,8 +28,8 @@ class StopReason(enum.Enum):
     NON_FINITE = "the loss or its gradient became non-finite; the last good state is returned"
     STEP_UNDERFLOW = "the step size fell below what Float64 resolves at this t"
     STIFF = (
-        "an explicit method at its limit of stability: the problem is stiff; use an implicit solver, "
-        "KenCarp58 or Rodas5P"
+        "an explicit method at its limit of stability: the problem is stiff; use BDF, or RKC2 where Hessians "
+        "do not fit"
     )
     INTERRUPTED = "interrupted by the user"
 
@@ -34,6 +38,7 @@ class StopReason(enum.Enum):
         """Whether the stage did what it was asked to do."""
         return self in (
             StopReason.GRADIENT,
+            StopReason.SADDLE,
             StopReason.FLOOR,
             StopReason.DOUBLE_DOUBLE_FLOOR,
             StopReason.LOSS_FLOOR,

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import h5py
 import numpy as np
 import pytest
 
@@ -31,13 +32,13 @@ def assert_same_bits(a, b):
 @pytest.fixture
 def eager(monkeypatch):
     """One step per piece, a checkpoint after each, and the run stops by itself after some."""
-    monkeypatch.setattr(gf.checkpoint, "EVERY_SECONDS", 0.0)
-    monkeypatch.setattr(gf.solvers.stepping, "SECONDS_PER_CALL", 0.0)
+    monkeypatch.setattr(gf.run.checkpoint, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(gf.solvers.integration, "SECONDS_PER_CALL", 0.0)
 
     class Stopped(Exception):
         pass
 
-    write = gf.checkpoint.CheckpointFile.write
+    write = gf.run.checkpoint.CheckpointFile.write
 
     def stop_after(count):
         def counted(self, state):
@@ -47,7 +48,7 @@ def eager(monkeypatch):
             if self.written == count:
                 raise Stopped
 
-        monkeypatch.setattr(gf.checkpoint.CheckpointFile, "write", counted)
+        monkeypatch.setattr(gf.run.checkpoint.CheckpointFile, "write", counted)
         return Stopped
 
     return stop_after
@@ -81,8 +82,8 @@ def test_samples_weights_and_thinned_paths_continue(tmp_path, eager, monkeypatch
     asked = {"solver": gf.solvers.Kvaerno3(rtol=1e-9, atol=1e-9, t1=30.0), "progress": False}
     path = tmp_path / "run.h5"
     with pytest.MonkeyPatch.context() as context:
-        context.setattr(gf.solvers.path, "STORED_NUMBERS", 23 * 300)
-        context.setattr(gf.solvers.path, "FEWEST_STEPS", 100)
+        context.setattr(gf.solvers.records, "STORED_NUMBERS", 23 * 300)
+        context.setattr(gf.solvers.records, "FEWEST_STEPS", 100)
         whole = gf.train(lambda x: np.sin(x[:, :1]), student, inputs, **asked)
         assert whole.flow.step_times.size <= 302 < whole.flow.accepted
         stopped = eager(5)
@@ -104,7 +105,7 @@ def test_kill_9_and_ctrl_c_lose_nothing(tmp_path):
         "T = gf.teachers.random((3, 3, 1), 'softplus', seed=1)\n"
         "S = gf.MLP.random((3, 4, 1), 'softplus', seed=2)\n"
         "solver = gf.solvers.KenCarp58(rtol=1e-10, atol=1e-10, t1=300.0)\n"
-        "gf.checkpoint.EVERY_SECONDS = 0.2\n"
+        "gf.run.checkpoint.EVERY_SECONDS = 0.2\n"
         "asked = dict(solver=solver, refiner=None, progress=False)\n"
         "if sys.argv[1] == 'whole':\n"
         "    r = gf.train(T, S, X, **asked)\n"
@@ -149,8 +150,8 @@ def test_what_cannot_be_stored_is_refused_at_the_start(tmp_path):
         gf.train(TEACHER, STUDENT, checkpoint=3)
     with pytest.raises(ArgumentError, match="^checkpoint:.*folder"):
         gf.train(TEACHER, STUDENT, checkpoint=tmp_path / "no" / "run.h5")
-    with pytest.raises(ArgumentError, match="^checkpoint:.*diffrax"):
-        gf.train(TEACHER, STUDENT, solver=gf.solvers.diffrax.Kvaerno5(), checkpoint=path)
+    with pytest.raises(ArgumentError, match="^checkpoint:.*GradientDescent"):
+        gf.train(TEACHER, STUDENT, solver=gf.solvers.GradientDescent(), checkpoint=path)
     with pytest.raises(ArgumentError, match="^checkpoint:.*without a flow"):
         gf.train(TEACHER, STUDENT, solver=None, checkpoint=path)
     with pytest.raises(ArgumentError, match="^checkpoint:.*from_jax"):
@@ -163,7 +164,7 @@ def test_what_cannot_be_stored_is_refused_at_the_start(tmp_path):
 
 def test_a_folder_is_no_checkpoint(tmp_path):
     teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), "erf", False, seed=0)
-    with pytest.raises(gf.errors.ArgumentError, match="checkpoint: got the folder"):
+    with pytest.raises(gf.support.errors.ArgumentError, match="checkpoint: got the folder"):
         gf.train(teacher, student, checkpoint=tmp_path)
 
 
@@ -181,4 +182,9 @@ def test_files_that_are_no_checkpoints_are_refused(tmp_path):
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(StorageError):
+        gf.resume(path)
+    path.write_bytes(whole)
+    with h5py.File(path, "a") as file:
+        file.attrs["schema"] = 1
+    with pytest.raises(StorageError, match="schema 1.*reads schema 2 to 2"):
         gf.resume(path)

@@ -10,7 +10,7 @@ from gradflow.losses.from_jax import JaxLoss
 from gradflow.losses.restricted import Restricted
 from gradflow.solvers import Dopri8, KenCarp58, Rodas5P, Tsit5, diffrax, known_solvers
 from gradflow.solvers.compiled import layout as at
-from gradflow.solvers.runs import Run, pack_settings
+from gradflow.solvers.compiled_run import Run, pack_settings
 from gradflow.support.progress import Monitor
 from gradflow.support.stopping import StopReason
 from gradflow.support.threads import single_threaded_blas
@@ -156,7 +156,7 @@ def test_an_exception_in_a_users_objective_comes_out():
 def test_an_explicit_method_on_a_stiff_problem_stops_and_names_a_stiff_one():
     stiff = Failing(None, 10**9, (1e-2, 1e3))
     flow = integrate(Tsit5(max_steps=10**7, gtol=1e-12), stiff, [1.0, 1.0])
-    assert flow.stop_reason is StopReason.STIFF and "KenCarp58" in flow.stop_reason.value
+    assert flow.stop_reason is StopReason.STIFF and "BDF" in flow.stop_reason.value
     assert 2000 <= flow.accepted < 20_000 and not flow.stop_reason.succeeded
 
 

@@ -39,10 +39,9 @@ def test_stiff_linear_flow_against_its_exact_solution():
     assert flow.grad_norm <= 1e-8
     times = np.geomspace(1e-5, flow.end_time, 50)
     exact = start * np.exp(-CURVATURES * times[:, None])
-    # Between steps the stiff component is interpolated as well: within some tens of tolerances.
-    assert np.abs(flow.at(times) - exact).max() < 3e-7  # cubic where Δt λ_max is a million
+    assert np.abs(flow.at(times) - exact).max() < 5e-8
     assert np.abs(flow.theta - start * np.exp(-CURVATURES * flow.times[:, None])).max() < 5e-8
-    assert 200 <= flow.accepted <= 280 and flow.rejected <= 3
+    assert 220 <= flow.accepted <= 320 and flow.rejected <= 3
 
 
 @pytest.mark.parametrize(
@@ -68,7 +67,7 @@ def test_error_follows_the_tolerance(method, order):
         steps.append(flow.accepted + flow.rejected)
     # The error estimate is of order p (local p): steps grow as tol^(-1/p) where accuracy rules.
     assert max(e / t for e, t in zip(errors, (1e-5, 1e-7, 1e-9))) < 40
-    assert steps[2] / steps[1] < 100 ** (1 / order) * 1.35
+    assert steps[2] / steps[1] < 100 ** (1 / order) * 1.4
 
 
 def test_newton_converges_at_tight_tolerances_and_late_times():
@@ -124,10 +123,10 @@ def test_a_loss_that_becomes_non_finite_returns_the_last_good_state():
 
 
 def test_pieces_do_not_change_the_steps(monkeypatch):
-    import gradflow.solvers.stepping as stepping
+    from gradflow.solvers import integration
 
     whole = follow(Kvaerno5(rtol=1e-8, atol=1e-8), rosenbrock, [-1.2, 1.0])
-    monkeypatch.setattr(stepping, "SECONDS_PER_CALL", 0.0)  # one step per call
+    monkeypatch.setattr(integration, "SECONDS_PER_CALL", 0.0)  # one step per call
     pieces = follow(Kvaerno5(rtol=1e-8, atol=1e-8), rosenbrock, [-1.2, 1.0])
     assert (whole.step_times == pieces.step_times).all()
     assert (whole.step_theta == pieces.step_theta).all()
@@ -168,11 +167,11 @@ def test_the_default_goes_by_size():
 
 
 def test_one_compilation_per_size_and_kind():
-    from gradflow.solvers.diffrax_stepping import _advance
+    from gradflow.solvers.diffrax_step import step
 
-    before = _advance._cache_size()
+    before = step._cache_size()
     objective = JaxLoss(rosenbrock, 2)
     for start, tolerance in [([-1.2, 1.0], 1e-6), ([0.5, 0.5], 1e-8)]:
         solver = diffrax.Kvaerno5(rtol=tolerance, atol=tolerance, t1=1000.0)
         solver.integrate(objective, np.array(start), np.ones(2), Monitor(False))
-    assert _advance._cache_size() - before <= 1
+    assert step._cache_size() - before <= 1

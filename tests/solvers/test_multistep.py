@@ -8,7 +8,7 @@ import pytest
 
 import gradflow as gf
 from gradflow.losses.from_jax import JaxLoss
-from gradflow.solvers import BDF, path, runs, tableaus
+from gradflow.solvers import BDF, compiled_run, records, tableaus
 from gradflow.solvers.compiled import bdf
 from gradflow.solvers.compiled import layout as at
 from gradflow.support.progress import Monitor
@@ -95,8 +95,8 @@ def test_gradient_norms_of_samples_in_stiff_intervals():
 
 
 def test_intervals_that_lost_steps_are_integrated_anew(monkeypatch):
-    monkeypatch.setattr(path, "STORED_NUMBERS", 200)
-    monkeypatch.setattr(path, "FEWEST_STEPS", 10)
+    monkeypatch.setattr(records, "STORED_NUMBERS", 200)
+    monkeypatch.setattr(records, "FEWEST_STEPS", 10)
     start = np.ones(4)
     flow = follow(BDF(t1=1e3), JaxLoss(quadratic, 4), start)
     assert flow.step_times.size < flow.accepted / 4
@@ -134,10 +134,10 @@ def test_rates_scale_the_flow():
 def test_a_copy_of_the_state_continues_with_the_same_bits():
     problem = erf_problem(1)
     solver = BDF(rtol=1e-7, atol=1e-7)
-    settings = runs.pack_settings(solver, solver.method, 1e-9, 0.0, 1e6)
+    settings = compiled_run.pack_settings(solver, solver.method, 1e-9, 0.0, 1e6)
 
     def fresh():
-        return runs.Run(solver.method, problem.objective, np.ones(problem.size), settings)
+        return compiled_run.Run(solver.method, problem.objective, np.ones(problem.size), settings)
 
     whole = fresh()
     loss, gradient = problem.loss_and_gradient(problem.theta0)
@@ -168,3 +168,15 @@ def test_the_point_returned_has_a_finite_loss():
     flow = follow(BDF(), JaxLoss(lambda x: jnp.sqrt(x[0] - 0.5) + x[1] ** 2, 2), [1.0, 1.0])
     assert flow.stop_reason is StopReason.NON_FINITE
     assert np.isfinite(flow.losses).all() and np.isfinite(flow.grad_norms).all() and flow.theta[-1, 0] > 0.5
+
+
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-4, 1e-5, 1e-6])
+def test_loose_tolerances_end_at_gtol_and_not_in_their_own_noise(tolerance):
+    for neurons, seed in ((2, 0), (2, 5), (3, 1)):
+        student = gf.MLP.random((5, neurons, 1), "erf", False, seed=seed)
+        problem = gf.Problem(gf.teachers.orthonormal(4, 5), student)
+        solver = BDF(rtol=tolerance, atol=tolerance)
+        flow = follow(solver, problem.objective, problem.theta0)
+        assert flow.stop_reason is StopReason.GRADIENT
+        assert flow.accepted <= 300
+        assert flow.counts.gradients <= 2.2 * (flow.accepted + flow.rejected) + 120

@@ -5,7 +5,7 @@ import pytest
 
 import gradflow as gf
 from gradflow.losses.from_jax import JaxLoss
-from gradflow.solvers import RKC2, Dopri8, runs
+from gradflow.solvers import RKC2, Dopri8, compiled_run
 from gradflow.solvers.compiled import layout as at
 from gradflow.support.progress import Monitor
 from gradflow.support.stopping import StopReason
@@ -22,8 +22,8 @@ def follow(solver, objective, theta):
 def one_step(objective, theta, step):
     """θ after one step whatever its error, the error estimate, and the gradients it took."""
     solver = RKC2(rtol=1e-3, atol=1e-3)
-    settings = runs.pack_settings(solver, solver.method, -1.0, -np.inf, np.inf)
-    run = runs.Run(solver.method, objective, np.ones(len(theta)), settings)
+    settings = compiled_run.pack_settings(solver, solver.method, -1.0, -np.inf, np.inf)
+    run = compiled_run.Run(solver.method, objective, np.ones(len(theta)), settings)
     loss, gradient = objective.loss_and_gradient(theta)
     run.start(0.0, theta, -gradient, loss, gradient, step)
     before = objective.counts().gradients

@@ -172,16 +172,24 @@ def _fill(run, c):
 
 
 @inner_jit
+def indefinite(run, c):
+    """Whether I + c √r ∇²L √r is not positive definite; FACTOR is overwritten."""
+    constants, factor = word(run, at.CONSTANTS), word(run, at.FACTOR)
+    lower, order, info = constants + 8 * LOWER, constants + 8 * ORDER, constants + 8 * INFO
+    _fill(run, c)
+    set_word(constants, INFO, 0)
+    _fortran(word(word(run, at.ROUTINES), DPOTRF), (lower, order, factor, order, info))
+    return word(constants, INFO) != 0
+
+
+@inner_jit
 def factorise(run, c):
     """Factorise M = I + c √r ∇²L √r into FACTOR; False if it is singular or not finite."""
     routines, constants = word(run, at.ROUTINES), word(run, at.CONSTANTS)
     lower, order = constants + 8 * LOWER, constants + 8 * ORDER
     info, factor = constants + 8 * INFO, word(run, at.FACTOR)
-    _fill(run, c)
-    set_word(constants, INFO, 0)
-    _fortran(word(routines, DPOTRF), (lower, order, factor, order, info))
     kind = POSITIVE
-    if word(constants, INFO) != 0:
+    if indefinite(run, c):
         kind = INDEFINITE
         _fill(run, c)
         set_word(constants, INFO, 0)

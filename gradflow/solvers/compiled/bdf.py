@@ -9,12 +9,16 @@ from ...kernels.math.blas import copy, vector
 from ...kernels.math.memory import load, set_word, store, word
 from . import layout as at
 from .algebra import clear_and_add, curvature, factorise, hessian, loss_and_gradient, scaled_norm, solve
+from .growth import FOLLOWED, outruns
 
 LARGEST_ORDER = 5
 
 SOLVED = 0.05
 """Newton's last increment, times the estimated error of the formula per unit of increment and times the
 rate of decrease, at which the formula counts as solved; in units of the tolerance."""
+
+ROUNDING = 1e-15
+"""An increment of so many tolerances is nothing."""
 
 ITERATIONS = 4
 """Newton iterations after which the Hessian is renewed, or the step halved."""
@@ -93,7 +97,8 @@ def _form_hessian(run, theta):
 
 @inner_jit
 def _prepare(run, c):
-    """Hessian and factors for this c: kept, or renewed as far as needed. False if there are no factors."""
+    """Hessian and factors for this c: kept, or renewed as far as needed. False if there are no factors, or a
+    mode grows too fast for the step."""
     kept = at.row(run, at.WORK, IN_MEMORY)
     if load(kept, 0) == 0.0 and at.integer(run, AGE) >= 0 and at.number(run, FACTOR_AT) > 0.0:
         _form_hessian(run, at.row(run, at.VECTORS, HESSIAN_POINT))
@@ -108,6 +113,10 @@ def _prepare(run, c):
         at.set_integer(run, AGE, 0)
         at.set_number(run, RATE, 0.7)
     if fresh or not abs(c / at.number(run, FACTOR_AT) - 1.0) <= NEW_FACTOR:
+        at.set_number(run, FACTOR_AT, 0.0)
+        at.set_number(run, at.GROWTH_ALLOWED, FOLLOWED[at.integer(run, ORDER)])
+        if outruns(run, at.number(run, at.TAKEN)):
+            return False
         at.set_number(run, FACTOR_AT, c)
         at.set_number(run, RATE, max(at.number(run, RATE), SLOW))
         return factorise(run, c)
@@ -132,7 +141,8 @@ def _newton(run, c, enough):
     weight = 2.0 / (1.0 + c / at.number(run, FACTOR_AT))
     for k in range(size):
         store(d, k, 0.0)
-    previous = 0.0
+    theta = at.row(run, at.VECTORS, at.THETA)
+    previous, solved = 0.0, 0
     for iteration in range(ITERATIONS):
         for k in range(size):
             store(point, k, load(predicted, k) + load(d, k))
@@ -150,15 +160,21 @@ def _newton(run, c, enough):
         for k in range(size):
             store(d, k, load(d, k) + load(residual, k))
         rate = at.number(run, RATE)
-        if iteration > 0:
+        if iteration > 0 and previous > 0.0:
             if length > 2.0 * previous:
-                return 0
+                return solved
             rate = max(0.3 * rate, length / previous)
             at.set_number(run, RATE, rate)
         if length * min(1.0, rate) <= enough:
-            return iteration + 1
+            solved = iteration + 1
+            # At rest within the tolerance the step is solved relative to its own length, as far as the
+            # iterations go: so ∇L falls on.
+            for k in range(size):
+                store(residual, k, load(point, k) + load(residual, k) - load(theta, k))
+            if length * min(1.0, rate) <= enough * scaled_norm(run, residual) or length <= ROUNDING:
+                return solved
         previous = length
-    return 0
+    return solved
 
 
 @inner_jit
@@ -175,7 +191,8 @@ def _choose(run, order, step, error):
     if order < LARGEST_ORDER:
         higher = load(table, ERROR + order + 1) * scaled_norm(run, first + 8 * (order + 2) * size)
         other = max(BIAS_UP * higher, 1e-10) ** (-1.0 / (order + 2))
-        if other > factor:
+        limited = step > 0.9 * at.number(run, at.STEP_LIMIT)  # a higher order may take longer steps there
+        if other > factor or (limited and other > 1.0):
             best, factor = order + 1, other
     if best == order and 0.95 < factor < LEAST_CHANGE:
         factor = 1.0
@@ -247,8 +264,9 @@ def bdf_step(run, unused_1, unused_2, unused_3, unused_4, unused_5):
             break
         at.set_integer(run, AGE, -1)
     if iterations == 0:
-        at.set_integer(run, AGE, -1)
         at.set_integer(run, at.FAILED, 1)
+        if step <= at.number(run, at.STEP_LIMIT):
+            at.set_integer(run, AGE, -1)
         return
     error = constant * scaled_norm(run, at.row(run, at.WORK, CORRECTION))
     at.set_number(run, at.ERROR, error)

@@ -7,7 +7,7 @@ A method's `step` reads
     THETA, GRADIENT, VELOCITY   rows of VECTORS: θ, ∇L(θ), and θ' as the step before left it
     HESSIAN                     ∇²L(θ) (P, P) if the method asked for it (`WANTS_HESSIAN`)
     TAKEN                       the number Δt that the loop asks for
-    RTOL, ATOL                  settings; SCALE (P,) = 1/(atol + rtol·|θ|) is ready in WORK
+    SCALE (P,)                  a row of WORK: 1/(the error allowed) of every parameter (`loop`)
 
 and writes
 
@@ -36,29 +36,32 @@ from ...kernels.math.memory import load, set_word, store, word
 (
     SIZE, KERNEL, PRODUCT, DESCRIPTOR, COUNTERS, STEP, STAGES, TABLEAU, WANTS_HESSIAN, OWN_VELOCITY,
     OWN_STEPS, SETTINGS, NUMBERS, INTEGERS, VECTORS, FRESH, WORK, HESSIAN, FACTOR, PIVOTS, RATES, ROOTS,
-    RECORD, ROOM, ROUTINES, CONSTANTS, OWN_EVALUATION, STABILISED,
-) = range(28)  # fmt: skip
+    RECORD, ROOM, ROUTINES, CONSTANTS, OWN_EVALUATION, STABILISED, GROUPS, GROUP_COUNT, GROUP_SIZES, GUARD,
+    ORACLE, WORDS,
+) = range(34)  # fmt: skip
 """Words of a run: sizes, flags, and addresses of arrays."""
-
-WORDS = 28
 
 RTOL, ATOL, END, GTOL, LOSS_FLOOR, EXPONENT, STEPS_LEFT = range(7)
 """Settings (float64); EXPONENT is 1/(order of the error estimate + 1)."""
 
 (
     TIME, NEXT, TAKEN, LOSS, GRAD_NORM, ERROR, OLD_ERROR, OLD_STEP, GROWTH, CURVATURE, PROPOSED, WINDOW_LOSS,
-    WINDOW_LOW, WINDOW_HIGH, BEFORE_LOSS, BEFORE_LOW, BEFORE_HIGH, STIFF_TIME, NEW_LOSS, OWN_NUMBERS,
-) = range(20)  # fmt: skip
-"""Numbers of the state: t, the step to try next and the one tried, L and |∇L|_∞ at θ, …"""
+    WINDOW_LOW, WINDOW_HIGH, BEFORE_LOSS, BEFORE_LOW, BEFORE_HIGH, STIFF_TIME, NEW_LOSS, WATCH, CLEAR_STEP,
+    STEP_LIMIT, GROWTH_ALLOWED, OWN_NUMBERS,
+) = range(24)  # fmt: skip
+"""Numbers of the state: t, the step to try next and the one tried, L and |∇L|_∞ at θ, …; WATCH is the |∇L|_∞
+at which the end is asked about next; steps up to CLEAR_STEP lose no growing mode, and none is longer than
+STEP_LIMIT, at which one grows by e^GROWTH_ALLOWED (`growth`)."""
 
 (
     STATUS, ACCEPTED_STEPS, REJECTED_STEPS, ACCEPTED, FAILED, NON_FINITE, HESSIAN_READY, FACTORED, WINDOW,
-    STIFF, OWN_INTEGERS,
-) = range(11)  # fmt: skip
-"""Integers of the state."""
+    STIFF, LIMIT_AGE, OWN_INTEGERS,
+) = range(12)  # fmt: skip
+"""Integers of the state; CLEAR_STEP and STEP_LIMIT hold for LIMIT_AGE accepted steps more."""
 
-THETA, VELOCITY, GRADIENT, POWER, OWN_VECTORS = range(5)
-"""Rows of VECTORS; POWER is the vector of the power iteration."""
+THETA, VELOCITY, GRADIENT, POWER, SIZES, OWN_VECTORS = range(6)
+"""Rows of VECTORS; POWER is the vector of the power iteration, SIZES has the size of a parameter's weight
+vector, with a memory."""
 
 NEW_THETA, NEW_VELOCITY, NEW_GRADIENT, NEW_ACCELERATION = range(4)
 """Rows of FRESH."""
@@ -69,8 +72,20 @@ SCALE, SPARE, OWN_WORK = range(3)
 R_TIME, R_LOSS, R_GRAD_NORM, R_CURVATURE, R_VECTORS = range(5)
 """A row of RECORD, one per accepted step: these numbers, then θ, θ' and θ'' (P each)."""
 
-RUNNING, GRADIENT_MET, FLOOR_MET, END_MET, UNDERFLOW, NOT_FINITE, NO_PROGRESS, TOO_STIFF = range(8)
+(
+    RUNNING, GRADIENT_MET, SADDLE_MET, FLOOR_MET, END_MET, UNDERFLOW, NOT_FINITE, NO_PROGRESS, TOO_STIFF,
+) = range(9)  # fmt: skip
 """Values of STATUS."""
+
+NEVER, BY_FACTORS, BY_PRODUCTS = range(3)
+"""Values of GUARD: how a method finds out that a mode grows within a step."""
+
+IS_THIS_THE_END, MAY_IT_GROW = range(2)
+"""Questions to ORACLE, a function `void oracle(run, question, 0, 0, 0, 0)` in Python (`compiled_run`). The
+first one's answer is STATUS, and WATCH if the flow goes on; the second one's CLEAR_STEP, STEP_LIMIT and
+LIMIT_AGE."""
+
+INFINITY = float("inf")
 
 STEP_FUNCTION = types.void(*(types.int64,) * 6)
 """void step(run, 0, 0, 0, 0, 0)"""

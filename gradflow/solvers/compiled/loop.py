@@ -9,6 +9,8 @@ from ...kernels.math.blas import copy
 from ...kernels.math.memory import load, store, word
 from . import layout as at
 from .algebra import all_derivatives, curvature, hessian_times, largest, loss_and_gradient, product
+from .growth import ask, forget, outruns
+from .scale import weigh
 
 SAFETY = 0.9
 """The step aims at this fraction of the one that would meet the tolerance."""
@@ -30,15 +32,6 @@ STIFF_LIMIT = 1.7
 stability interval ends (3.5, Tsit5), because steps swing around it."""
 
 EPS = 2.220446049250313e-16
-
-
-@inner_jit
-def _scale(run):
-    size = word(run, at.SIZE)
-    theta, scale = at.row(run, at.VECTORS, at.THETA), at.row(run, at.WORK, at.SCALE)
-    rtol, atol = at.setting(run, at.RTOL), at.setting(run, at.ATOL)
-    for k in range(size):
-        store(scale, k, 1.0 / (atol + rtol * abs(load(theta, k))))
 
 
 @inner_jit
@@ -162,19 +155,31 @@ def _next_step(run, step, error):
 
 
 @inner_jit
-def _stop(run, step):
-    """STATUS after an accepted step."""
-    near = at.number(run, at.GRAD_NORM) <= at.setting(run, at.GTOL)
-    near = near or at.number(run, at.LOSS) <= at.setting(run, at.LOSS_FLOOR)
+def _end(run):
+    """STATUS by the size of L and ∇L. Below WATCH, at first gtol, the oracle says whether it is the end."""
+    gtol, floor = at.setting(run, at.GTOL), at.setting(run, at.LOSS_FLOOR)
+    near = at.number(run, at.GRAD_NORM) <= at.number(run, at.WATCH) or at.number(run, at.LOSS) <= floor
     if near and word(run, at.OWN_EVALUATION) != 0:  # what the method handed back is from nearby
         gradient = at.row(run, at.VECTORS, at.GRADIENT)
         loss, norm = _evaluate(run, at.row(run, at.VECTORS, at.THETA), gradient)
         at.set_number(run, at.LOSS, loss)
         at.set_number(run, at.GRAD_NORM, norm)
-    if at.number(run, at.GRAD_NORM) <= at.setting(run, at.GTOL):
-        return at.GRADIENT_MET
-    if at.number(run, at.LOSS) <= at.setting(run, at.LOSS_FLOOR):
-        return at.FLOOR_MET
+    norm = at.number(run, at.GRAD_NORM)
+    if norm > 2.0 * gtol:
+        at.set_number(run, at.WATCH, gtol)
+    elif norm <= at.number(run, at.WATCH):
+        ask(run, at.IS_THIS_THE_END)
+        if at.integer(run, at.STATUS) != at.RUNNING:
+            return at.integer(run, at.STATUS)
+    return at.FLOOR_MET if at.number(run, at.LOSS) <= floor else at.RUNNING
+
+
+@inner_jit
+def _stop(run, step):
+    """STATUS after an accepted step."""
+    status = _end(run)
+    if status != at.RUNNING:
+        return status
     if at.number(run, at.TIME) >= at.setting(run, at.END):
         return at.END_MET
     if not _progress(run) and not _stability_limited(run, step):
@@ -200,16 +205,26 @@ def _accept(run, step, clipped, loss, norm):
     copy(size, at.row(run, at.FRESH, at.NEW_GRADIENT), at.row(run, at.VECTORS, at.GRADIENT))
     at.set_integer(run, at.ACCEPTED_STEPS, at.integer(run, at.ACCEPTED_STEPS) + 1)
     at.set_integer(run, at.ACCEPTED, 1)
+    forget(run)
+
+
+def weigh_only(run, unused_1, unused_2, unused_3, unused_4, unused_5):
+    """SCALE for the step TAKEN."""
+    weigh(run, at.number(run, at.TAKEN))
 
 
 def attempt(run, unused_1, unused_2, unused_3, unused_4, unused_5):
     """One call of the method with the step TAKEN, nothing accepted: NEW_THETA and ERROR are its answer."""
     at.set_number(run, at.ERROR, math.inf)
     at.set_integer(run, at.FAILED, 0)
-    _scale(run)
+    step = at.number(run, at.TAKEN)
+    weigh(run, step)
     if word(run, at.WANTS_HESSIAN) != 0 and at.integer(run, at.HESSIAN_READY) == 0:
         _evaluate(run, at.row(run, at.VECTORS, at.THETA), at.row(run, at.VECTORS, at.GRADIENT))
         at.set_integer(run, at.HESSIAN_READY, 1)
+    if (word(run, at.WANTS_HESSIAN) != 0 or word(run, at.GUARD) == at.BY_PRODUCTS) and outruns(run, step):
+        at.set_integer(run, at.FAILED, 1)
+        return
     call_six(word(run, at.STEP), run, 0, 0, 0, 0, 0)
 
 
@@ -224,11 +239,16 @@ def advance(run, attempts, unused_1, unused_2, unused_3, unused_4):
     """
     tried, recorded = 0, 0
     while tried < attempts and recorded < word(run, at.ROOM) and at.integer(run, at.STATUS) == at.RUNNING:
-        tried += 1
-        t, step, end = at.number(run, at.TIME), at.number(run, at.NEXT), at.setting(run, at.END)
+        t, end = at.number(run, at.TIME), at.setting(run, at.END)
+        step = min(at.number(run, at.NEXT), at.number(run, at.STEP_LIMIT))
         clipped = t + 1.0001 * step >= end
         if clipped:
             step = end - t
+        elif not step > 16.0 * EPS * t + 1e-300:
+            bad = at.integer(run, at.NON_FINITE) != 0
+            at.set_integer(run, at.STATUS, at.NOT_FINITE if bad else at.UNDERFLOW)
+            break
+        tried += 1
         at.set_number(run, at.TAKEN, step)
         _attempt(run, 0, 0, 0, 0, 0)
         error = at.number(run, at.ERROR)
@@ -254,7 +274,9 @@ def advance(run, attempts, unused_1, unused_2, unused_3, unused_4):
             at.set_integer(run, at.HESSIAN_READY, 0)
         at.set_integer(run, at.REJECTED_STEPS, at.integer(run, at.REJECTED_STEPS) + 1)
         at.set_integer(run, at.ACCEPTED, 0)
-        if at.integer(run, at.FAILED) != 0 or not error < math.inf:
+        if step > at.number(run, at.STEP_LIMIT):
+            step = at.number(run, at.STEP_LIMIT)
+        elif at.integer(run, at.FAILED) != 0 or not error < math.inf:
             # Where Newton, not the error, limits the step, the error estimate asks again for a step
             # that fails: halve it, and hold growth back for a while.
             step *= 0.5
@@ -264,8 +286,4 @@ def advance(run, attempts, unused_1, unused_2, unused_3, unused_4):
         else:
             factor = SAFETY * error ** (-at.setting(run, at.EXPONENT))
             step *= min(max(factor, SMALLEST_GROWTH), SAFETY)
-            at.set_number(run, at.OLD_ERROR, 0.0)
         at.set_number(run, at.NEXT, step)
-        if step <= 16.0 * EPS * t + 1e-300:
-            bad = at.integer(run, at.NON_FINITE) != 0
-            at.set_integer(run, at.STATUS, at.NOT_FINITE if bad else at.UNDERFLOW)

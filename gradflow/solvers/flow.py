@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
@@ -13,29 +12,10 @@ from ..support.errors import ArgumentError
 from ..support.stopping import StopReason
 from ..support.threads import single_threaded_blas
 from ..support.validate import real_array
+from .dense_output import Interval, Stepper, mapped_stepper, quintic
 
 SAMPLES = 100
 """Number of log-spaced times kept between the first accepted step and the end."""
-
-QUINTIC_LIMIT = 3.0
-"""Δt·λ_max up to which a point within a step is interpolated; beyond it the solver computes it, because an
-interpolant has no damping of stiff components."""
-
-
-class Interval(NamedTuple):
-    """An interval between accepted steps: where it begins (t, θ (P,), θ' (P,)), its length (infinite if steps
-    within it have been dropped), and θ and θ' by interpolation at the times asked for, (m, P) each."""
-
-    time: float
-    theta: np.ndarray
-    velocity: np.ndarray
-    length: float
-    guess: np.ndarray
-    slope: np.ndarray
-
-
-Stepper = Callable[[Interval, np.ndarray], np.ndarray]
-"""θ (m, P) at times (m,) within an interval."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,10 +74,9 @@ class Flow:
     def at(self, t) -> np.ndarray:
         """θ at time t: shape (P,) for a number, (m, P) for an array (m,).
 
-        Where a step was short against 1/λ_max, by quintic Hermite interpolation from θ, θ' and
-        θ'' = −r ⊙ ∇²L θ'; elsewhere by a step of the solver itself from the accepted step before t, or (BDF)
-        by a Newton step from the interpolant. All are as accurate as the steps. Times outside [0, end]
-        raise `ArgumentError`.
+        By a step of the solver itself from the accepted step before t, or (BDF) by the formula's polynomial,
+        with a Newton step from it where the interval is stiff: as accurate as the steps. Times outside
+        [0, end] raise `ArgumentError`.
         """
         points = np.atleast_1d(real_array("t", t, (0, 1)))
         end = self.step_times[-1]
@@ -109,22 +88,18 @@ class Flow:
 
     def _path(self, points: np.ndarray) -> np.ndarray:
         times = self.step_times
-        values, slopes = interpolate(
-            points, times, self.step_theta, self.step_velocity, self.step_acceleration
-        )
-        if times.size == 1 or self.stepper is None:
-            return values
-        place = np.clip(np.searchsorted(times, points, side="right") - 1, 0, times.size - 2)
-        inside = (points > times[place]) & (points < times[place + 1])
+        place = np.searchsorted(times, points, side="right") - 1
+        values = self.step_theta[place]
+        between = points > times[place]
+        stepper = self.stepper or (lambda interval, wanted: quintic(interval, wanted)[0])
         with single_threaded_blas():
-            for i in np.unique(place[inside & ~(self.stiffness[place] <= QUINTIC_LIMIT)]):
-                wanted = inside & (place == i)
-                length = float(times[i + 1] - times[i]) if self.stiffness[i] < np.inf else np.inf
+            for i in np.unique(place[between]):
+                wanted, ends = between & (place == i), slice(i, i + 2)
                 interval = Interval(
-                    float(times[i]), self.step_theta[i], self.step_velocity[i], length,
-                    values[wanted], slopes[wanted],
+                    times[ends], self.step_theta[ends], self.step_velocity[ends],
+                    self.step_acceleration[ends], float(self.stiffness[i]),
                 )  # fmt: skip
-                values[wanted] = self.stepper(interval, points[wanted])
+                values[wanted] = stepper(interval, points[wanted])
         return values
 
     def mapped(self, point: Callable, velocity: Callable, back: Callable) -> Flow:
@@ -144,42 +119,6 @@ class Flow:
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "stepper": None}  # addresses in this process
-
-
-def mapped_stepper(inner: Stepper, point: Callable, back: Callable) -> Stepper:
-    """A stepper in other coordinates (`Flow.mapped`)."""
-
-    def path(interval: Interval, times: np.ndarray) -> np.ndarray:
-        lowered = interval._replace(
-            theta=back(interval.theta),
-            velocity=back(interval.velocity),
-            guess=np.array([back(theta) for theta in interval.guess]),
-            slope=np.array([back(velocity) for velocity in interval.slope]),
-        )
-        return point(inner(lowered, times))
-
-    return path
-
-
-def interpolate(points, times, values, first, second) -> tuple[np.ndarray, np.ndarray]:
-    """Quintic Hermite interpolation at `points` (m,) of data (s, P) at increasing `times` (s,); its slope."""
-    if times.size == 1:
-        return np.repeat(values, points.size, axis=0), np.repeat(first, points.size, axis=0)
-    i = np.clip(np.searchsorted(times, points, side="right") - 1, 0, times.size - 2)
-    h = (times[i + 1] - times[i])[:, None]
-    s = (points - times[i])[:, None] / h
-    jump = values[i + 1] - values[i]
-    v0, v1 = h * first[i], h * first[i + 1]
-    with np.errstate(over="ignore", invalid="ignore"):
-        a0, a1 = h**2 * second[i], h**2 * second[i + 1]
-        c3 = 10 * jump - 6 * v0 - 4 * v1 - 1.5 * a0 + 0.5 * a1
-        c4 = -15 * jump + 8 * v0 + 7 * v1 + 1.5 * a0 - a1
-        c5 = 6 * jump - 3 * (v0 + v1) - 0.5 * (a0 - a1)
-        result = values[i] + s * (v0 + s * (0.5 * a0 + s * (c3 + s * (c4 + s * c5))))
-        slope = (v0 + s * (a0 + s * (3 * c3 + s * (4 * c4 + s * 5 * c5)))) / h
-    exact = (s == 1.0).ravel()
-    result[exact] = values[i + 1][exact]
-    return result, slope
 
 
 def sample_times(step_times: np.ndarray, count: int = SAMPLES) -> np.ndarray:

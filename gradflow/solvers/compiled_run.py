@@ -6,21 +6,32 @@ The loop and a method are compiled once for all problems and sizes (`compiled/`)
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable
 
 import numpy as np
 
 from ..kernels.math import abi
 from ..losses.base import Objective
-from .compiled import algebra, loop
+from ..support.stopping import StopReason
+from .compiled import algebra, growth, loop
 from .compiled import layout as at
+from .modes import PRODUCTS, Modes, dense_modes, lanczos_modes, longest_step, verdict
 
 CHUNK = 256
 """Accepted steps that one call of the compiled loop can hand back, at most."""
 
 CHUNK_NUMBERS = 2_000_000
 """Numbers in the buffer of accepted steps, at most (but one step at least)."""
+
+
+LIMIT_STEPS = {at.BY_FACTORS: 10, at.BY_PRODUCTS: 20}
+"""Accepted steps for which an answer about growing modes holds."""
+
+_STATUS = {
+    None: at.RUNNING,
+    StopReason.GRADIENT: at.GRADIENT_MET,
+    StopReason.SADDLE: at.SADDLE_MET,
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,6 +64,15 @@ class Method:
     integers: int = 0
     work: int = 0
 
+    def address(self, run: Run) -> int:
+        """The address of the step function."""
+        return abi.compile_function(self.step, at.STEP_FUNCTION).address
+
+    @property
+    def guard(self) -> int:
+        """How it is kept from outrunning a mode that grows; an explicit method has no such steps."""
+        return at.BY_FACTORS if self.hessian else at.BY_PRODUCTS if self.stabilised else at.NEVER
+
     @property
     def products(self) -> bool:
         """Whether it, or the loop on its behalf, asks for ∇²L v."""
@@ -70,10 +90,11 @@ class Run:
         self, method: Method, objective: Objective, rates: np.ndarray, settings: np.ndarray, room: int = CHUNK
     ):
         size = rates.size
-        self.method, self.objective, self.size = method, objective, size
+        self.method, self.objective, self.rates, self.size = method, objective, rates, size
         self.kernel = objective.kernel
         self.width = at.R_VECTORS + 3 * size
         self.room = int(np.clip(CHUNK_NUMBERS // self.width, 1, room))
+        groups, count = _groups(objective, size)
         self.numbers = np.zeros(at.OWN_NUMBERS + method.numbers)
         self.integers = np.zeros(at.OWN_INTEGERS + method.integers, dtype=np.int64)
         self.vectors = np.zeros((at.OWN_VECTORS + method.vectors, size))
@@ -99,13 +120,19 @@ class Run:
             at.ROUTINES: _routines(),
             at.CONSTANTS: constants,
             at.COUNTERS: self.kernel.counters,
+            at.GROUPS: groups,
+            at.GROUP_SIZES: np.zeros(count),
         }
+        self._callbacks: list = []
         words = {
             at.SIZE: size,
+            at.GROUP_COUNT: count,
+            at.GUARD: method.guard,
+            at.ORACLE: self.called_back(self._answer),
             at.KERNEL: self.kernel.derivatives,
             at.PRODUCT: self.kernel.product() if method.products else 0,
             at.DESCRIPTOR: self.kernel.descriptor,
-            at.STEP: abi.compile_function(method.step, at.STEP_FUNCTION).address,
+            at.STEP: 0,
             at.STAGES: method.stages,
             at.WANTS_HESSIAN: int(method.hessian and not method.own_evaluation),
             at.OWN_EVALUATION: int(method.own_evaluation),
@@ -115,8 +142,9 @@ class Run:
             at.ROOM: self.room,
             **{word: array.ctypes.data for word, array in arrays.items()},
         }
+        self.arrays = arrays
+        words[at.STEP] = method.address(self)
         self.words = np.array([words[word] for word in range(at.WORDS)], dtype=np.int64)
-        self._arrays = arrays
         abi.compile_function(loop.advance, at.STEP_FUNCTION)
 
     def start(self, t: float, theta, velocity, loss: float, gradient, step: float) -> None:
@@ -131,7 +159,8 @@ class Run:
         first = {
             at.TIME: t, at.NEXT: step, at.LOSS: loss, at.GRAD_NORM: np.abs(gradient).max(),
             at.GROWTH: loop.LARGEST_GROWTH, at.WINDOW_LOSS: np.inf, at.WINDOW_LOW: np.inf,
-            at.BEFORE_LOSS: np.inf, at.BEFORE_LOW: np.inf,
+            at.BEFORE_LOSS: np.inf, at.BEFORE_LOW: np.inf, at.WATCH: self.settings[at.GTOL],
+            at.STEP_LIMIT: np.inf, at.GROWTH_ALLOWED: growth.FOLLOWED[self.method.estimate_order],
         }  # fmt: skip
         for place, value in first.items():
             self.numbers[place] = value
@@ -140,8 +169,60 @@ class Run:
     def take_hessian(self, hessian: np.ndarray) -> None:
         """∇²L at the point that the run starts from, for methods that want it there."""
         if self.method.hessian and not self.method.own_evaluation:
-            self._arrays[at.HESSIAN][:] = hessian
+            self.arrays[at.HESSIAN][:] = hessian
             self.integers[at.HESSIAN_READY] = 1
+
+    def modes(self, step: float = np.inf) -> Modes:
+        """The modes at θ; without Hessians as many as show what grows in a step of this length."""
+        theta, gradient = self.vectors[at.THETA].copy(), self.vectors[at.GRADIENT]
+        if not self.method.hessian:
+            # A polynomial of degree √(Δt λ_max) tells eigenvalues apart that differ by 1/Δt.
+            told = 10.0 + 2.0 * np.sqrt(step * self.numbers[at.CURVATURE]) if step < np.inf else PRODUCTS
+            degree = min(told, PRODUCTS)
+            return lanczos_modes(self.objective, self.rates, theta, gradient, int(degree))
+        if self.method.own_evaluation:
+            _, gradient, hessian = self.objective.all_derivatives(theta)
+        else:
+            hessian = self.arrays[at.HESSIAN]
+        return dense_modes(hessian, self.rates, theta, gradient)
+
+    def end(self) -> StopReason | None:
+        """Why the flow ends here, where ∇L is small, or None; WATCH is when to look again."""
+        theta = self.vectors[at.THETA].copy()
+        reason = verdict(self.modes(), self.objective, self.rates, theta, float(self.settings[at.GTOL]))
+        self.numbers[at.WATCH] = 0.1 * self.numbers[at.GRAD_NORM]
+        return reason
+
+    def _answer(self, question: int) -> None:
+        """The oracle of the compiled loop (`layout.ORACLE`)."""
+        if question == at.IS_THIS_THE_END:
+            self.integers[at.STATUS] = _STATUS[self.end()]
+            return
+        scale, growth_allowed = self.arrays[at.WORK][at.SCALE], self.numbers[at.GROWTH_ALLOWED]
+        step = self.numbers[at.TAKEN]
+        limit = longest_step(self.modes(step), self.rates, scale, growth_allowed)
+        self.numbers[at.STEP_LIMIT] = limit
+        self.numbers[at.CLEAR_STEP] = min(limit, 4.0 * step)
+        self.integers[at.LIMIT_AGE] = LIMIT_STEPS[self.method.guard]
+
+    def called_back(self, function: Callable[[int], None]) -> int:
+        """The address of a Python function of one number, which the compiled loop calls: void(run, n, …)."""
+
+        def guarded(run, number, *_):
+            try:
+                function(number)
+            except BaseException as error:  # it cannot pass through compiled code: raised afterwards
+                self.objective.failure = self.objective.failure or error
+                self.integers[at.STATUS] = at.NOT_FINITE
+
+        self._callbacks.append(abi.python_kernel(guarded))
+        return abi.address_of(self._callbacks[-1])
+
+    def weigh(self, step: float) -> np.ndarray:
+        """1/(the error allowed) (P,) of a step from here."""
+        self.numbers[at.TAKEN] = step
+        self._call(loop.weigh_only, 0)
+        return self.arrays[at.WORK][at.SCALE].copy()
 
     def attempt(self, step: float) -> bool:
         """One step of the method from the state, not accepted; whether it passes the error test."""
@@ -184,26 +265,12 @@ def _routines() -> np.ndarray:
     return np.array([abi.lapack_address(name) for name in algebra.ROUTINES], dtype=np.int64)
 
 
-def first_step(objective: Objective, rates, theta, velocity, rtol, atol, order: int) -> float:
-    """A length for the first step, from the size of θ' and its change over a tiny explicit step.
-
-    Source: E. Hairer, S. P. Nørsett and G. Wanner, Solving ODEs I (1993), section II.4.
-    """
-    scale = atol + rtol * np.abs(theta)
-
-    @np.errstate(over="ignore", divide="ignore")
-    def size(values) -> float:
-        return float(np.sqrt(np.mean((values / scale) ** 2)))
-
-    d0, d1 = size(theta), size(velocity)
-    h0 = 1e-6 if d0 < 1e-5 or d1 < 1e-5 else 0.01 * d0 / d1
-    moved = -rates * objective.loss_and_gradient(theta + h0 * velocity)[1]
-    d2 = size(moved - velocity) / h0
-    if not math.isfinite(d2):
-        return 1e-3 * h0
-    largest = max(d1, d2)
-    h1 = max(1e-6, 1e-3 * h0) if largest <= 1e-15 else (0.01 / largest) ** (1.0 / (order + 1))
-    return min(100 * h0, h1)
+def _groups(objective: Objective, size: int) -> tuple[np.ndarray, int]:
+    """The two weight vectors that each parameter belongs to (2, P), by numbers without gaps, and how many."""
+    if objective.weight_vectors is None:
+        return np.zeros((2, size), dtype=np.int64), 1
+    names, numbers = np.unique(objective.weight_vectors, return_inverse=True)
+    return np.ascontiguousarray(numbers.reshape(2, size), dtype=np.int64), names.size
 
 
 def pack_settings(solver, method: Method, gtol: float, floor: float, end: float) -> np.ndarray:

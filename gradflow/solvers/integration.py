@@ -11,18 +11,21 @@ import time
 import numpy as np
 
 from ..losses.base import Counts, Objective
+from ..support.limits import Limits
 from ..support.progress import Monitor
 from ..support.stopping import StopReason
 from .compiled import layout as at
-from .path import AcceptedSteps, Checkpoint, FlowState
-from .runs import Run, first_step, pack_settings
-from .trajectory import Flow, build_flow
+from .compiled_run import Run, pack_settings
+from .first_step import first_step
+from .flow import Flow, build_flow
+from .records import AcceptedSteps, Checkpoint, FlowState
 
 SECONDS_PER_CALL = 0.2
 """Aim for the length of one call of the compiled loop: what Ctrl-C and time limits wait for."""
 
 REASONS = {
     at.GRADIENT_MET: StopReason.GRADIENT,
+    at.SADDLE_MET: StopReason.SADDLE,
     at.FLOOR_MET: StopReason.LOSS_FLOOR,
     at.END_MET: StopReason.END_TIME,
     at.UNDERFLOW: StopReason.STEP_UNDERFLOW,
@@ -67,20 +70,22 @@ class Integration:
             velocity = -rates * gradient
             curved = objective.hvp(theta, velocity)
         norm = float(np.abs(gradient).max())
-        first = [0.0, loss, norm, 0.0], theta, velocity, -rates * curved
+        acceleration = -rates * curved
+        first = [0.0, loss, norm, 0.0], theta, velocity, acceleration
         self.steps = AcceptedSteps(np.concatenate(first)[None], 1)
         if not (np.isfinite(loss) and np.isfinite(norm)):
             return StopReason.NON_FINITE
-        if norm <= self.gtol:
-            return StopReason.GRADIENT
-        if loss <= self.floor:
-            return StopReason.LOSS_FLOOR
         run = self.prepare()
-        order = solver.method.estimate_order
-        step = first_step(objective, rates, theta, velocity, solver.rtol, solver.atol, order)
-        run.start(0.0, theta, velocity, loss, gradient, step)
+        run.start(0.0, theta, velocity, loss, gradient, 1.0)
         if hessian is not None:
             run.take_hessian(hessian)
+        if norm <= self.gtol:
+            reason = run.end()
+            if reason is not None:
+                return reason
+        if loss <= self.floor:
+            return StopReason.LOSS_FLOOR
+        run.numbers[at.NEXT] = first_step(run, theta, velocity, acceleration, solver.method.estimate_order)
         return None
 
     def resume(self, state: FlowState) -> StopReason | None:
@@ -121,16 +126,15 @@ class Integration:
         """Step until there is a reason to stop."""
         run, solver = self.run, self.solver
         assert run is not None
-        began, earlier = time.monotonic(), self.spent
+        limits, earlier = Limits(self.monitor, solver.max_steps, solver.max_seconds), self.spent
         attempts = 2
         while True:
-            mark = time.monotonic()
-            tried = run.tried
-            rows = run.advance(min(attempts, solver.max_steps - tried))
+            mark, tried = limits.spent, run.tried
+            rows = run.advance(min(attempts, limits.left(tried)))
             if len(rows):
                 self.steps.add(rows)
-            now = time.monotonic()
-            self.spent = earlier + now - began
+            now = limits.spent
+            self.spent = earlier + now
             self.monitor.report(
                 f"flow ({solver.name})",
                 t=run.time,
@@ -139,16 +143,11 @@ class Integration:
                 steps=run.accepted,
             )
             # The length of the pieces follows the clock; the sequence of steps does not depend on it.
-            tried = run.tried - tried
-            attempts = int(np.clip(tried * SECONDS_PER_CALL / max(now - mark, 1e-6), 1, 8 * attempts))
-            if run.status != at.RUNNING:
-                return REASONS[run.status]
-            if run.tried >= solver.max_steps:
-                return StopReason.MAX_STEPS
-            if self.monitor.interrupted:
-                return StopReason.INTERRUPTED
-            if now - began >= solver.max_seconds:
-                return StopReason.MAX_SECONDS
+            per_second = (run.tried - tried) / max(now - mark, 1e-6)
+            attempts = int(np.clip(per_second * SECONDS_PER_CALL, 1, 8 * attempts))
+            reason = REASONS.get(run.status) or limits.reason(run.tried)
+            if reason is not None:
+                return reason
             if checkpoint is not None and checkpoint.due():
                 checkpoint.write(self.state(None))
 

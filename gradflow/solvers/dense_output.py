@@ -1,0 +1,145 @@
+"""Points of a flow between its accepted steps, as good as the steps.
+
+A one-step method takes a step of its own from the accepted step before them: no interpolant is of its order,
+and none damps stiff components. A multistep method has a polynomial, smooth in stiff components as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import scipy.linalg
+
+from ..losses.base import Objective
+from .compiled import layout as at
+from .compiled_run import Run, pack_settings
+
+QUINTIC_LIMIT = 3.0
+"""Δt·λ_max up to which the gradient at an interpolated point has the accuracy of its θ."""
+
+
+class Interval(NamedTuple):
+    """An interval between accepted steps: its ends (2,), θ, θ' and θ'' there, (2, P) each, and Δt·|λ|_max,
+    infinite if steps within it have been dropped."""
+
+    times: np.ndarray
+    theta: np.ndarray
+    velocity: np.ndarray
+    acceleration: np.ndarray
+    stiffness: float
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is one step."""
+        return self.stiffness < np.inf
+
+    def mapped(self, point: Callable, velocity: Callable) -> Interval:
+        """In other coordinates, by functions of one θ and of one tangent vector, (P,) → (p,)."""
+        return self._replace(
+            theta=np.array([point(theta) for theta in self.theta]),
+            velocity=np.array([velocity(v) for v in self.velocity]),
+            acceleration=np.array([velocity(v) for v in self.acceleration]),
+        )
+
+
+Stepper = Callable[[Interval, np.ndarray], np.ndarray]
+"""θ (m, P) at times (m,) within an interval."""
+
+
+def by_steps(solver, objective: Objective, rates: np.ndarray) -> Stepper:
+    """Each point by one step of the solver from the beginning of the interval; one Hessian for all of them.
+
+    A step that fails its error test (accepted steps may have been dropped to save memory) is replaced by an
+    integration to that time.
+    """
+    method = solver.method
+    runs: list[Run] = []
+
+    def path(interval: Interval, times: np.ndarray) -> np.ndarray:
+        start, theta, velocity = interval.times[0], interval.theta[0], interval.velocity[0]
+        if not runs:
+            settings = pack_settings(solver, method, -1.0, -np.inf, np.inf)
+            runs.append(Run(method, objective, rates, settings, room=1))
+        run = runs[0]
+        points = np.empty((times.size, theta.size))
+        loss, gradient = objective.loss_and_gradient(np.ascontiguousarray(theta))
+        run.start(start, theta, velocity, loss, gradient, 1.0)
+        late = []
+        for i, t in enumerate(times):
+            run.numbers[at.CLEAR_STEP] = np.inf  # no question about growing modes within an accepted step
+            if interval.whole and run.attempt(t - start):
+                points[i] = run.fresh[at.NEW_THETA]
+            else:
+                late.append(i)
+        for i in late:
+            run.start(start, theta, velocity, loss, gradient, times[i] - start)
+            run.settings[at.END], run.settings[at.STEPS_LEFT] = times[i], np.inf
+            while run.status == at.RUNNING:
+                run.advance(1)
+            points[i] = run.vectors[at.THETA]
+        return points
+
+    return path
+
+
+def by_polynomial(objective: Objective, rates: np.ndarray, dropped: Stepper) -> Stepper:
+    """Each point by the quintic p through θ, θ' and θ'', in stiff intervals with one Newton step from it:
+
+    θ = p − (I + Δt r ⊙ ∇²L)⁻¹ Δt (p' + r ⊙ ∇L(p)): along stiff directions r ⊙ ∇L(θ) = −p', so that ∇L has no
+    error of λ_max times that of p; along the others p moves by less than its own error. Derived.
+
+    dropped   what computes the points of intervals that have lost steps
+    """
+    roots = np.sqrt(rates)
+
+    def path(interval: Interval, times: np.ndarray) -> np.ndarray:
+        if not interval.whole:
+            return dropped(interval, times)
+        points, slopes = quintic(interval, times)
+        if interval.stiffness <= QUINTIC_LIMIT:
+            return points
+        length = interval.times[1] - interval.times[0]
+        for point, slope in zip(points, slopes):
+            _, gradient, hessian = objective.all_derivatives(point)
+            matrix = np.eye(point.size) + length * roots[:, None] * hessian * roots
+            residual = length * (slope + rates * gradient)
+            try:
+                factors = scipy.linalg.cho_factor(matrix, lower=True, check_finite=False)
+            except np.linalg.LinAlgError:  # leaving a saddle: the interpolant stands
+                continue
+            point -= roots * scipy.linalg.cho_solve(factors, residual / roots, check_finite=False)
+        return points
+
+    return path
+
+
+def by_lines(interval: Interval, times: np.ndarray) -> np.ndarray:
+    """On straight lines from step to step."""
+    return interval.theta[0] + (times - interval.times[0])[:, None] * interval.velocity[0]
+
+
+def quintic(interval: Interval, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Quintic Hermite interpolation of θ, and of θ', at times (m,): (m, P) each."""
+    h = interval.times[1] - interval.times[0]
+    s = (times - interval.times[0])[:, None] / h
+    jump = interval.theta[1] - interval.theta[0]
+    v0, v1 = h * interval.velocity
+    with np.errstate(over="ignore", invalid="ignore"):
+        a0, a1 = h**2 * interval.acceleration
+        c3 = 10 * jump - 6 * v0 - 4 * v1 - 1.5 * a0 + 0.5 * a1
+        c4 = -15 * jump + 8 * v0 + 7 * v1 + 1.5 * a0 - a1
+        c5 = 6 * jump - 3 * (v0 + v1) - 0.5 * (a0 - a1)
+        values = interval.theta[0] + s * (v0 + s * (0.5 * a0 + s * (c3 + s * (c4 + s * c5))))
+        slopes = (v0 + s * (a0 + s * (3 * c3 + s * (4 * c4 + s * 5 * c5)))) / h
+    return values, slopes
+
+
+def mapped_stepper(inner: Stepper, point: Callable, back: Callable) -> Stepper:
+    """A stepper in other coordinates (`Flow.mapped`)."""
+
+    def path(interval: Interval, times: np.ndarray) -> np.ndarray:
+        return point(inner(interval.mapped(back, back), times))
+
+    return path
