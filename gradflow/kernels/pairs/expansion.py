@@ -7,8 +7,8 @@ With z = rX + b, z' = r'Y + b', corr(X, Y) = u = cos θ, and Stein's lemma in th
     B00 = E σ'Xτ'Y − u α   B01 = r sin θ E σ''Xτ'      B10 = r' sin θ E σ'τ''Y   B11 = r r' sin²θ E σ''τ''
     C0 = E σ''Xτ   C1 = r' sin θ E σ''τ'   D0 = E σ'Xτ'   D1 = r' sin θ E σ'τ''
 
-each Σ_n f_n g_n uⁿ of two arrays of `expansion_tables`: no third derivative of σ appears. Pairs that such a sum
-does not serve take another road; which one is in the records of `pairs.roads`. Derived here.
+each Σ_n f_n g_n uⁿ of two arrays of `expansion_tables`: no third derivative of σ appears. Pairs that such a
+sum does not serve take another road; which one is in the records of `pairs.roads`. Derived here.
 """
 
 from __future__ import annotations
@@ -45,7 +45,6 @@ from .expansion_tables import (
 from .panel_nodes import REACH as PANELS_REACH
 from .panels import WORK
 from .roads import ACROSS, CLOSED, DECISION, HOW, OWN, ROAD, SERIES, WAVE, ZERO
-from .waves import is_wave, wave_pair
 from .units import (
     A00,
     A01,
@@ -70,6 +69,7 @@ from .units import (
     TABLE,
     VALUE,
 )
+from .waves import is_wave, wave_pair
 
 
 @inner_jit
