@@ -129,7 +129,8 @@ class Objective(abc.ABC):
     def kernel_error(self, theta: np.ndarray) -> float:
         """Estimated error of the expectations that L(θ) is made of; 0 where it is not made of such.
 
-        Of kernels K(w, w') relative to √(K(w, w) K(w', w')), and of their first derivatives.
+        Of kernels K(w, w') relative to √(K(w, w) K(w', w')), and of their first derivatives, relative to that
+        over |w|, or to |w'| √(E σ'² E τ'²) where that is more (steep units).
         """
         return 0.0
 

@@ -137,7 +137,7 @@ class PopulationLoss(KernelLoss):
         self._teacher_sizes = _sizes(alone, records)
         self._teacher_errors = expansion.pair_errors(records, k) if expanded else np.full((2, k, k), ROUNDING)
         if expanded:
-            found = self._prepare(student.flat())[1]
+            _, found, _tables = self._prepare(student.flat())
             for argument, own_records in (("teacher", records), ("student", found[: units.count])):
                 if expansion.diverges(own_records):
                     raise ArgumentError(
@@ -215,15 +215,12 @@ class PopulationLoss(KernelLoss):
         k = int(descriptor[pair_geometry.TEACHERS])
         if not np.isfinite(theta).all():
             return np.full((2, units, units + k), np.inf), math.inf
-        _, records, tables = self._prepare(theta)
+        _, records, _tables = self._prepare(theta)  # the records hold addresses in the tables
         errors = np.full((2, units, units + k), ROUNDING)
         if self._expanded:
             errors = expansion.pair_errors(records[:units], units + k)
         own = _sizes(descriptor, records[:units])
         sizes, slopes = (np.append(a, b) for a, b in zip(own, self._teacher_sizes, strict=True))
-        # rounding of ∂K is relative to |w| √(E σ'²) where that is more than √(E σ²): steep units, fast waves
-        steep = np.maximum(1.0, records[:, NORM] * slopes / np.where(sizes > 0.0, sizes, 1.0))
-        errors[1] = np.maximum(errors[1], ROUNDING * steep[:units, None] * steep[None, :])
         both = (student.with_flat(theta), teacher)
         outputs = [_output_weights(network) for network in both]
         outputs = np.abs(np.hstack(outputs))
@@ -233,7 +230,6 @@ class PopulationLoss(KernelLoss):
             weights = outputs * sizes
             bound = np.einsum("pi,pj,ij", weights, weights, every)
             bound += 2.0 * (outputs * slopes * fields).sum(axis=1) @ weights.sum(axis=1)
-        del tables
         return errors, float(bound) if np.isfinite(bound) else math.inf
 
     def _field_errors(self, network: MLP) -> np.ndarray:

@@ -4,8 +4,9 @@ With Y = uX + sN, N independent of X, E f(X) g(Y) is a mean over N of integrals 
 integral has its nearest singularity where poles of both units pinch the line, at a distance
 η = (a/r + a'/r')/s from it, beside the point N₀ where X and Y are both at z = 0. For large η the mean is a
 Gauss–Hermite rule of a few nodes, which errs by `quadrature_error`; for the others it is a sum over
-Gauss–Legendre panels graded towards N₀ (as short everywhere where poles may lie anywhere). The integrals are sums over such panels too, with the edges of both
-units, and a node at a kink for the δ in its second derivative. Derived here.
+Gauss–Legendre panels graded towards N₀ (as short everywhere where poles may lie anywhere). The integrals are
+sums over such panels too, with the edges of both units, and a node at a kink for the δ in its second
+derivative. Derived here.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from scipy.special import gammaln
 
 from ..math.abi import call_six, inner_jit
 from ..math.blas import matrix, vector
+from ..math.errorfree import fma
 from ..math.gauss_legendre import gauss_legendre
 from ..math.memory import allocate, load, release, scratch
 from ..math.vector_math import gaussian_pdf
@@ -144,7 +146,7 @@ def _nodes_across(eta, centre, scattered, reach, nodes, weights):
 
 @inner_jit
 def _add_nodes(rows, start, order, u, y0, sums):
-    """Add NODES nodes to the sums; rows: X, weight, z, σ, σ', σ'', τ, τ', τ''; Y = uX + y0."""
+    """Add NODES nodes to the sums; rows: X, weight, z, σ, σ', σ'', τ, τ', τ'', z'; Y = uX + y0."""
     a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = a8 = a9 = a10 = a11 = a12 = 0.0
     for m in range(start, start + NODES):
         x, w = rows[0, m], rows[1, m]
@@ -214,38 +216,39 @@ def close_pair(first, r, b, second, rj, bj, u, sine, eta, reach, order, sums):
             panels += max(1, math.ceil((edges[k] - left) / longest))
             left = edges[k]
         length = panels * NODES + kinks
-        memory = allocate(9 * length)
+        memory = allocate(10 * length)
         if memory == 0:
             for t in range(total):
                 sums[t] = math.nan
             break
-        rows, place, left = matrix(memory, 9, length), 0, -reach
+        rows, place, left = matrix(memory, 10, length), 0, -reach
         for k in range(count + 1):
             parts = max(1, math.ceil((edges[k] - left) / longest))
             half = 0.5 * (edges[k] - left) / parts
             for p in range(parts):
                 middle = left + (2 * p + 1) * half
+                own, others = fma(r, middle, b), fma(slope, middle, shift)
                 for m in range(NODES):
                     rows[0, place + m] = middle + half * GAUSS[m]
                     rows[1, place + m] = half * GAUSS_WEIGHTS[m]
+                    rows[2, place + m] = own + r * half * GAUSS[m]
+                    rows[9, place + m] = others + slope * half * GAUSS[m]
                 place += NODES
             left = edges[k]
         for m in range(place, length):
-            rows[0, m] = rows[1, m] = 0.0
+            rows[0, m] = rows[1, m] = rows[2, m] = rows[9, m] = 0.0
         if kinks > 0:
-            rows[0, place], rows[1, place] = -b / r, jump
+            rows[0, place], rows[1, place], rows[9, place] = -b / r, jump, shift - slope * (b / r)
             rows[0, place + 1], rows[1, place + 1] = -shift / slope, second_jump
+            rows[2, place + 1] = b - r * (shift / slope)
         for m in range(length):
             rows[1, m] *= share * gaussian_pdf(rows[0, m])
-            rows[2, m] = b + r * rows[0, m]
         at = memory + 24 * length
         block = int(load(first, BLOCK_ADDRESS))
         call_six(block, length, 2, memory + 16 * length, at, at + 8 * length, at + 16 * length)
-        for m in range(length):
-            rows[2, m] = shift + slope * rows[0, m]
         at += 24 * length
         block = int(load(second, BLOCK_ADDRESS))
-        call_six(block, length, 2, memory + 16 * length, at, at + 8 * length, at + 16 * length)
+        call_six(block, length, 2, memory + 72 * length, at, at + 8 * length, at + 16 * length)
         if kinks > 0:  # σ'' is the jump times δ there, and the other unit's σ'' likewise
             rows[3, place] = rows[4, place] = rows[6, place + 1] = rows[7, place + 1] = 0.0
             rows[5, place] = rows[8, place + 1] = 1.0

@@ -7,8 +7,8 @@ With z = rX + b, z' = r'Y + b', corr(X, Y) = u = cos θ, and Stein's lemma in th
     B00 = E σ'Xτ'Y − u α   B01 = r sin θ E σ''Xτ'      B10 = r' sin θ E σ'τ''Y   B11 = r r' sin²θ E σ''τ''
     C0 = E σ''Xτ   C1 = r' sin θ E σ''τ'   D0 = E σ'Xτ'   D1 = r' sin θ E σ'τ''
 
-each Σ_n f_n g_n uⁿ of two arrays of `expansion_tables`: no third derivative of σ appears. Pairs that such a sum
-does not serve take another road; which one is in the records of `pairs.roads`. Derived here.
+each Σ_n f_n g_n uⁿ of two arrays of `expansion_tables`: no third derivative of σ appears. Pairs that such a
+sum does not serve take another road; which one is in the records of `pairs.roads`. Derived here.
 """
 
 from __future__ import annotations
@@ -70,8 +70,6 @@ from .units import (
     VALUE,
 )
 from .waves import is_wave, wave_pair
-
-_WORK = 2 + 2 * FIELDS + ROWS
 
 
 @inner_jit

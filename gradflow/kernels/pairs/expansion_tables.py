@@ -2,8 +2,9 @@
 
 For a unit z = rX + b, X ~ N(0, 1), and its activation σ: c_n = E σ h_n, d_n = E σ' h_n, e_n = E σ'' h_n.
 Only the e_n and c_0, d_0 are integrals: E X-derivatives and h_n' = √n h_{n−1} give c_n = r d_{n−1}/√n and
-d_n = r e_{n−1}/√n (of a steep unit the first c_n are integrals as well, and d_n, e_n follow by the same rules:
-rounding is multiplied by r/√n one way, by √n/r the other), and x h_n = √(n+1) h_{n+1} + √n h_{n−1} those of Xσ', Xσ'' and (X²−1)σ''.
+d_n = r e_{n−1}/√n, and x h_n = √(n+1) h_{n+1} + √n h_{n−1} those of Xσ', Xσ'' and (X²−1)σ''. Of a steep
+unit the first c_n are integrals as well, and d_n, e_n follow by the same rules: rounding is multiplied by
+r/√n one way, by √n/r the other.
 
 The integrals are sums over Gauss–Legendre panels of 32 nodes: short where σ bends (`pieces`, in z),
 short enough for h_n elsewhere (in X). A kink of σ at z = 0 is an edge, and its δ in σ'' a node of its own.
@@ -18,6 +19,7 @@ import numpy as np
 from ..empirical.tiles import LANES, gram
 from ..math.abi import call_six, inner_jit
 from ..math.blas import matrix, vector
+from ..math.errorfree import fma
 from ..math.gauss_legendre import gauss_legendre
 from ..math.hermite import BLOCK, CHUNK, XD, XE, XXE, C, D, E, hermite_chunk
 from ..math.memory import allocate, clear, load, release, scratch, spoil, store
@@ -34,9 +36,9 @@ ORDERS = 4096
 ) = range(11)  # fmt: skip
 """The data of an activation, doubles: address of its block routine; address of the closed pair kernel
 with the other units that have one (0: none), the unit's own `units.TABLE` for it, and whether a series is
-cheaper; the jump of σ' at 0; the distance of σ's nearest pole from the real axis (0: not known) and
-whether there may be poles elsewhere than beside z = 0; the error of σ on its pieces; the longest panel in z of a σ that does not become simple far out (0: none); the number of
-edges of the pieces and the edges."""
+cheaper; the jump of σ' at 0; the distance of σ's nearest pole from the real axis (0: not known) and whether
+there may be poles elsewhere than beside z = 0; the error of σ on its pieces; the longest panel in z of a σ
+that does not become simple far out (0: none); the number of edges of the pieces and the edges."""
 
 (
     COUNT, ERROR, DATA, MEAN_SQUARE, SLOPE_SQUARE, BEND_SQUARE, BEND_VALUE, SLOPE_VALUE, RADIAL_A, RADIAL_B,
@@ -46,8 +48,8 @@ edges of the pieces and the edges."""
 the activation's data; E σ², E σ'², E σ''², E σ''σ, E σ'σ and (order 2) E σ''σ(X²−1), E σ'²(X²−1), E σ''σX,
 E σ'²X, from quadrature; the |X| beyond which σ² φ is below rounding; r √(E σ'²/E σ²); the addresses of the
 decisions about the unit's pairs, of the records of the units (`pairs.roads`) and of the tails. Then the
-arrays C, D, E and (order 2) XD, XE, XXE, COUNT doubles each; then COUNT/CHUNK + 1 norms of what the coefficients from each
-multiple of CHUNK on hold, those of σ over √E σ² and those of r σ' over the same."""
+arrays C, D, E and (order 2) XD, XE, XXE, COUNT doubles each; then COUNT/CHUNK + 1 norms of what the
+coefficients from each multiple of CHUNK on hold, those of σ over √E σ² and those of r σ' over the same."""
 
 HEADER = 24
 TABLE_DOUBLES = HEADER + 6 * (ORDERS + LANES) + 2 * (ORDERS // CHUNK + 1) + LANES
@@ -108,15 +110,17 @@ def _nodes(data, r, b, reach, longest):
     for p in range(panels):
         left, right = load(edges, p), load(edges, p + 1)
         middle, half = 0.5 * (left + right), 0.5 * (right - left)
+        centre = fma(r, middle, b)  # z from here: the rounding of X would count r times as much
         for q in range(NODES):
             rows[_X, p * NODES + q] = middle + half * GAUSS[q]
+            rows[_NOW, p * NODES + q] = centre + r * half * GAUSS[q]
             rows[_WEIGHT, p * NODES + q] = half * GAUSS_WEIGHTS[q]
     for m in range(panels * NODES, length):
         rows[_X, m] = 0.0
+        rows[_NOW, m] = b
         rows[_WEIGHT, m] = 0.0
     for m in range(length):
         rows[_WEIGHT, m] *= gaussian_pdf(rows[_X, m])
-        rows[_NOW, m] = b + r * rows[_X, m]
         rows[_ONE, m] = 1.0
     start = memory + 8 * length * _SIGMA
     block = int(load(data, BLOCK_ADDRESS))
@@ -174,9 +178,9 @@ def _moments(nodes, rows, order, table):
 def _coefficients(rows, f, spike, at, limit, envelope, square, values):
     """E σ^(f) h_n from n = 0 on, up to `limit`, at address `values`; how many were needed (0: no memory).
 
-    Nodes are those of `rows`, and one of weight `spike` at X = `at` for the δ of a kink. It stops where a chunk
-    of them, times what the coefficients of any other unit are by then (e^(−envelope √n), with a margin), is
-    below rounding; `square` is E σ^(f)².
+    Nodes are those of `rows`, and one of weight `spike` at X = `at` for the δ of a kink. It stops where a
+    chunk of them, times what the coefficients of any other unit are by then (e^(−envelope √n), with a
+    margin), is below rounding; `square` is E σ^(f)².
     """
     length = rows.shape[1]
     first, last, floor = 0, length, _TINY * _TINY * square
@@ -324,8 +328,8 @@ def expand_unit(data, r, b, limit, envelope, order, table):
 def _tails(coefficients, r, table, tails):
     """Fill the norms of what lies beyond each multiple of CHUNK, and SLOPE_SIZE.
 
-    What lies beyond the last coefficient follows from the last two chunks, taken as geometric, and from
-    Bessel: Σ c_n² may fall short of E σ² by rounding only.
+    What lies beyond the last coefficient follows from the last two halves of chunks, taken as geometric, and
+    from Bessel: Σ c_n² may fall short of E σ² by rounding only.
     """
     levels = coefficients.shape[1] // CHUNK
     square = load(table, MEAN_SQUARE)
@@ -335,12 +339,13 @@ def _tails(coefficients, r, table, tails):
         at, factor = tails + 8 * f * (levels + 1), scale if f == 0 else r * scale
         total, last, before = 0.0, 0.0, 0.0
         for level in range(levels):
-            energy = 0.0
-            for n in range(level * CHUNK, (level + 1) * CHUNK):
-                energy += coefficients[f, n] * coefficients[f, n]
-            store(at, level, energy)
-            total += energy
-            before, last = last, energy
+            for part in range(2):
+                energy, start = 0.0, level * CHUNK + part * (CHUNK // 2)
+                for n in range(start, start + CHUNK // 2):
+                    energy += coefficients[f, n] * coefficients[f, n]
+                before, last = last, energy
+            store(at, level, before + last)
+            total += before + last
         whole = load(table, MEAN_SQUARE + f)
         ratio = min(0.99, last / before) if before > 0.0 else 0.0
         beyond = last * ratio / (1.0 - ratio)

@@ -12,8 +12,8 @@
     NONE      no road: NaN
 
 A series may be taken where what it leaves out is below rounding. By Cauchy–Schwarz that is |u|^N times the
-norms of both tails, which are in the tables; the decision therefore comes after the coefficients, and how many
-of them a unit gets is a plan that may turn out too short, never an error that goes unnoticed.
+norms of both tails, which are in the tables; the decision therefore comes after the coefficients, and how
+many of them a unit gets is a plan that may turn out too short, never an error that goes unnoticed.
 """
 
 from __future__ import annotations
@@ -51,8 +51,9 @@ from .waves import cost_of_wave, is_wave
 CLOSED, OWN, SERIES, ACROSS, WAVE, ZERO, NONE = range(7)
 
 ROAD, HOW, VALUE_ERROR, SLOPE_ERROR = range(4)
-"""A record: the road; the terms of a series, or η of a quadrature; bounds of the error of K and of ∂K, relative
-to √(K(w,w) K(w',w')) and, for ∂_wK and ∂_bK, that over |w|."""
+"""A record: the road; the terms of a series, or η of a quadrature; bounds of the error of K and of ∂K,
+relative to √(K(w,w) K(w',w')), and for ∂_wK and ∂_bK to |w'| √(E σ'² E τ'²), or to the former over |w| where
+that is more."""
 
 DECISION = 4
 
@@ -62,6 +63,7 @@ ROUNDING = 2e-15
 _LONG = 1024.0  # a close pair costs less by quadrature than a series of more terms
 _FEW = 8  # so many of them cost less than a longer table
 _STEEP_WAVE = 8.0  # sines of more than this norm have Hermite coefficients around n = |w|² only
+_LAST_BIT = 2.2e-16
 _ENOUGH = 0.25  # of rounding: what a series may leave out
 
 
@@ -139,7 +141,7 @@ def _decide(i, j, units, decision):
         return
     size = load(mine, SLOPE_SIZE) * load(theirs, SLOPE_SIZE)
     unresolved = load(mine, ERROR) + load(theirs, ERROR)
-    value, slope = ROUNDING + unresolved, ROUNDING * max(1.0, size) + unresolved
+    value = slope = ROUNDING + unresolved
     if mine == theirs:
         _record(decision, OWN, 0.0, value, slope)
         return
@@ -159,7 +161,7 @@ def _decide(i, j, units, decision):
     power = math.exp(0.5 * terms * math.log1p(-sine2)) if sine2 < 1.0 else 0.0
     missing = power * tail(mine, 0, level) * tail(theirs, 0, level)
     # E σ''τ is a sum of products of the coefficients of σ' and τ' one order up and down
-    bent = 2.0 * power * tail(mine, 1, level) * tail(theirs, 1, level)
+    bent = 2.0 * power * tail(mine, 1, level) * tail(theirs, 1, level) / max(1.0, size)
     if missing <= _ENOUGH * value and bent <= _ENOUGH * slope:
         _record(decision, SERIES, terms, value + missing, slope + bent)
         return
@@ -177,7 +179,9 @@ def _decide(i, j, units, decision):
         _record(decision, SERIES, terms, value + missing, slope + bent)
         return
     error = quadrature_error(eta)
-    _record(decision, ACROSS, eta, value + error, slope + error * max(1.0, size))
+    for table, one in ((mine, unit), (theirs, other)):  # the last bit of a bias moves a steep place
+        value += _LAST_BIT * abs(one[BIAS]) / one[NORM] * load(table, SLOPE_SIZE)
+    _record(decision, ACROSS, eta, value + error, slope + error)
 
 
 @inner_jit

@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from ..math.abi import call_six, inner_jit
+from ..math.errorfree import fma
 from ..math.memory import load
 from ..math.vector_math import gaussian_pdf
 from .expansion_tables import BLOCK_ADDRESS, EDGES, FIRST_EDGE, GAUSS, GAUSS_WEIGHTS, NODES, STEP
@@ -34,7 +35,7 @@ def is_wave(kind):
 
 @inner_jit
 def cost_of_wave(norm, sine2, strip):
-    """0 where a wave of norm r' and sine θ² with a unit of strip a/r gives nothing, infinite where it is too fast.
+    """0 where a wave of this norm gives nothing with a unit of strip a/r, infinite where it is too fast.
 
     Else something in between.
     """
@@ -74,10 +75,12 @@ def wave_pair(output, j, order, u, v, axis, c, sn, reach, values, work):
         half = 0.5 * (right - left) / parts
         for p in range(parts):
             middle = left + (2 * p + 1) * half
+            own, mean = fma(r, middle, b), fma(slope, middle, shift)
             for m in range(NODES):
                 x = middle + half * GAUSS[m]
                 values[count], values[WEIGHT + count] = x, half * GAUSS_WEIGHTS[m] * gaussian_pdf(x)
-                values[Z + count], values[M + count] = b + r * x, shift + slope * x
+                values[Z + count] = own + r * half * GAUSS[m]
+                values[M + count] = mean + slope * half * GAUSS[m]
                 count += 1
             if count == CAPACITY:
                 _add(values, work, count, block, g[KIND], s, order, swapped)
