@@ -16,7 +16,7 @@ from ..refiners import TrustRegionNewton
 from ..support.eigen import symmetric_eigen
 from ..support.errors import ArgumentError
 from ..support.progress import Monitor
-from ..support.stopping import StopReason, is_converged
+from ..support.stopping import StopReason
 from ..support.threads import single_threaded_blas
 from ..support.validate import check_rates, generator, integer, number, sequence
 from .isotropy import isotropy
@@ -182,7 +182,7 @@ class _Search:
         end = refiner.refine(self.objective, np.ascontiguousarray(theta), self.monitor)
         if end.stop_reason in (StopReason.UNBOUNDED, StopReason.NON_FINITE, StopReason.INTERRUPTED):
             return
-        if is_converged(end.grad_norm, self.objective.gradient_scale):
+        if self.objective.is_critical(end.theta):
             self.keep(end.theta, end.loss, end.grad_norm, method)
 
     def best_outputs(self, theta: np.ndarray) -> np.ndarray:
@@ -209,7 +209,7 @@ class _Search:
             _, gradient, hessian = self.objective.all_derivatives(theta)
             if not np.isfinite(hessian).all() or self.monitor.interrupted:
                 return theta
-            if np.abs(gradient).max() <= NEAR * self.objective.gradient_scale:
+            if self.objective.is_critical(theta, gradient, NEAR):
                 return theta
             values, vectors = symmetric_eigen(hessian)
             coefficients = vectors.T @ gradient

@@ -29,6 +29,7 @@ from ..support.errors import ArgumentError
 from . import expansion
 from .base import DoubleDoubleLoss
 from .compiled import KernelLoss
+from .scales import LARGEST, Moments, moment_targets, output_start, population_squares
 
 _OWN_KERNELS = {"erf": pair_erf.erf_erf, "relu": pair_relu.relu_relu}
 """Pair kernels for layers of one activation; every other pair is a `pairs.mixture`."""
@@ -64,6 +65,10 @@ class PopulationLoss(KernelLoss):
     def __init__(self, student: MLP, teacher: MLP, inputs: Gaussian):
         for argument, network in (("student", student), ("teacher", teacher)):
             _check_network(argument, network)
+        largest = float(np.abs(teacher.weights[1]).max())
+        if largest >= LARGEST:
+            allowed = f"weights below {LARGEST:.0e}: their squares are beyond Float64"
+            raise ArgumentError("teacher", f"an output weight of size {largest:g}", allowed)
         dim = student.sizes[0]
         if teacher.sizes[0] != dim:
             raise ArgumentError("teacher", f"{teacher.sizes[0]} inputs", f"{dim}, as the student has")
@@ -151,6 +156,33 @@ class PopulationLoss(KernelLoss):
         if not np.isfinite(total[0]) or not np.isfinite(self.loss_floor):
             given = f"a network with E |f*(x)|² = {total[0]:g}, beyond Float64"
             raise ArgumentError("teacher", given, "smaller weights (e^u overflows at |w| ≈ 19)")
+        self.moments = self._moments(alone, theta, sizes, float(total[0]))
+        self.measure(student, moment_targets(self.moments, self, student))
+
+    def _moments(self, alone: np.ndarray, theta: np.ndarray, sizes: np.ndarray, total: float) -> Moments:
+        """E f*_o² by the teacher's descriptor with one output, E f*_o from ∂L/∂c_o at a silent student."""
+        teacher, student, _ = self._networks
+        outputs, silent = sizes.size, student.flat()
+        silent[output_start(student) :] = 0.0
+        squares, means = np.full(outputs, total), np.zeros(outputs)
+        if student.biases[1] is not None:
+            means = -0.5 * self.gradient(silent)[-outputs:]
+        if outputs > 1:
+            first, one, value = output_start(teacher), alone.copy(), np.zeros(1)
+            none = np.zeros(1)
+            one[pair_geometry.OUTPUTS], one[pair_geometry.CONSTANT] = 1, none.ctypes.data
+            rows = teacher.weights[1] if teacher.biases[1] is None else np.column_stack(
+                [teacher.weights[1], teacher.biases[1]]
+            )  # fmt: skip
+            for o, row in enumerate(rows):
+                point = np.append(theta[:first], row)
+                self._call_derivatives(one.ctypes.data, point.ctypes.data, 0, value.ctypes.data, 0, 0)
+                squares[o] = value[0]
+        return Moments(squares, means, sizes)
+
+    def jacobian_squares(self, theta: np.ndarray) -> np.ndarray:
+        _, student, law = self._networks
+        return population_squares(student, theta, law)
 
     def double_double(self, theta: np.ndarray, theta_low: np.ndarray | None = None) -> DoubleDoubleLoss:
         """L and ∇L at θ + θ_low in double-double arithmetic (about 32 digits), teacher taken as exact.
@@ -246,6 +278,13 @@ class PopulationLoss(KernelLoss):
         if network.biases[1] is not None:
             errors = np.append(errors, 0.0)
         return 4.0 * float(np.finfo(np.float64).eps) * errors
+
+    def loss_error(self, theta: np.ndarray) -> float:
+        """The error of the kernels times the sum of the sizes of all terms of L."""
+        first = output_start(self._networks[1])
+        norms = np.sqrt(self.jacobian_squares(theta)[:, first:])
+        sizes = norms @ np.abs(theta[first:]) + self.targets.size
+        return max(2e-15, self.kernel_error(theta)) * float(sizes @ sizes)
 
     @cached_property
     def _call_double_double(self):

@@ -13,7 +13,7 @@ from ..support.progress import Monitor
 from ..support.settings import store_plain
 from ..support.stopping import StopReason
 from ..support.validate import integer, number
-from .base import Refinement, Refiner
+from .base import Kept, Refinement, Refiner
 from .newton import NULL_CUT, TrustRegionNewton, _Run
 
 
@@ -61,8 +61,7 @@ class EigenvectorFollowing(Refiner):
         arrived = run.reason in (StopReason.FLOOR, StopReason.GRADIENT)
         if arrived and negative(run) != self.index:
             run.reason = StopReason.OTHER_INDEX
-        end = (run.theta, run.loss, run.norm)
-        run.start = end  # a walk uphill is not undone
+        run.kept = Kept(objective, run.theta, run.loss, run.norm)  # a walk uphill is not undone
         return dataclasses.replace(run.result(), settings=self.settings())
 
     def walk(self, run: _Run) -> None:
