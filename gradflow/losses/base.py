@@ -180,19 +180,14 @@ class Objective(abc.ABC):
         return 0.0
 
     def loss_error(self, theta: np.ndarray) -> float:
-        """A bound on the absolute error of L(θ) that the expectations it is made of bring, and rounding.
+        """A bound on the absolute error of L(θ) in Float64: of the expectations it is made of, and rounding.
 
-        Infinite where L(θ) < 0 by more than the bound: no true bound is known then. 0 where L is not made
-        of expectations.
+        Infinite where L(θ) < 0 by more than the bound: no true bound is known then.
         """
-        return 0.0
-
-    def loss_error(self, theta: np.ndarray) -> float:
-        """A bound on the absolute error of L(θ) in Float64."""
         return self.loss_floor
 
     def is_zero(self, theta: np.ndarray, loss: float) -> bool:
-        """Whether L is zero within its own error, which must say something: 1e-10 of what was to be explained."""
+        """Whether L is zero within its own error, if that is below 1e-10 of what was to be explained."""
         if not (self.nonnegative and abs(loss) <= ZERO * self.spread**2):
             return False
         return bool(abs(loss) <= self.loss_error(theta) <= ZERO * self.spread**2)

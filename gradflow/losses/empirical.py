@@ -238,7 +238,7 @@ class EmpiricalLoss(KernelLoss):
         return matrix / total[0]
 
     def gradient_sizes(self, theta: np.ndarray) -> GradientSizes:
-        """Penalties add theirs: a weight decay is a sum of squares √λ θ_i, of which nothing is explained yet."""
+        """Penalties add theirs: weight decay is a sum of squares √λ θ_i, none of them explained yet."""
         size, rounding = super().gradient_sizes(theta)
         decay, corner = self._penalty
         if decay > 0.0 or corner < np.inf:
@@ -250,7 +250,7 @@ class EmpiricalLoss(KernelLoss):
         return GradientSizes(size, rounding)
 
     def loss_error(self, theta: np.ndarray) -> float:
-        """Of a mean of squared residuals each of which is wrong by δ: 2δ√L + δ², and the rounding of the sum."""
+        """Of a mean of squared residuals each wrong by δ: 2δ√L + δ², and the rounding of the sum."""
         loss = self.loss(_vector(theta))
         if self.descriptor[nb.KIND] != nb.SQUARED:
             return self.loss_floor + 4.0 * EPS * abs(loss)

@@ -48,10 +48,6 @@ class WeightedLoss(KernelLoss):
     def jacobian_squares(self, theta: np.ndarray) -> np.ndarray:
         return self._shares @ np.array([part.jacobian_squares(theta) for part in self._parts]).swapaxes(0, 1)
 
-    def loss_error(self, theta: np.ndarray) -> float:
-        """Σ_c p_c times those of the parts."""
-        return float(sum(p * part.loss_error(theta) for p, part in zip(self._shares, self._parts)))
-
     def kernel_error(self, theta: np.ndarray) -> float:
         """The largest of the parts'."""
         return max(part.kernel_error(theta) for part in self._parts)
@@ -71,7 +67,7 @@ def population_loss(student: MLP, teacher: MLP, inputs, dim: int | None = None) 
     have the same degree of homogeneity (the law enters by its moment of twice that order).
     """
     if isinstance(inputs, Mixture):
-        parts = [population_loss(student, teacher, law) for law in inputs.components]
+        parts = [PopulationLoss(student, teacher, law) for law in inputs.components]
         return WeightedLoss(student, parts, inputs.weights)
     if isinstance(inputs, Spherical):
         degree = common_degree(student, teacher)

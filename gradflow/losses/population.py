@@ -156,6 +156,7 @@ class PopulationLoss(KernelLoss):
         if not np.isfinite(total[0]) or not np.isfinite(self.loss_floor):
             given = f"a network with E |f*(x)|² = {total[0]:g}, beyond Float64"
             raise ArgumentError("teacher", given, "smaller weights (e^u overflows at |w| ≈ 19)")
+        sizes = np.abs(outputs) @ self._teacher_sizes[0]
         self.moments = self._moments(alone, theta, sizes, float(total[0]))
         self.measure(student, moment_targets(self.moments, self, student))
 
@@ -278,13 +279,6 @@ class PopulationLoss(KernelLoss):
         if network.biases[1] is not None:
             errors = np.append(errors, 0.0)
         return 4.0 * float(np.finfo(np.float64).eps) * errors
-
-    def loss_error(self, theta: np.ndarray) -> float:
-        """The error of the kernels times the sum of the sizes of all terms of L."""
-        first = output_start(self._networks[1])
-        norms = np.sqrt(self.jacobian_squares(theta)[:, first:])
-        sizes = norms @ np.abs(theta[first:]) + self.targets.size
-        return max(2e-15, self.kernel_error(theta)) * float(sizes @ sizes)
 
     @cached_property
     def _call_double_double(self):

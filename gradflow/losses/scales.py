@@ -2,14 +2,14 @@
 
 Scaling the targets and the output layer by α multiplies L by α², ∂L/∂(output weight) by α and every other
 component of ∇L by α²; an offset of the targets that an output bias takes up changes nothing. Verdicts
-must do the same, so each component is measured by itself. With residuals r and J = ∂f/∂θ, by Cauchy and Schwarz,
+must do the same, so each component is measured by itself. With residuals r and J = ∂f/∂θ, by Cauchy–Schwarz,
 
     |∂_i L| ≤ 2 Σ_o ρ_o J_oi,    ρ_o² = E r_o²,    J_oi² = E (∂f_o/∂θ_i)²,
 
 and with ρ the spread of the targets (what is left to explain once the output bias has done its part) the
 right side is the size of the component while nothing has been learned. Its rounding is that of the targets,
-a few ε times 2 Σ_o J_oi |y_o|. Weights that cancel each other, M_o = Σ_j J_oj |θ_j| ≫ |y_o|, as they do on the
-way to infinity, make J as large as they are; that does not count.
+a few ε times 2 Σ_o J_oi |y_o|. Weights that cancel each other, M_o = Σ_j J_oj |θ_j| ≫ |y_o|, as they do on
+the way to infinity, make J as large as they are; that does not count.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def sample_targets(student: MLP, targets: np.ndarray, weights: np.ndarray, squar
 
 
 class Moments(NamedTuple):
-    """Of a teacher network: E f*_o² and E f*_o (outputs,), and the sizes of the terms of f*_o, Σ_j |c_oj| √K_jj."""
+    """Of a teacher: E f*_o² and E f*_o (outputs,), and the sizes of the terms of f*_o, Σ_j |c_oj| √K_jj."""
 
     squares: np.ndarray
     means: np.ndarray
@@ -147,7 +147,7 @@ def output_start(student: MLP) -> int:
 
 
 def network_sizes(squares: np.ndarray, theta: np.ndarray, targets: Targets, rounding: float) -> GradientSizes:
-    """From J² (outputs, P) at θ: the formulas above, for squared errors; `rounding` per unit of the targets."""
+    """From J² (outputs, P) at θ: the formulas above, for squared errors; `rounding` per unit of targets."""
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         slopes = np.sqrt(squares)
         natural = np.maximum(targets.size, targets.spread)

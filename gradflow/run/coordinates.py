@@ -1,4 +1,4 @@
-"""The parameters of a problem that move, in the span of all weights where that is smaller, and the way back."""
+"""The parameters of a problem that move, in the span of all weights where that is smaller."""
 
 from __future__ import annotations
 

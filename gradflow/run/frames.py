@@ -1,6 +1,6 @@
 """The units in which solvers and refiners work: targets and output layers of every size are one problem.
 
-With a unit Y of the targets and θ_i = u_i φ_i, u_i = Y for the output layer and 1 elsewhere, L = Y² L̂ with L̂ the
+With a unit Y of the targets and θ_i = u_i φ_i, u_i = Y for the output layer and 1 elsewhere, L = Y² L̂, L̂ the
 loss of targets divided by Y. In the time t = t̂/τ the flow dθ/dt = −r ⊙ ∇L is that of φ with the rates
 r_i Y²/(u_i² τ); τ = max(Y², 1) keeps them at most r.
 """
@@ -47,7 +47,7 @@ class Frame:
 
     @classmethod
     def of_solver(cls, coordinates: Coordinates, solver: FlowSolver) -> Frame:
-        """For flows the power of 256 nearest to the spread of the targets: 1 from 1/16 to 16, nothing is rounded.
+        """For flows the power of 256 nearest to the spread of the targets (1 from 1/16 to 16): no rounding.
 
         Discrete dynamics are no flow: they stay in the parameters themselves.
         """
@@ -79,7 +79,7 @@ class Frame:
         return dataclasses.replace(end, settings=refiner.settings())
 
     def recession(self, start: np.ndarray, end: np.ndarray) -> Recession | None:
-        """A direction in which the loss falls for ever at the end of a refinement, as one of all parameters."""
+        """A direction in which the loss falls for ever at the end of a refinement, in all parameters."""
         found = falls_for_ever(self.objective, np.ascontiguousarray(start), np.ascontiguousarray(end))
         if found is None:
             return None

@@ -209,7 +209,7 @@ class Result:
         self.with_stepper()
 
     def with_stepper(self) -> Result:
-        """Itself with a flow that can be asked for any time, where it comes from a file or another process."""
+        """Itself with a flow that can be asked for any time, also from a file or another process."""
         if self.flow is not None:
             basis = None
             if self.reduced_dim is not None:

@@ -76,7 +76,7 @@ class _Refining:
     def run(self, point: np.ndarray, flowed: bool) -> tuple[Refinement, Infinity | None]:
         """The refinement from a point (p,), the end of a flow if `flowed`, and what goes to infinity there.
 
-        Where that is seen before, nothing is refined. Far out in a channel ∇L is below its own rounding: pairs
+        Where that is seen before, nothing is refined. Far out in a channel ∇L is below its rounding: pairs
         of neurons are looked at even where the refinement has ended at what it takes for a critical point.
         """
         coordinates, monitor = self.coordinates, self.monitor

@@ -1,4 +1,4 @@
-"""What a result says of its end: the same for targets of every size and offset; zero loss; flows cut short."""
+"""What a result says of its end: the same for targets of every size and offset; zero loss; cut flows."""
 
 import numpy as np
 import pytest
