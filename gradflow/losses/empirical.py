@@ -125,8 +125,8 @@ class EmpiricalLoss(KernelLoss):
         self.measure(student, sample_targets(student, targets, self._weights, squared, X))
         self.scalable = squared and weight_decay == 0.0 and corner == np.inf
         # A sum of squares of residuals, each rounded to ε times an output; not so the others.
-        sizes = np.maximum(self.targets.spread, self.targets.size) if squared else self.targets.spread
-        self.loss_floor = (EPS**2 if squared else EPS) * float(sizes @ sizes)
+        largest = np.maximum(self.targets.spread, self.targets.size) if squared else self.targets.spread
+        self.loss_floor = (EPS**2 if squared else EPS) * float(largest @ largest)
 
     def _finish(self, descriptor: np.ndarray) -> None:
         _partition(descriptor, self._sizes, self._threads)

@@ -99,9 +99,13 @@ class _Refining:
             return end, None
         if coordinates.whole:
             lost = not problem.objective.is_critical(end.theta)
-            channel, other = recognised(problem, end.theta, end if lost else None, monitor)
-            if channel is not None and other is not None:
-                return other, channel
+            gone = (
+                recognised(problem, end.theta, end, monitor)
+                if lost
+                else recognised(problem, end.theta, None, monitor)
+            )
+            if gone[0] is not None and gone[1] is not None:
+                return gone[1], gone[0]
         infimum = separating_direction(problem, end.theta, coordinates.all_rates)
         infimum = infimum or frame.recession(begin, inner.theta)
         if infimum is None:

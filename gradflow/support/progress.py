@@ -125,9 +125,6 @@ class Rescaled(Monitor):
     def __getattr__(self, name: str):
         return getattr(self._parent, name)
 
-    def batch(self, finished: int, of: int, best: float) -> None:
-        self._parent.batch(finished, of, best)
-
     def message(self, text: str) -> None:
         self._parent.message(text)
 
