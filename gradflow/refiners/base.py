@@ -14,7 +14,6 @@ from ..support.progress import Monitor
 from ..support.settings import Settings, store_plain
 from ..support.stopping import StopReason
 from ..support.validate import integer, number
-from .singular import SmallEigenvalues
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,8 +33,6 @@ class Refinement:
 
     theta (P,), loss, grad_norm (∞-norm of ∇L); `iterations` counts accepted steps. With
     precision="double-double" `extended` has the low parts, and loss and grad_norm hold at θ + θ_low.
-    `small_eigenvalues` says how many directions of a critical point are exactly singular; None where
-    Newton's method was not the last.
     """
 
     theta: np.ndarray
@@ -47,7 +44,6 @@ class Refinement:
     seconds: float
     settings: dict
     extended: Extended | None = None
-    small_eigenvalues: SmallEigenvalues | None = None
 
     def __repr__(self) -> str:
         return (

@@ -65,7 +65,6 @@ class LevenbergMarquardt(Refiner):
         run = _Run(self, objective, np.array(theta, dtype=np.float64), monitor)
         reason = run.descend()
         theta, loss, norm, iterations = run.theta, run.loss, run.grad_norm, run.iterations
-        small = None
         if reason is None:
             from .newton import TrustRegionNewton
 
@@ -74,7 +73,6 @@ class LevenbergMarquardt(Refiner):
             newton = TrustRegionNewton(gtol=self.gtol, max_iterations=steps, max_seconds=left)
             rest = newton.refine(objective, theta, monitor)
             theta, loss, norm, reason = rest.theta, rest.loss, rest.grad_norm, rest.stop_reason
-            small = rest.small_eigenvalues
             iterations += rest.iterations
         return Refinement(
             theta=theta,
@@ -85,7 +83,6 @@ class LevenbergMarquardt(Refiner):
             counts=Counts(*(b - a for a, b in zip(before, objective.counts()))),
             seconds=time.monotonic() - began,
             settings=self.settings(),
-            small_eigenvalues=small,
         )
 
 

@@ -16,7 +16,7 @@ from ..support.settings import store_plain
 from ..support.stopping import StopReason
 from ..support.validate import number
 from .base import Refinement, Refiner
-from .singular import classify
+from .bordered import degenerate_point, examine
 from .trust_region import trust_region_step
 
 EPS = float(np.finfo(np.float64).eps)
@@ -42,7 +42,8 @@ class TrustRegionNewton(Refiner):
 
     Where the predicted reduction drowns in the rounding of L, steps are judged by the gradient norm.
     The last phase solves ∇²L s = −∇L by a pseudo-inverse (eigenvalues below 1e-10 of the largest left
-    out) until the norm falls no more. Cost per step: one Hessian and one `eigh`.
+    out) until the norm falls no more. Cost per step: one Hessian and one `eigh`. Near a degenerate critical
+    point, where that creeps, "critical point" goes on with `bordered` Newton.
     Sources: Moré & Sorensen, SIAM J. Sci. Stat. Comput. 4 (1983) 553; Conn, Gould & Toint,
     Trust-Region Methods (2000).
     """
@@ -68,9 +69,12 @@ class TrustRegionNewton(Refiner):
                 run.reduce_gradient()
         if run.reason is None:
             run.polish()
+        if self.target == "critical point":
+            run.finish_degenerate()
         if run.reason is StopReason.NO_PROGRESS and self.target == "critical point":
             run.reason = None  # a Hessian too singular for the polish: go on with damped steps
             run.reduce_gradient(hand_over=False)
+            run.finish_degenerate()
         return run.result()
 
 
@@ -241,6 +245,17 @@ class _Run:
         if self.reason is None:
             self.reason = self.verdict()
 
+    def finish_degenerate(self) -> None:
+        """To the degenerate critical point near by, where Newton's method has only come near one."""
+        if self.reason in (StopReason.GRADIENT, StopReason.INTERRUPTED, StopReason.MAX_SECONDS):
+            return
+        near = examine(self.objective, self.theta)
+        found = None if near is None else degenerate_point(self.objective, near)
+        if found is not None:
+            self.move(found.theta, found.loss, found.gradient, found.hessian)
+            self.start = self.theta, self.loss, self.norm
+            self.reason = StopReason.FLOOR
+
     def verdict(self) -> StopReason:
         """At the floor, or stuck above it? The floor is the rounding error of a gradient: terms of
         size |H||θ| that cancel, each to one unit in the last place."""
@@ -255,14 +270,10 @@ class _Run:
         gained = loss - self.loss > 8 * EPS * abs(loss) + self.objective.loss_floor
         if not gained and norm < self.norm:  # nothing was lowered: what was handed in is better
             self.theta, self.loss, self.norm = self.start
-        small = None
-        if self.reason in (StopReason.FLOOR, StopReason.GRADIENT) and np.isfinite(self.hessian).all():
-            small = classify(self.objective, self.theta, self.norm, *self.eigen)
         return Refinement(
             theta=self.theta,
             loss=self.loss,
             grad_norm=self.norm,
-            small_eigenvalues=small,
             stop_reason=self.reason,
             iterations=self.iterations,
             counts=Counts(*(b - a for a, b in zip(self.before, after))),

@@ -7,13 +7,12 @@ from functools import cached_property
 from os import PathLike
 
 import numpy as np
-import scipy.linalg
 
 from ..infinity.channels import Channel
 from ..infinity.saturation import Saturation
 from ..inputs import Gaussian, Mixture, Samples
 from ..losses.problem import Problem, check_hessian_memory
-from ..losses.reduced import blocks, find_span
+from ..losses.reduced import find_span
 from ..losses.restricted import Restricted
 from ..networks import MLP
 from ..refiners import Refinement
@@ -21,58 +20,16 @@ from ..solvers import Flow
 from ..support.errors import ArgumentError, GradflowError, HessianUndefinedError
 from ..support.stopping import StopReason, is_converged
 from ..support.threads import single_threaded_blas
+from ..support.validate import number
 from .coordinates import coordinates_of
+from .curvature import find_spectrum
+from .spectrum import Spectrum
 
 SPECTRUM_SIZE = 1500
 """Reports and files have the spectrum of up to so many parameters without being asked."""
 
 REPORTED_NEURONS = 30
 """Lines of the neuron table that a report prints at most."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Spectrum:
-    """Eigenvalues of ∇²L over the parameters that move, ascending.
-
-    An eigenvalue counts as zero within `tolerance` = 8 p ε |λ|_max, the backward error of `eigh` with
-    room for the rounding of the Hessian itself; p is the `order` of the matrix that was decomposed, all of
-    the Hessian unless it is known in blocks.
-    """
-
-    eigenvalues: np.ndarray
-    order: int | None = None
-
-    @property
-    def tolerance(self) -> float:
-        values = self.eigenvalues
-        order = self.order or values.size
-        return 8 * order * float(np.finfo(np.float64).eps) * float(np.abs(values).max(initial=0.0))
-
-    @property
-    def negative(self) -> int:
-        return int((self.eigenvalues < -self.tolerance).sum())
-
-    @property
-    def zero(self) -> int:
-        return int((np.abs(self.eigenvalues) <= self.tolerance).sum())
-
-    @property
-    def positive(self) -> int:
-        return int((self.eigenvalues > self.tolerance).sum())
-
-    @property
-    def smallest(self) -> float:
-        return float(self.eigenvalues[0])
-
-    @property
-    def largest(self) -> float:
-        return float(self.eigenvalues[-1])
-
-    def __str__(self) -> str:
-        return (
-            f"eigenvalues {self.smallest:.6g} … {self.largest:.6g}: {self.positive} positive, "
-            f"{self.zero} zero (within {self.tolerance:.1e}), {self.negative} negative"
-        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -178,13 +135,19 @@ class Result:
                 return objective.hessian(self.theta)
             return Restricted(objective, self.theta, free).hessian(self.theta[free])
 
-    def spectrum(self) -> Spectrum:
+    def spectrum(self, tolerance: float | None = None) -> Spectrum:
         """All eigenvalues of ∇²L at the end point over the parameters that move, with multiplicity.
 
-        Where all weights lie in a subspace and the law of the inputs is spherically symmetric, they are those
-        of the block in that subspace and, for each further dimension, of one n × n matrix.
+        tolerance   relative to the largest |λ|: what counts as zero, 8 p ε unless given
+
+        The zeros that symmetry explains are told apart, and the index is stated where it is certain: see
+        `Spectrum`. Where all weights lie in a subspace and the law of the inputs is spherically symmetric,
+        the eigenvalues are those of the block in that subspace and, for each further dimension, of one
+        n × n matrix.
         """
-        return self._spectrum
+        if tolerance is None:
+            return self._spectrum
+        return find_spectrum(self, number("tolerance", tolerance, minimum=0.0))
 
     @property
     def spectrum_order(self) -> int:
@@ -206,18 +169,8 @@ class Result:
 
     @cached_property
     def _spectrum(self) -> Spectrum:
-        if self.span is None:
-            return Spectrum(_eigenvalues(self.hessian()))
-        self.check_hessian()
         check_hessian_memory(self.spectrum_order)
-        problem = self.problem
-        assert isinstance(problem.teacher, MLP)
-        with single_threaded_blas():
-            inside, outside, multiplicity = blocks(
-                self.student, problem.teacher, problem.inputs, self.span, self.rates != 0
-            )
-        values = [_eigenvalues(inside), np.repeat(_eigenvalues(outside), multiplicity)]
-        return Spectrum(np.sort(np.concatenate(values)), inside.shape[0])
+        return find_spectrum(self)
 
     @cached_property
     def span(self) -> np.ndarray | None:
@@ -267,38 +220,7 @@ class Result:
             numbers["grad_norms"] = self.flow.grad_norms / 2
         return numbers
 
-    def neurons(self) -> list[dict]:
-        """One row per neuron of the first hidden layer.
-
-        norm            |w_i| of its input weights
-        output_weight   a_i for one output, the norm of the outgoing weights for several
-        teacher, cosine the teacher neuron of largest |cos(w_i, v_j)| and that cosine with its sign;
-                        None where the teacher has no neurons of the same input dimension
-        dead            a ReLU neuron that no sample activates: silent, and no gradient will wake it
-        """
-        if self.problem.student is None or len(self.student.weights) < 2:
-            return []
-        W, A = self.student.weights[:2]
-        asleep = self._asleep()
-        norms = _row_norms(W)
-        outgoing = A[0] if A.shape[0] == 1 else _row_norms(A.T)
-        cosines = self._cosines(W)
-        rows = []
-        for i in range(W.shape[0]):
-            best = None if cosines is None or norms[i] == 0 else int(np.argmax(np.abs(cosines[i])))
-            rows.append(
-                {
-                    "neuron": i,
-                    "norm": float(norms[i]),
-                    "output_weight": float(outgoing[i]),
-                    "teacher": best,
-                    "cosine": None if best is None or cosines is None else float(cosines[i, best]),
-                    "dead": bool(asleep[i]),
-                }
-            )
-        return rows
-
-    def _asleep(self) -> np.ndarray:
+    def asleep(self) -> np.ndarray:
         """Which neurons of the first hidden layer are ReLUs with z ≤ 0 on all samples."""
         table, bias = self.student.neuron_activations(0), self.student.biases[0]
         relu = np.array([a.name == "relu" for a in table])
@@ -306,12 +228,6 @@ class Result:
             return np.zeros(len(table), dtype=bool)
         z = self.problem.inputs.X @ self.student.weights[0].T + (0.0 if bias is None else bias)
         return relu & (z <= 0).all(axis=0)
-
-    def _cosines(self, W: np.ndarray) -> np.ndarray | None:
-        teacher = self.problem.teacher
-        if not isinstance(teacher, MLP) or len(teacher.weights) < 2 or teacher.sizes[0] != W.shape[1]:
-            return None
-        return _directions(W) @ _directions(teacher.weights[0]).T
 
     def _dead_neurons(self) -> list[int]:
         inputs = self.problem.inputs
@@ -346,25 +262,3 @@ class Result:
     def __repr__(self) -> str:
         state = "converged" if self.converged else "not converged"
         return f"<Result: {state}, loss {self.loss:.6g}, |grad| {self.grad_norm:.2g}>"
-
-
-def _eigenvalues(matrix: np.ndarray) -> np.ndarray:
-    if not np.isfinite(matrix).all():
-        raise HessianUndefinedError("the Hessian at the end point is not finite in Float64")
-    with single_threaded_blas():
-        return scipy.linalg.eigvalsh(matrix, driver="evd") if matrix.size else np.zeros(0)
-
-
-def _row_norms(matrix: np.ndarray) -> np.ndarray:
-    """Euclidean norms of rows, for entries of any size."""
-    largest = np.abs(matrix).max(axis=1)
-    scale = np.where(largest > 0, largest, 1.0)
-    return scale * np.linalg.norm(matrix / scale[:, None], axis=1)
-
-
-def _directions(matrix: np.ndarray) -> np.ndarray:
-    """Rows divided by their norms; zero rows stay zero."""
-    scale = np.abs(matrix).max(axis=1, keepdims=True)
-    rows = matrix / np.where(scale > 0, scale, 1.0)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(norms > 0, norms, 1.0)

@@ -13,13 +13,15 @@ from ...activations import ACTIVATIONS, Activation
 from ...infinity.channels import Channel
 from ...infinity.saturation import Saturation
 from ...losses.base import Counts
-from ...refiners import Extended, Refinement, SmallEigenvalues
+from ...refiners import Extended, Refinement
 from ...solvers import Flow
+from ...support.eigen import Inertia
 from ...support.errors import StorageError
 from ...support.files import opened, write_array, write_header, written_whole
 from ...support.stopping import StopReason
 from ..coordinates import coordinates_of
-from ..result import Result, Spectrum
+from ..result import Result
+from ..spectrum import Spectrum
 from .problems import read_problem, write_problem
 
 FORMAT = "gradflow result"
@@ -84,8 +86,7 @@ def write_result(file, result: Result) -> None:
         end.attrs["reduced_dim"] = result.reduced_dim
     spectrum = result.spectrum_at_hand
     if spectrum is not None:
-        write_array(end, "hessian_eigenvalues", spectrum.eigenvalues)
-        end.attrs["hessian_order"] = spectrum.order or spectrum.eigenvalues.size
+        _write_spectrum(end, spectrum)
     if result.seed is not None:
         end.attrs["seed"] = result.seed
     if result.flow is not None:
@@ -115,8 +116,6 @@ def write_result(file, result: Result) -> None:
             iterations=result.refinement.iterations,
         )
         _write_stage(group, result.refinement)
-        if result.refinement.small_eigenvalues is not None:
-            group.attrs["small_eigenvalues"] = np.array(result.refinement.small_eigenvalues)
         extended = result.refinement.extended
         if extended is not None:
             write_array(group, "theta_low", extended.theta_low)
@@ -156,9 +155,6 @@ def read_result(file, activations: Mapping[str, Activation]) -> Result:
             grad_norm=float(group.attrs["grad_norm"]),
             iterations=int(group.attrs["iterations"]),
             extended=_read_extended(group),
-            small_eigenvalues=SmallEigenvalues(*(int(n) for n in group.attrs["small_eigenvalues"]))
-            if "small_eigenvalues" in group.attrs
-            else None,
             **_read_stage(group),
         )
     problem = read_problem(file, activations)
@@ -189,10 +185,22 @@ def read_result(file, activations: Mapping[str, Activation]) -> Result:
                 f"the loss of the stored point is {recomputed:.17g}, but {result.loss:.17g} was stored: "
                 "not the activations that the file was written with, or a damaged file"
             )
-    if "hessian_eigenvalues" in end:
-        values = end["hessian_eigenvalues"][()]
-        result.__dict__["_spectrum"] = Spectrum(values, int(end.attrs.get("hessian_order", values.size)))
+    if "hessian_eigenvalues" in end and "numbers" in end["hessian_eigenvalues"].attrs:
+        result.__dict__["_spectrum"] = _read_spectrum(end["hessian_eigenvalues"])
     return result
+
+
+def _write_spectrum(group, spectrum: Spectrum) -> None:
+    write_array(group, "hessian_eigenvalues", spectrum.eigenvalues)
+    numbers = {field.name: getattr(spectrum, field.name) for field in dataclasses.fields(spectrum)}
+    del numbers["eigenvalues"]
+    group["hessian_eigenvalues"].attrs["numbers"] = json.dumps(numbers)
+
+
+def _read_spectrum(dataset) -> Spectrum:
+    numbers = json.loads(dataset.attrs["numbers"])
+    numbers["inertia"] = Inertia(*numbers["inertia"])
+    return Spectrum(dataset[()], **numbers)
 
 
 def _read_channel(group) -> Channel | Saturation:
