@@ -15,7 +15,7 @@ from ..losses.base import Objective
 from ..support.stopping import StopReason
 from .compiled import algebra, growth, loop
 from .compiled import layout as at
-from .modes import Modes, dense_modes, lanczos_modes, longest_step, verdict
+from .modes import PRODUCTS, Modes, dense_modes, lanczos_modes, longest_step, verdict
 
 CHUNK = 256
 """Accepted steps that one call of the compiled loop can hand back, at most."""
@@ -23,9 +23,6 @@ CHUNK = 256
 CHUNK_NUMBERS = 2_000_000
 """Numbers in the buffer of accepted steps, at most (but one step at least)."""
 
-
-LIMIT_STEPS = 10
-"""Accepted steps for which an answer about growing modes holds."""
 
 _STATUS = {
     None: at.RUNNING,
@@ -48,6 +45,9 @@ class Method:
     stabilised      whether an explicit method adapts to the largest curvature
     vectors, numbers, integers   so many of each are kept for it between steps, and stored in checkpoints
     work            scratch vectors it needs
+    patience        accepted steps for which an answer about growing modes holds, and
+    reach           how many times longer a step may be than the one it was asked for
+    probe           products for such an answer where the Hessian is not formed
     """
 
     step: Callable
@@ -63,6 +63,9 @@ class Method:
     numbers: int = 0
     integers: int = 0
     work: int = 0
+    patience: int = 10
+    reach: float = 4.0
+    probe: int = 60
 
     def address(self, run: Run) -> int:
         """The address of the step function."""
@@ -172,11 +175,11 @@ class Run:
             self.arrays[at.HESSIAN][:] = hessian
             self.integers[at.HESSIAN_READY] = 1
 
-    def modes(self) -> Modes:
-        """The modes at θ."""
+    def modes(self, products: int = PRODUCTS) -> Modes:
+        """The modes at θ; without ∇²L from so many products."""
         theta, gradient = self.vectors[at.THETA].copy(), self.vectors[at.GRADIENT]
         if not self.method.hessian:
-            return lanczos_modes(self.objective, self.rates, theta, gradient)
+            return lanczos_modes(self.objective, self.rates, theta, gradient, products)
         if self.method.own_evaluation:
             _, gradient, hessian = self.objective.all_derivatives(theta)
         else:
@@ -196,10 +199,10 @@ class Run:
             self.integers[at.STATUS] = _STATUS[self.end()]
             return
         scale, growth_allowed = self.arrays[at.WORK][at.SCALE], self.numbers[at.GROWTH_ALLOWED]
-        limit = longest_step(self.modes(), self.rates, scale, growth_allowed)
+        limit = longest_step(self.modes(self.method.probe), self.rates, scale, growth_allowed)
         self.numbers[at.STEP_LIMIT] = limit
-        self.numbers[at.CLEAR_STEP] = min(limit, 4.0 * self.numbers[at.TAKEN])
-        self.integers[at.LIMIT_AGE] = LIMIT_STEPS
+        self.numbers[at.CLEAR_STEP] = min(limit, self.method.reach * self.numbers[at.TAKEN])
+        self.integers[at.LIMIT_AGE] = self.method.patience
 
     def called_back(self, function: Callable[[int], None]) -> int:
         """The address of a Python function of one number, which the compiled loop calls: void(run, n, …)."""
