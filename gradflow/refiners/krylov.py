@@ -12,6 +12,13 @@ from ..support.lanczos import Product
 EPS = float(np.finfo(np.float64).eps)
 
 
+NULL = 1e-9
+"""Curvature below this times the largest is none: Newton does not step there."""
+
+LOST = 1e3
+"""Growth of |H r|/|r| after its least value that tells of a least-squares solution that rounding has spoilt."""
+
+
 class Step(NamedTuple):
     """A step s, its predicted reduction −g·s − ½ s·H s, whether it ends at the boundary, whether curvature along
     one of its directions was negative, and the number of products."""
@@ -76,11 +83,13 @@ class Solution(NamedTuple):
     solved: bool
 
 
-def minres(product: Product, b: np.ndarray, tolerance: float, most: int, longest: float = math.inf) -> Solution:
+def minres(
+    product: Product, b: np.ndarray, tolerance: float, most: int, longest: float = math.inf
+) -> Solution:
     """x that minimises |b − H x| over Krylov's spaces, H symmetric of any signs, singular or not.
 
-    It ends where |b − H x| ≤ tolerance |b|; where |H r| ≤ tolerance |H| |r| (a least-squares solution: b has a part
-    that H does not reach); or with |x| > longest, at the x before. Source: C. C. Paige and M. A. Saunders, SIAM J.
+    It ends where |b − H x| ≤ tolerance |b|; where |H r| ≤ NULL |H| |r| (a least-squares solution: what is left of b
+    is in directions of zero curvature); or at |x| = longest. Source: C. C. Paige and M. A. Saunders, SIAM J.
     Numer. Anal. 12 (1975) 617–629.
     """
     x = np.zeros_like(b)
@@ -90,7 +99,7 @@ def minres(product: Product, b: np.ndarray, tolerance: float, most: int, longest
     before, vector = np.zeros_like(b), b / beta
     w, w_before = np.zeros_like(b), np.zeros_like(b)
     cosine, sine, residual, epsilon, delta_bar = -1.0, 0.0, beta, 0.0, 0.0
-    largest = 0.0
+    largest, least = 0.0, (math.inf, x, beta)
     for products in range(1, most + 1):
         image = product(vector) - (beta if products > 1 else 0.0) * before
         alpha = float(image @ vector)
@@ -102,15 +111,20 @@ def minres(product: Product, b: np.ndarray, tolerance: float, most: int, longest
         epsilon, delta_bar = sine * next_beta, -cosine * next_beta
         reach = math.hypot(gamma_bar, delta_bar)  # |H r| of the iterate before, over |r|
         largest = max(largest, math.hypot(alpha, next_beta, beta if products > 1 else 0.0))
-        if products > 1 and reach <= tolerance * largest:
+        if products > 1 and reach <= NULL * largest:
             return Solution(x, residual, products, False)
+        if products > 1 and reach < least[0]:
+            least = reach, x, residual
+        if reach > LOST * least[0] and least[0] < 1e-4 * largest:  # past a least-squares solution: rounding
+            return Solution(least[1], least[2], products, False)
         gamma = max(math.hypot(gamma_bar, next_beta), EPS * largest)
         cosine, sine = gamma_bar / gamma, next_beta / gamma
         part, residual = cosine * residual, abs(sine * residual)
         w, w_before = (vector - old_epsilon * w_before - delta * w) / gamma, w
         moved = x + part * w
         if float(np.linalg.norm(moved)) > longest:
-            return Solution(x, residual, products, False)
+            step = part * w
+            return Solution(x + _to_boundary(x, step, longest) * step, residual, products, False)
         x = moved
         if residual <= tolerance * first or next_beta <= EPS * largest:
             return Solution(x, residual, products, residual <= tolerance * first)

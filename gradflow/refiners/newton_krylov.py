@@ -38,7 +38,9 @@ ESCAPES = 20
 """Saddles that are left along a negative eigenvector, at most."""
 
 
-def gradient_rounding(objective: Objective, theta: np.ndarray, gradient: np.ndarray, samples: int = 4) -> float:
+def gradient_rounding(
+    objective: Objective, theta: np.ndarray, gradient: np.ndarray, samples: int = 4
+) -> float:
     """The rounding of ∇L, in the ∞-norm: how much it changes when every parameter moves to a neighbour in Float64.
 
     Both what the evaluation loses and what θ itself cannot say: ∇²L times half a unit in its last place.

@@ -59,19 +59,19 @@ __all__ = [
     "known_solvers",
 ]
 
-IMPLICIT_SIZE = 2000
-"""Above this many parameters an implicit step's factorisation costs more than it saves."""
+IMPLICIT_SIZE = 300
+"""Above this many parameters factorisations cost more than conjugate gradients."""
 
 
 def default_solver(size: int) -> FlowSolver:
-    """The solver used when none is named: BDF up to 2,000 parameters, RKC2 beyond.
+    """The solver used when none is named: BDF up to 300 parameters, KrylovBDF beyond.
 
-    Measured (`python -m benchmarks solvers`): BDF is the fastest on population and sample problems alike,
-    from a few parameters to some hundred, at tolerances from 1e-3 to 1e-10. Where factorisations and Hessians
-    are out of the question, RKC2 takes a third of Tsit5's time to t = 100 on 4,401 parameters with
-    |λ|_max = 25, and the less the longer the flow.
+    Measured (`python -m benchmarks solvers`): of the methods with Hessians BDF is the fastest on population and
+    sample problems alike, at tolerances from 1e-3 to 1e-10. At rtol 1e-6 to t = 1e4 (erf) KrylovBDF takes 0.6 of
+    its time at 220 parameters, 0.24 at 351 and 0.07 at 684; with 1,000 samples (softplus) 1.3 at 321 and 0.9 at
+    721, where gradients cost more beside a factorisation.
     """
-    return BDF() if size <= IMPLICIT_SIZE else RKC2()
+    return BDF() if size <= IMPLICIT_SIZE else KrylovBDF()
 
 
 def known_solvers() -> dict[str, type[FlowSolver]]:

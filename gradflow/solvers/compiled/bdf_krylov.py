@@ -58,7 +58,9 @@ KEPT = ARRAY + LARGEST_ORDER + 1
 OWN_VECTORS = LARGEST_ORDER + 2
 
 PREDICTED = at.OWN_WORK
-CORRECTION, POINT, INCREMENT, RIGHT, KRYLOV = range(PREDICTED + LARGEST_ORDER + 1, PREDICTED + LARGEST_ORDER + 6)
+CORRECTION, POINT, INCREMENT, RIGHT, KRYLOV = range(
+    PREDICTED + LARGEST_ORDER + 1, PREDICTED + LARGEST_ORDER + 6
+)
 """Rows of WORK: the predicted array, Newton's correction and point, its increment, the right-hand side, and
 scratch of the solver."""
 
@@ -226,7 +228,10 @@ def _accept(run, q, step):
     """θ, θ', ∇L = −θ'/r and θ'' of the new point, the new array, and the lengths of the steps behind it."""
     size = word(run, at.SIZE)
     d, gradient = at.row(run, at.WORK, CORRECTION), at.row(run, at.FRESH, at.NEW_GRADIENT)
-    velocity, acceleration = at.row(run, at.FRESH, at.NEW_VELOCITY), at.row(run, at.FRESH, at.NEW_ACCELERATION)
+    velocity, acceleration = (
+        at.row(run, at.FRESH, at.NEW_VELOCITY),
+        at.row(run, at.FRESH, at.NEW_ACCELERATION),
+    )
     for j in range(q + 1):
         source, target = at.row(run, at.WORK, PREDICTED + j), at.row(run, at.VECTORS, ARRAY + j)
         weight = at.number(run, L + j)
