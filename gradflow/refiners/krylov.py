@@ -16,12 +16,13 @@ NULL = 1e-9
 """Curvature below this times the largest is none: Newton does not step there."""
 
 LOST = 1e3
-"""Growth of |H r|/|r| after its least value that tells of a least-squares solution that rounding has spoilt."""
+"""Growth of |H r|/|r| after its least value that tells of a least-squares solution that rounding has
+spoilt."""
 
 
 class Step(NamedTuple):
-    """A step s, its predicted reduction −g·s − ½ s·H s, whether it ends at the boundary, whether curvature along
-    one of its directions was negative, and the number of products."""
+    """A step s, its predicted reduction −g·s − ½ s·H s, whether it ends at the boundary, whether curvature
+    along one of its directions was negative, and the number of products."""
 
     vector: np.ndarray
     reduction: float
@@ -33,9 +34,9 @@ class Step(NamedTuple):
 def truncated_cg(product: Product, gradient: np.ndarray, radius: float, tolerance: float, most: int) -> Step:
     """A step that lowers g·s + ½ s·H s within |s| ≤ radius: conjugate gradients up to the boundary.
 
-    It ends where |g + H s| ≤ tolerance |g|, at the boundary, or along a direction of negative curvature at the
-    boundary; at least as good as the best step along −g. Source: T. Steihaug, SIAM J. Numer. Anal. 20 (1983)
-    626–637.
+    It ends where |g + H s| ≤ tolerance |g|, at the boundary, or along a direction of negative curvature at
+    the boundary; at least as good as the best step along −g. Source: T. Steihaug, SIAM J. Numer. Anal. 20
+    (1983) 626–637.
     """
     step, residual = np.zeros_like(gradient), -gradient
     direction, image_sum = residual.copy(), np.zeros_like(gradient)
@@ -75,7 +76,8 @@ def _to_boundary(step: np.ndarray, direction: np.ndarray, radius: float) -> floa
 
 
 class Solution(NamedTuple):
-    """x with |b − H x| = `residual`, the number of products, and whether the residual is as small as asked."""
+    """x with |b − H x| = `residual`, the number of products, and whether the residual is as small as
+    asked."""
 
     x: np.ndarray
     residual: float
@@ -88,9 +90,9 @@ def minres(
 ) -> Solution:
     """x that minimises |b − H x| over Krylov's spaces, H symmetric of any signs, singular or not.
 
-    It ends where |b − H x| ≤ tolerance |b|; where |H r| ≤ NULL |H| |r| (a least-squares solution: what is left of b
-    is in directions of zero curvature); or at |x| = longest. Source: C. C. Paige and M. A. Saunders, SIAM J.
-    Numer. Anal. 12 (1975) 617–629.
+    It ends where |b − H x| ≤ tolerance |b|; where |H r| ≤ NULL |H| |r| (a least-squares solution: what is
+    left of b is in directions of zero curvature); or at |x| = longest. Source: C. C. Paige and M. A.
+    Saunders, SIAM J. Numer. Anal. 12 (1975) 617–629.
     """
     x = np.zeros_like(b)
     beta = first = float(np.linalg.norm(b))

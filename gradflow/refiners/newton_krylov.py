@@ -1,4 +1,4 @@
-"""Newton's method without matrices: to minima or to any critical point, at the rounding of ∇L, at every size."""
+"""Newton's method without matrices: to minima or any critical point, to the rounding of ∇L, at every size."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ ESCAPES = 20
 def gradient_rounding(
     objective: Objective, theta: np.ndarray, gradient: np.ndarray, samples: int = 4
 ) -> float:
-    """The rounding of ∇L, in the ∞-norm: how much it changes when every parameter moves to a neighbour in Float64.
+    """The rounding of ∇L, in the ∞-norm: how much it changes when every parameter moves to a neighbour in
+    Float64.
 
     Both what the evaluation loses and what θ itself cannot say: ∇²L times half a unit in its last place.
     """
@@ -58,17 +59,17 @@ def gradient_rounding(
 class NewtonKrylov(Refiner):
     """Trust-region Newton by conjugate gradients, then Newton by MINRES on ∇L = 0 to the rounding of ∇L.
 
-    target      "minimum": L falls, negative curvature is followed, and no end counts where a Lanczos run finds a
-                negative eigenvalue: it is left along the eigenvector. "critical point": |∇L| falls, saddles
-                included
+    target      "minimum": L falls, negative curvature is followed, and no end counts where a Lanczos run
+                finds a negative eigenvalue: it is left along the eigenvector. "critical point": |∇L| falls,
+                saddles included
     radius      first trust-region radius, in θ
     products    Hessian-vector products in one linear system, at most; `probe`: in the search for a negative
                 eigenvalue at the end
 
-    It stops where |∇L|_∞ is at its rounding, which is measured (`gradient_rounding`), or falls no more: that is
-    the floor if it is within ten times the rounding. Memory: some fifteen vectors.
-    Sources: T. Steihaug, SIAM J. Numer. Anal. 20 (1983) 626; C. C. Paige and M. A. Saunders, SIAM J. Numer.
-    Anal. 12 (1975) 617; R. S. Dembo, S. C. Eisenstat and T. Steihaug, SIAM J. Numer. Anal. 19 (1982) 400.
+    It stops where |∇L|_∞ is at its rounding, which is measured (`gradient_rounding`), or falls no more: that
+    is the floor if it is within ten times the rounding. Memory: some fifteen vectors. Sources: T. Steihaug,
+    SIAM J. Numer. Anal. 20 (1983) 626; C. C. Paige and M. A. Saunders, SIAM J. Numer. Anal. 12 (1975) 617; R.
+    S. Dembo, S. C. Eisenstat and T. Steihaug, SIAM J. Numer. Anal. 19 (1982) 400.
     """
 
     target: str = "minimum"

@@ -66,10 +66,10 @@ IMPLICIT_SIZE = 300
 def default_solver(size: int) -> FlowSolver:
     """The solver used when none is named: BDF up to 300 parameters, KrylovBDF beyond.
 
-    Measured (`python -m benchmarks solvers`): of the methods with Hessians BDF is the fastest on population and
-    sample problems alike, at tolerances from 1e-3 to 1e-10. At rtol 1e-6 to t = 1e4 (erf) KrylovBDF takes 0.6 of
-    its time at 220 parameters, 0.24 at 351 and 0.07 at 684; with 1,000 samples (softplus) 1.3 at 321 and 0.9 at
-    721, where gradients cost more beside a factorisation.
+    Measured (`python -m benchmarks solvers`): of the methods with Hessians BDF is the fastest on population
+    and sample problems alike, at tolerances from 1e-3 to 1e-10. At rtol 1e-6 to t = 1e4 (erf) KrylovBDF takes
+    0.6 of its time at 220 parameters, 0.24 at 351 and 0.07 at 684; with 1,000 samples (softplus) 1.3 at 321
+    and 0.9 at 721, where gradients cost more beside a factorisation.
     """
     return BDF() if size <= IMPLICIT_SIZE else KrylovBDF()
 

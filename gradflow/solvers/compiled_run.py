@@ -31,6 +31,10 @@ _STATUS = {
 }
 
 
+SOON = 10
+"""Accepted steps after which a limit that is felt is looked at again."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Method:
     """A method for the compiled loop: its step function and what that needs (`compiled/layout.py`).
@@ -45,7 +49,7 @@ class Method:
     stabilised      whether an explicit method adapts to the largest curvature
     vectors, numbers, integers   so many of each are kept for it between steps, and stored in checkpoints
     work            scratch vectors it needs
-    patience        accepted steps for which an answer about growing modes holds, and
+    patience        accepted steps for which the answer that no mode limits the step holds, and
     reach           how many times longer a step may be than the one it was asked for
     probe           products for such an answer where the Hessian is not formed
     """
@@ -63,7 +67,7 @@ class Method:
     numbers: int = 0
     integers: int = 0
     work: int = 0
-    patience: int = 10
+    patience: int = SOON
     reach: float = 4.0
     probe: int = 60
 
@@ -202,7 +206,8 @@ class Run:
         limit = longest_step(self.modes(self.method.probe), self.rates, scale, growth_allowed)
         self.numbers[at.STEP_LIMIT] = limit
         self.numbers[at.CLEAR_STEP] = min(limit, self.method.reach * self.numbers[at.TAKEN])
-        self.integers[at.LIMIT_AGE] = self.method.patience
+        binding = limit < self.method.reach * self.numbers[at.TAKEN]
+        self.integers[at.LIMIT_AGE] = SOON if binding else self.method.patience
 
     def called_back(self, function: Callable[[int], None]) -> int:
         """The address of a Python function of one number, which the compiled loop calls: void(run, n, …)."""

@@ -89,8 +89,8 @@ def by_steps(solver, objective: Objective, rates: np.ndarray) -> Stepper:
 
 
 Newton = Callable[[np.ndarray, np.ndarray, float], np.ndarray | None]
-"""(I + Δt r ⊙ ∇²L(θ))⁻¹ (Δt (v + r ⊙ ∇L(θ))) from θ, a velocity v and Δt; None where the matrix is not positive
-definite."""
+"""(I + Δt r ⊙ ∇²L(θ))⁻¹ (Δt (v + r ⊙ ∇L(θ))) from θ, a velocity v and Δt; None where the matrix is not
+positive definite."""
 
 
 def dense_newton(objective: Objective, rates: np.ndarray) -> Newton:

@@ -161,8 +161,8 @@ class KrylovBDF(CompiledSolver):
     """Backward differentiation of orders 1 to 5 without matrices, for networks too large for Hessians.
 
     One gradient a step for Newton's iteration and one for each product with ∇²L, about five on the way and a
-    dozen near the end, in the method of conjugate gradients. Memory for some thirty vectors. The error runs 5 to
-    20 times the tolerance. Source: P. N. Brown and A. C. Hindmarsh, Appl. Math. Comput. 31 (1989) 40–91.
+    dozen near the end, in the method of conjugate gradients. Memory for some thirty vectors. The error runs 5
+    to 20 times the tolerance. Source: P. N. Brown and A. C. Hindmarsh, Appl. Math. Comput. 31 (1989) 40–91.
     """
 
     name: ClassVar[str] = "KrylovBDF"
@@ -174,8 +174,8 @@ class KrylovBDF(CompiledSolver):
     )  # fmt: skip
 
     def stepper(self, objective: Objective, rates: np.ndarray) -> Stepper:
-        """As `BDF.stepper`, without matrices; where steps have been dropped, the method itself from the kept step
-        before."""
+        """As `BDF.stepper`, without matrices; where steps have been dropped, the method itself from the kept
+        step before."""
         return by_polynomial(krylov_newton(objective, rates), by_steps(self, objective, rates))
 
 

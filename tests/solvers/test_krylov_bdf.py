@@ -111,7 +111,7 @@ def test_a_copy_of_the_state_continues_with_the_same_bits():
 
 
 def test_a_saddle_that_rounding_would_hide_is_left():
-    """(θ₁² − 1)² with a stiff neighbour, from 1e-10 beside the saddle: growth by e^(4t), far below the tolerance."""
+    """(θ₁² − 1)² with a stiff neighbour, from 1e-10 beside the saddle: far below the tolerance."""
     function = lambda x: (x[0] ** 2 - 1.0) ** 2 + 50.0 * (x[1] - 0.1 * x[0]) ** 2  # noqa: E731
     flow = follow(KrylovBDF(rtol=1e-5, atol=1e-5), JaxLoss(function, 2), [1e-10, 1.0])
     assert flow.stop_reason is StopReason.GRADIENT and flow.loss < 1e-10

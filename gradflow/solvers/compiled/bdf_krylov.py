@@ -1,4 +1,4 @@
-"""One step of variable-coefficient backward differentiation, orders 1 to 5, whose Newton systems need no matrix.
+"""One step of backward differentiation with variable coefficients, orders 1 to 5, without matrices.
 
 The polynomial of the last q + 1 points is kept as Nordsieck's array z_j = Δt^j θ^(j)/j!, so that another step
 length is a scaling, and the coefficients are those of the actual steps. Newton's method takes one iteration a
@@ -14,6 +14,7 @@ from ...kernels.math.blas import copy
 from ...kernels.math.memory import load, store, word
 from . import layout as at
 from .algebra import loss_and_gradient, scaled_norm
+from .growth import FOLLOWED
 from .krylov import SCRATCH, solve_by_products
 
 LARGEST_ORDER = 5
@@ -22,15 +23,16 @@ SOLVED = 0.1
 """Error of Newton's iteration relative to the tolerance, in units of the error of the formula."""
 
 LINEAR = 0.05
-"""Residual of the linear system relative to that. Looser solutions need more steps: their error is in the soft
-modes, where it spoils the differences from which step and order are chosen (measured: 0.2 doubles the steps)."""
+"""Residual of the linear system relative to that. Looser solutions need more steps: their error is in the
+soft modes, where it spoils the differences from which step and order are chosen (measured: 0.2 doubles the
+steps)."""
 
 ITERATIONS = 3
 """Newton iterations after which the step is halved."""
 
 BIAS, BIAS_UP = 6.0, 10.0
-"""The error estimates are multiplied by these when a step length is chosen: at the same or a lower order, and at
-a higher one."""
+"""The error estimates are multiplied by these when a step length is chosen: at the same or a lower order, and
+at a higher one."""
 
 LEAST_CHANGE = 1.2
 """A step grows by this factor at least, or stays as it is."""
@@ -41,8 +43,8 @@ TAU = at.OWN_NUMBERS
 """Own numbers: the lengths of the last steps (places 1 …), then scratch: l (7), the error constants E (6)."""
 L, E = TAU + 8, TAU + 15
 LENGTH, SAVED, RATE, LARGEST = range(TAU + 21, TAU + 25)
-"""… the step of the array, E_5 when the correction was saved, Newton's rate of decrease, the largest growth of
-the next step."""
+"""… the step of the array, E_5 when the correction was saved, Newton's rate of decrease, the largest growth
+of the next step."""
 
 OWN_NUMBERS = 25
 
@@ -101,8 +103,9 @@ def _multiply(run, highest, factor):
 
 @inner_jit
 def _coefficients(run, q, step, wait):
-    """l_0 … l_q, with z_new = z_predicted + l (θ − θ_predicted), and E_1, E_2, E_3: the error at order q − 1, q and
-    q + 1 per unit of z_q, of the correction, and of its change; E_5, the correction per unit of θ^(q+1).
+    """l_0 … l_q, with z_new = z_predicted + l (θ − θ_predicted), and E_1, E_2, E_3: the error at order q − 1,
+    q and q + 1 per unit of z_q, of the correction, and of its change; E_5, the correction per unit of
+    θ^(q+1).
 
     Source: K. R. Jackson and R. Sacks-Davis, ACM TOMS 6 (1980) 295–318 (fixed leading coefficient), as in
     S. D. Cohen and A. C. Hindmarsh, CVODE, Computers in Physics 10 (1996) 138–143.
@@ -289,7 +292,8 @@ def _choose(run, q, error):
 
 
 def bdf_krylov_step(run, unused_1, unused_2, unused_3, unused_4, unused_5):
-    """One step of order q (see `layout`): θ_new = θ_predicted + d, Δt θ' = z_1 + l_1 d with θ' = −r ⊙ ∇L(θ_new).
+    """One step of order q (see `layout`): θ_new = θ_predicted + d, Δt θ' = z_1 + l_1 d with θ' = −r ⊙
+    ∇L(θ_new).
 
     Fixed leading coefficient. Source: P. N. Brown, G. D. Byrne and A. C. Hindmarsh, VODE, SIAM J. Sci. Stat.
     Comput. 10 (1989) 1038–1051; P. N. Brown and A. C. Hindmarsh, Reduced storage matrix methods in stiff ODE
@@ -343,4 +347,5 @@ def bdf_krylov_step(run, unused_1, unused_2, unused_3, unused_4, unused_5):
     else:  # after a failure the length is kept for a step
         at.set_integer(run, WAIT, max(wait, 2))
     at.set_number(run, LARGEST, LARGEST_CHANGE)
+    at.set_number(run, at.GROWTH_ALLOWED, FOLLOWED[at.integer(run, ORDER)])
     at.set_number(run, at.PROPOSED, growth * step)

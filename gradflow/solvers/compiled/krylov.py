@@ -1,15 +1,14 @@
 """Newton systems (I + c r ⊙ ∇²L) d = b by conjugate gradients, with products by differences of ∇L.
 
-In the variable d/√r the matrix M = I + c √r ∇²L √r is symmetric, and positive definite as long as no mode grows by
-more than its own size within a step. A product ∇²L v is (∇L(θ + εv) − ∇L(θ))/ε: it costs one gradient, where the
-product kernel costs 1.3 to 2.5 of them, and about one more at every new θ. Measured and left out, because they did
-not lower the number of products: deflation by Ritz vectors kept across steps, starting values from the directions
-of earlier solutions, preconditioning by layers. What takes products is the soft part of the spectrum.
+In the variable d/√r the matrix M = I + c √r ∇²L √r is symmetric, and positive definite as long as no mode
+grows by more than its own size within a step. A product ∇²L v is (∇L(θ + εv) − ∇L(θ))/ε: it costs one
+gradient, where the product kernel costs 1.3 to 2.5 of them, and about one more at every new θ. Measured and
+left out, because they did not lower the number of products: deflation by Ritz vectors kept across steps,
+starting values from the directions of earlier solutions, preconditioning by layers. What takes products is
+the soft part of the spectrum.
 """
 
 from __future__ import annotations
-
-import math
 
 from ...kernels.math.abi import inner_jit
 from ...kernels.math.blas import vector
@@ -18,8 +17,8 @@ from . import layout as at
 from .algebra import loss_and_gradient, scaled_norm
 
 DIFFERENCE = 1e-7
-"""Displacement of the differences: a root mean square in units of the error allowed, over the tolerance, and so
-relative to θ. Truncation and rounding are then both some 1e-8 of |∇²L| |v|."""
+"""Displacement of the differences: a root mean square in units of the error allowed, over the tolerance, and
+so relative to θ. Truncation and rounding are then both some 1e-8 of |∇²L| |v|."""
 
 LONGEST = 300
 """Products in one solution, at most."""
@@ -52,8 +51,8 @@ def _times(run, theta, gradient, c, scratch):
 def solve_by_products(run, theta, gradient, c, b, tolerance, scratch, d):
     """d with |b − (I + c r ⊙ ∇²L(θ)) d| ≤ tolerance (`scaled_norm`), at addresses; b is overwritten.
 
-    False if M is not positive definite, or not within `LONGEST` products. Leaves |λ|_max of r ⊙ ∇²L, from below
-    by Rayleigh quotients of the residuals, in CURVATURE.
+    False if M is not positive definite, or not within `LONGEST` products. Leaves |λ|_max of r ⊙ ∇²L, from
+    below by Rayleigh quotients of the residuals, in CURVATURE.
     """
     size = word(run, at.SIZE)
     roots, x = vector(word(run, at.ROOTS), size), vector(d, size)
