@@ -136,16 +136,28 @@ def recognised(
     if found is None:
         return None, refinement
     channel, point = found
-    loss, gradient = problem.objective.loss_and_gradient(point)
-    return channel, Refinement(
-        theta=point,
-        loss=loss,
-        grad_norm=float(np.abs(gradient).max()),
-        stop_reason=StopReason.CHANNEL,
+    after = None if refinement is None else refinement.settings
+    end = ended_at(problem, point, StopReason.CHANNEL, "channel", after)
+    return channel, dataclasses.replace(
+        end,
         iterations=0 if refinement is None else refinement.iterations,
         counts=Counts(*(b - a for a, b in zip(before, problem.objective.counts()))),
         seconds=time.monotonic() - began + (0.0 if refinement is None else refinement.seconds),
-        settings={"refiner": "channel", "after": None if refinement is None else refinement.settings},
+    )
+
+
+def ended_at(problem: Problem, theta: np.ndarray, reason: StopReason, name: str, after=None) -> Refinement:
+    """A refinement that ends at θ because there is no minimum to go on to."""
+    loss, gradient = problem.objective.loss_and_gradient(theta)
+    return Refinement(
+        theta=theta,
+        loss=loss,
+        grad_norm=float(np.abs(gradient).max()),
+        stop_reason=reason,
+        iterations=0,
+        counts=Counts(0, 0, 0),
+        seconds=0.0,
+        settings={"refiner": name, "after": after},
     )
 
 

@@ -70,7 +70,7 @@ class Affine(Objective):
         self.inner, self.matrix, self.offset = inner, matrix, offset
         self.size = matrix.shape[1]
         self.loss_floor, self.gradient_scale = inner.loss_floor, inner.gradient_scale
-        self.nonnegative = inner.nonnegative
+        self.nonnegative, self.spread = inner.nonnegative, inner.spread
 
     def loss_and_gradient(self, theta):
         loss, gradient = self.inner.loss_and_gradient(self.matrix @ theta + self.offset)
@@ -84,6 +84,9 @@ class Affine(Objective):
 
     def hvp(self, theta, v):
         return self.matrix.T @ self.inner.hvp(self.matrix @ theta + self.offset, self.matrix @ v)
+
+    def loss_error(self, theta):
+        return self.inner.loss_error(self.matrix @ theta + self.offset)
 
     @property
     def oracle(self):

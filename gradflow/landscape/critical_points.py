@@ -13,7 +13,7 @@ from ..refiners.bordered import Examined, degenerate_point, examine
 from ..support.eigen import symmetric_eigen
 from ..support.errors import ArgumentError
 from ..support.progress import Monitor
-from ..support.stopping import StopReason, is_converged
+from ..support.stopping import StopReason
 from ..support.threads import single_threaded_blas
 from ..support.validate import check_rates, generator, integer, number, sequence
 from .isotropy import isotropy
@@ -143,7 +143,7 @@ class _Search:
         end = refiner.refine(self.objective, np.ascontiguousarray(theta), self.monitor)
         if end.stop_reason in (StopReason.UNBOUNDED, StopReason.NON_FINITE, StopReason.INTERRUPTED):
             return
-        if is_converged(end.grad_norm, self.objective.gradient_scale):
+        if self.objective.is_critical(end.theta):
             self.keep(end.theta, method)
 
     def best_outputs(self, theta: np.ndarray) -> np.ndarray:

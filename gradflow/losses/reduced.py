@@ -77,7 +77,6 @@ class Reduced:
             law = Gaussian() if inputs.cov is None else Gaussian(cov=inputs.cov[0, 0] * np.eye(self.dim))
         small = self.network(student), self.network(teacher)
         self.objective: KernelLoss = population_loss(small[0], small[1], law, self.full_dim)
-        self.objective.weight_vectors = small[0].weight_vectors()
 
     def network(self, network: MLP) -> MLP:
         """Student or teacher in the coordinates of the basis."""

@@ -96,7 +96,7 @@ def examine(objective: Objective, theta: np.ndarray) -> Examined | None:
     there = np.full(values.size, np.nan)
     if np.isfinite(beside).all():
         there = symmetric_eigen(beside)[0]
-    lowest = objective.nonnegative and loss <= objective.loss_floor
+    lowest = objective.is_zero(theta, loss)
     signs = inertia(values, there, tolerance, float(np.linalg.norm(step)), lowest)
     found = unsettled(values, there, tolerance)
     return Examined(theta, loss, gradient, hessian, values, vectors, signs, found)

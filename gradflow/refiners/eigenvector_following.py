@@ -14,7 +14,7 @@ from ..support.progress import Monitor
 from ..support.settings import store_plain
 from ..support.stopping import StopReason
 from ..support.validate import integer, number
-from .base import Refinement, Refiner
+from .base import Kept, Refinement, Refiner
 from .bordered import examine
 from .newton import NULL_CUT, TrustRegionNewton, _Run
 
@@ -68,7 +68,7 @@ class EigenvectorFollowing(Refiner):
             found = examine(objective, run.theta)
             if found is None or found.inertia.negative != self.index:
                 run.reason = StopReason.OTHER_INDEX
-        run.start = run.theta, run.loss, run.norm  # a walk uphill is not undone
+        run.kept = Kept(objective, run.theta, run.loss, run.norm)  # a walk uphill is not undone
         return dataclasses.replace(run.result(), settings=self.settings())
 
     def walk(self, run: _Run) -> None:

@@ -98,7 +98,7 @@ class _Point:
         step = np.zeros(self.theta.size)
         for (mask, _), (values, vectors) in zip(self.blocks, pieces):
             step[mask] = newton_step(values, vectors, gradient[mask], absolute)
-        lowest = self.objective.nonnegative and loss <= self.objective.loss_floor
+        lowest = self.objective.is_zero(self.theta, loss)
         there, length = self.beside(here, hessian, self.theta + step, absolute), float(np.linalg.norm(step))
         signs = inertia(here, there, absolute, length, lowest)
 

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from ..infinity import Recession
 from ..networks import MLP
 from ..support.errors import GradflowError
 from .result import REPORTED_NEURONS, SPECTRUM_SIZE, Result
@@ -62,15 +63,27 @@ def _row(label: str, text: str) -> str:
 def _headline(result: Result) -> str:
     if result.interrupted:
         state = "interrupted; the last point reached"
+    elif isinstance(result.channel, Recession):
+        state = f"no minimum: the loss falls to {result.channel.loss:.6g} along a direction to infinity"
     elif result.channel is not None:
         state = "goes to infinity"
+    elif result.zero_loss and (result.flat_directions or not result.critical):
+        state = "zero loss within rounding" + _degenerate(result)
     elif result.converged:
         state = "converged to a critical point" + _saddle(result)
     elif result.refinement is None:
         state = "flow only, not refined"
     else:
         state = "not converged"
+    if result.converged and result.flow_ended is False:
+        assert result.flow is not None
+        state += f", perhaps not the flow's, which was stopped at t = {result.flow.end_time:.4g}"
     return f"gradflow: {state} (|∇L| = {result.grad_norm:.1e}, {result.seconds:.2f} s in all)"
+
+
+def _degenerate(result: Result) -> str:
+    count = result.flat_directions
+    return f"; the minimum is degenerate, {count} flat directions" if count else ""
 
 
 def _saddle(result: Result) -> str:
@@ -115,6 +128,10 @@ def _loss_text(result: Result) -> str:
 
 def _kernel_text(error: float) -> str:
     """The error of the expectations, and whether it is as small as it should be."""
+    if error == math.inf:
+        return (
+            "NOT WHAT THEY CLAIM: the loss is negative beyond its claimed error, or an expectation diverges"
+        )
     text = f"estimated relative error {error:.1e}"
     if error > KERNEL_GOAL:
         text += f", MORE THAN {KERNEL_GOAL:.0e}: weights too steep or too nearly aligned for their expansion"

@@ -8,7 +8,7 @@ from os import PathLike
 
 import numpy as np
 
-from ..infinity.channels import Channel
+from ..infinity import Infinity
 from ..infinity.saturation import Saturation
 from ..inputs import Gaussian, Mixture, Samples
 from ..losses.problem import Problem, check_hessian_memory
@@ -18,15 +18,19 @@ from ..networks import MLP
 from ..refiners import Refinement
 from ..solvers import Flow
 from ..support.errors import ArgumentError, GradflowError, HessianUndefinedError
-from ..support.stopping import StopReason, is_converged
+from ..support.stopping import CRITICAL, StopReason, is_critical
 from ..support.threads import single_threaded_blas
 from ..support.validate import number
-from .coordinates import coordinates_of
+from .coordinates import Coordinates, choose_span
 from .curvature import find_spectrum
+from .frames import attach
 from .spectrum import Spectrum
 
 SPECTRUM_SIZE = 1500
 """Reports and files have the spectrum of up to so many parameters without being asked."""
+
+NOISE = 1e-6
+"""∇L, in units of the terms that cancel in it, below which a flow that makes no progress is at its end."""
 
 REPORTED_NEURONS = 30
 """Lines of the neuron table that a report prints at most."""
@@ -39,15 +43,17 @@ class Result:
     theta        the end point, flat (P,); `student` is the network there
     loss         L there; below `problem.objective.loss_floor` it cannot be told from zero
     grad_norm    ∞-norm of ∇L there, over the parameters that move
-    converged    grad_norm ≤ 1e-12·max(s, √s), s = E|f*|² the scale of the problem
+    converged    every component of ∇L is 0 within 1e-12 of the terms that cancel in it, or their rounding
+                 (`critical`); or L is 0 within its own error (`zero_loss`). False on the way to infinity
+    flow_ended   whether the flow was followed to its own end: if not, the critical point need not be its
     stop_reason  why the last stage stopped
     flow         the trajectory, None with `solver=None`
     refinement   the refinement, None with `refiner=None`
     theta_low    with precision="double-double" the end point is θ + θ_low, else None; the loss is then
                  loss + loss_low with an error of at most loss_bound
     reduced_dim  the dimension of the span in which it was solved, None if in the full input space
-    channel      the channel to infinity in which the run ends, or the neuron that goes there; None
-                 elsewhere. Its `loss` is the limit
+    channel      what goes to infinity where the run ends: a pair of neurons (a channel), a neuron, or all of
+                 θ along a direction in which the loss falls for ever; None elsewhere. Its `loss` is the limit
     seed         what `train` was given, or None
     problem      what was minimised; `rates` (P,) are the rates of the flow, zero for frozen parameters
 
@@ -62,13 +68,60 @@ class Result:
     flow: Flow | None
     refinement: Refinement | None
     seconds: float
-    channel: Channel | Saturation | None = None
+    channel: Infinity | None = None
     reduced_dim: int | None = None
     seed: int | None = None
 
     @property
     def converged(self) -> bool:
-        return is_converged(self.grad_norm, self.problem.objective.gradient_scale)
+        finite = self.channel is None or isinstance(self.channel, Saturation)
+        return finite and (self.critical or self.zero_loss)
+
+    @cached_property
+    def flow_ended(self) -> bool | None:
+        """Whether the flow was followed to its own end; None without a flow.
+
+        False where a limit on steps or time, `t1`, stiffness or Ctrl-C stopped it before: what the refinement
+        found from there is a critical point, but need not be the one that the flow leads to.
+        """
+        if self.flow is None:
+            return None
+        if self.flow.stop_reason is not StopReason.NO_PROGRESS:
+            return self.flow.stop_reason.ends_flow
+        objective, moves, theta = self.problem.objective, self.rates != 0, self.flow.step_theta[-1]
+        theta = np.ascontiguousarray(theta)
+        tolerances = objective.gradient_sizes(theta).tolerances(NOISE)[moves]
+        return is_critical(objective.gradient(theta)[moves], tolerances)
+
+    @cached_property
+    def critical(self) -> bool:
+        """Whether ∇L is zero as far as Float64 can tell (`converged`)."""
+        objective, moves = self.problem.objective, self.rates != 0
+        if not np.isfinite(self.theta).all():
+            return False
+        with single_threaded_blas():
+            tolerances = objective.gradient_sizes(self.theta).tolerances(CRITICAL)[moves]
+            return is_critical(objective.gradient(self.theta)[moves], tolerances)
+
+    @cached_property
+    def zero_loss(self) -> bool:
+        """Whether L is zero within the error of its own evaluation: a global minimum, degenerate or not."""
+        objective = self.problem.objective
+        return bool(np.isfinite(self.theta).all()) and objective.is_zero(self.theta, self.loss)
+
+    @cached_property
+    def flat_directions(self) -> int | None:
+        """At loss zero, the eigenvalues of ∇²L that what is left of L cannot tell from zero.
+
+        There ∇²L = 2E JJᵀ + 2E r ∇²f with |r| ≤ √δL: |λ| ≤ λ_max √δL/ρ, ρ the spread of the targets. None
+        elsewhere, and where the spectrum is not at hand.
+        """
+        spectrum = self.spectrum_at_hand if self.zero_loss else None
+        if spectrum is None:
+            return None
+        objective, values = self.problem.objective, np.abs(spectrum.eigenvalues)
+        part = np.sqrt(max(objective.loss_error(self.theta), abs(self.loss))) / objective.spread
+        return int((values <= part * values.max(initial=0.0)).sum())
 
     @property
     def stop_reason(self) -> StopReason:
@@ -110,9 +163,17 @@ class Result:
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
+        self.with_stepper()
+
+    def with_stepper(self) -> Result:
+        """Itself with a flow that can be asked for any time, also from a file or another process."""
         if self.flow is not None:
-            coordinates = coordinates_of(self.problem, self.rates, self.reduced_dim)
-            self.__dict__["flow"] = coordinates.attach(self.flow)
+            basis = None
+            if self.reduced_dim is not None:
+                basis = choose_span(self.problem, None, None, self.rates)[0]
+            coordinates = Coordinates(self.problem, self.rates, basis)
+            self.__dict__["flow"] = attach(coordinates, self.flow)
+        return self
 
     @cached_property
     def student(self) -> MLP:

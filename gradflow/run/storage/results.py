@@ -10,8 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ...activations import ACTIVATIONS, Activation
-from ...infinity.channels import Channel
-from ...infinity.saturation import Saturation
+from ...infinity import Channel, Infinity, Recession, Saturation
 from ...losses.base import Counts
 from ...refiners import Extended, Refinement
 from ...solvers import Flow
@@ -19,13 +18,14 @@ from ...support.eigen import Inertia
 from ...support.errors import StorageError
 from ...support.files import opened, write_array, write_header, written_whole
 from ...support.stopping import StopReason
-from ..coordinates import coordinates_of
 from ..result import Result
 from ..spectrum import Spectrum
 from .problems import read_problem, write_problem
 
 FORMAT = "gradflow result"
 SCHEMA = 1
+
+_KINDS: dict[type, str] = {Channel: "pair", Saturation: "neuron", Recession: "direction"}
 
 _CONVENTIONS = {
     "loss": "mean over inputs of the sum over outputs of (f_theta - f_star)^2, no 1/2; dimensionless",
@@ -101,11 +101,11 @@ def write_result(file, result: Result) -> None:
         _write_stage(group, result.flow)
     if result.channel is not None:
         group = file.create_group("channel")
-        group.attrs["kind"] = "pair" if isinstance(result.channel, Channel) else "neuron"
+        group.attrs["kind"] = _KINDS[type(result.channel)]
         for name, value in dataclasses.asdict(result.channel).items():
             if isinstance(value, np.ndarray):
                 write_array(group, name, value)
-            else:
+            elif value is not None:
                 group.attrs[name] = value
     if result.refinement is not None:
         group = file.create_group("refinement")
@@ -160,8 +160,6 @@ def read_result(file, activations: Mapping[str, Activation]) -> Result:
     problem = read_problem(file, activations)
     rates = end["rates"][()]
     reduced_dim = int(end.attrs["reduced_dim"]) if "reduced_dim" in end.attrs else None
-    if flow is not None:
-        flow = coordinates_of(problem, rates, reduced_dim).attach(flow)
     result = Result(
         problem=problem,
         theta=end["theta"][()],
@@ -174,7 +172,7 @@ def read_result(file, activations: Mapping[str, Activation]) -> Result:
         refinement=refinement,
         reduced_dim=reduced_dim,
         channel=_read_channel(file["channel"]) if "channel" in file else None,
-    )
+    ).with_stepper()
     recomputed = result.problem.loss(result.theta)
     if (
         not abs(recomputed - result.loss)
@@ -203,12 +201,14 @@ def _read_spectrum(dataset) -> Spectrum:
     return Spectrum(dataset[()], **numbers)
 
 
-def _read_channel(group) -> Channel | Saturation:
+def _read_channel(group) -> Infinity:
     apart = ("kind", "pair", "signs")
     numbers = {name: value.item() for name, value in group.attrs.items() if name not in apart}
     if group.attrs["kind"] == "neuron":
         return Saturation(**numbers)
     arrays = {name: group[name][()] for name in group}
+    if group.attrs["kind"] == "direction":
+        return Recession(**numbers, **arrays)
     i, j = (int(n) for n in group.attrs["pair"])
     s, t = (int(n) for n in group.attrs["signs"])
     return Channel(pair=(i, j), signs=(s, t), **numbers, **arrays)
