@@ -155,6 +155,8 @@ def collect(
                 continue
             error = future.exception()
             fatal = fatal or isinstance(error, (BrokenExecutor, Fatal))
+            if isinstance(error, NotStarted):
+                continue
             bar.step(None if error is not None else loss(future.result()))
         if monitor.interrupted or fatal:
             for future in pending:

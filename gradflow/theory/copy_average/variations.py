@@ -153,10 +153,10 @@ def check_ends(
             progress(f"flows with different norms, n {n}, seed {seed}")
             student = MLP.random((k + 1, n, 1), "erf", False, seed=seed)
             result = train(teacher, student, solver=FLOW, progress=False)
-            table = neurons(result)
+            table = neurons(result, loose=1.0)
             found = table.to_dict("records") if hasattr(table, "to_dict") else table
             copied = sorted(r["teachers"][0] for r in found if r["kind"].endswith("copy"))
-            averaged = sum(kind.endswith("average") for kind in kinds(result))
+            averaged = sum(kind.endswith("average") for kind in kinds(result, loose=1.0))
             wrong.append(
                 not (len(copied) == n - 1 == len(set(copied)) and averaged == 1 and result.converged)
             )
@@ -236,7 +236,7 @@ def kind_of_end(result) -> tuple[str, float]:
 
     Copies and averages may be perturbed; also the largest sine of the angle to what they stand for.
     """
-    table = neurons(result)
+    table = neurons(result, loose=1.0)
     rows = table.to_dict("records") if hasattr(table, "to_dict") else table
     copied = [row["teachers"][0] for row in rows if row["kind"].endswith("copy")]
     averages = sum(row["kind"].endswith("average") for row in rows)
