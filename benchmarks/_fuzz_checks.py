@@ -47,15 +47,6 @@ class Outcome:
         return [name for name, (error, bound) in self.checks.items() if not error <= bound]
 
 
-def claimed_error(kernel_error: float, parts: list[Stacked]) -> float:
-    """The absolute error that the package claims for L(θ).
-
-    L = Σ_ij o_i·o_j K_ij over all units with kernels right to ε √(K_ii K_jj), ε = `kernel_error`: the
-    error is at most ε Σ_outputs (Σ_i |o_i| √K_ii)², for a mixture the weighted sum of that.
-    """
-    return kernel_error * sum(s.component.share * s.total() for s in parts)
-
-
 def check(case: Case) -> Outcome:
     """Run every check that the case allows; exceptions become the outcome."""
     start = time.perf_counter()
@@ -94,7 +85,8 @@ def _may_refuse(case: Case) -> bool:
 class _Posed:
     """A population problem at its θ: what the package says, and the sizes it is measured in.
 
-    size    Σ_outputs (Σ_i |o_i| √K_ii)², the unit of the kernel error; claim = kernel_error · size
+    size    Σ_outputs (Σ_i |o_i| √K_ii)², the unit of the kernel error
+    claim   the absolute error of L that the package claims
     """
 
     problem: gf.Problem
@@ -122,7 +114,7 @@ def _posed(case: Case) -> _Posed:
     parts = [Stacked(case.student, case.teacher, law) for law in laws]
     kernel_error = problem.objective.kernel_error(theta)
     size = sum(part.component.share * part.total() for part in parts)
-    claim = claimed_error(kernel_error, parts)
+    claim = problem.loss_error(theta)
     derivatives = problem.objective.all_derivatives(theta)
     return _Posed(problem, theta, parts, kernel_error, claim, size, *derivatives, _natural(parts))
 
@@ -131,7 +123,7 @@ def _population(case: Case, outcome: Outcome, rng) -> None:
     posed = _posed(case)
     norm = max(float(part.norms.max()) for part in posed.parts)
     outcome.facts.update({"kernel error": posed.kernel_error, "claim": posed.claim, "norm": norm})
-    if not math.isfinite(posed.kernel_error):  # nothing is claimed
+    if not (math.isfinite(posed.kernel_error) and math.isfinite(posed.claim)):  # nothing is claimed
         return
     if not (math.isfinite(posed.size) and math.isfinite(posed.loss)):
         # an overflow is no number, and has to be one that the sizes explain
