@@ -230,7 +230,8 @@ def _decade(objective: Objective, coordinates: Coordinates, phi, longest: float,
         grad_norm=float(max(norms)),
         rest=rest,
     )
-    return channel, matrix @ points[-1] + offset
+    # Newton's last steps lead along the valley, where the gradient is larger than at its floor.
+    return channel, matrix @ end.theta + offset
 
 
 def _finished(inner: Affine, phi: np.ndarray) -> tuple[np.ndarray, float]:

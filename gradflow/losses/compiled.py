@@ -15,7 +15,7 @@ from ..networks import MLP
 from ..support import memory
 from ..support.x64 import require_x64
 from .base import Counts, Kernel, Objective
-from .scales import ROUNDING, GradientSizes, Targets, network_sizes, output_start
+from .scales import ROUNDING, GradientSizes, Targets, network_sizes, output_start, weight_blocks
 
 KERNEL_GOAL = 1e-13
 """Expectations that are less accurate than this are reported with a warning."""
@@ -69,7 +69,7 @@ class KernelLoss(Objective):
         """Take the scales of gradients from the targets and the student (`losses.scales`)."""
         self.targets = targets
         self.weight_vectors = student.weight_vectors()
-        self._output_start = output_start(student)
+        self._output_start, self._blocks = output_start(student), weight_blocks(student)
         self.spread = targets.total
         self.gradient_scale = max(self.spread**2, self.spread)
 
@@ -85,7 +85,7 @@ class KernelLoss(Objective):
 
     def gradient_sizes(self, theta: np.ndarray) -> GradientSizes:
         rounding = max(ROUNDING, min(self.kernel_error(theta), KERNEL_GOAL))
-        return network_sizes(self.jacobian_squares(theta), theta, self.targets, rounding)
+        return network_sizes(self.jacobian_squares(theta), theta, self.targets, rounding, self._blocks)
 
     def loss(self, theta: np.ndarray) -> float:
         value = np.empty(1)

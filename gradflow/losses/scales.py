@@ -146,13 +146,58 @@ def output_start(student: MLP) -> int:
     return student.size - student.weights[-1].size - (0 if student.biases[-1] is None else student.sizes[-1])
 
 
-def network_sizes(squares: np.ndarray, theta: np.ndarray, targets: Targets, rounding: float) -> GradientSizes:
+SILENT = 1e-2
+"""A neuron that takes no part (zero weights, or none to the outputs) is known to rounding only: its components
+of ∇L are in proportion to what is left of its weights, as is J. J counts as no smaller than this part of the
+largest in its block, so that what is zero within 1e-14 of the other neurons is zero, and as no smaller than this
+part of what it would be with output weights that explain the targets by activations of 1."""
+
+
+class Blocks(NamedTuple):
+    """Where the weights of each layer and its biases are within θ, and the output weights among them."""
+
+    every: tuple[slice, ...]
+    output: slice
+
+
+def weight_blocks(student: MLP) -> Blocks:
+    blocks, start, output = [], 0, slice(0)
+    for W, b in zip(student.weights, student.biases):
+        output = slice(start, start + W.size)
+        for part in (W, b):
+            if part is not None:
+                blocks.append(slice(start, start + part.size))
+                start += part.size
+    return Blocks(tuple(blocks), output)
+
+
+def network_sizes(
+    squares: np.ndarray, theta: np.ndarray, targets: Targets, rounding: float, blocks: Blocks
+) -> GradientSizes:
     """From J² (outputs, P) at θ: the formulas above, for squared errors; `rounding` per unit of targets."""
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         slopes = np.sqrt(squares)
         natural = np.maximum(targets.size, targets.spread)
         spread = targets.spread * np.minimum(CANCELLED * natural / (slopes @ np.abs(theta)), 1.0)
+        _with_silent(slopes, theta, targets, blocks)
         return GradientSizes(2.0 * spread @ slopes, 2.0 * rounding * natural @ slopes)
+
+
+def _with_silent(slopes: np.ndarray, theta: np.ndarray, targets: Targets, blocks: Blocks) -> None:
+    """Raise what is too small for neurons that take no part (`SILENT`)."""
+    outputs = slopes.shape[0]
+    largest = np.abs(theta[blocks.output]).reshape(outputs, -1).max(axis=1, keepdims=True)
+    values = np.maximum(slopes[:, blocks.output].max(axis=1, keepdims=True), 1.0)  # √K of the neurons
+    for block in blocks.every:
+        part = slopes[:, block]
+        most = part.max(axis=1, keepdims=True)
+        if block == blocks.output:
+            most = values
+        elif block.start < blocks.output.start:
+            # with output weights of the size ρ/√K
+            explaining = targets.spread[:, None] / values
+            most = np.where(largest > 0.0, most * np.maximum(explaining / largest, 1.0), most)
+        slopes[:, block] = np.maximum(part, SILENT * most)
 
 
 def term_sizes(squares: np.ndarray, theta: np.ndarray, targets: Targets) -> np.ndarray:

@@ -190,10 +190,10 @@ class _Run:
         The quotient of two rounding errors would send the point along it, as far as the trust region goes.
         """
         scale, slopes = float(np.abs(values).max(initial=0.0)), np.abs(coefficients)
-        # Seen on lines of minima: eigenvalues up to 10 P ε |λ|_max and slopes up to 24 ε s.
-        null = (np.abs(values) <= 16 * values.size * EPS * scale) & (
-            slopes <= 32 * EPS * self.objective.gradient_scale
-        )
+        # Seen on lines of minima: eigenvalues up to 10 P ε |λ|_max and slopes up to 24 ε s, where s are the
+        # terms that cancel in the gradient.
+        terms = float((np.abs(self.hessian) @ np.abs(self.theta)).max(initial=self.objective.gradient_scale))
+        null = (np.abs(values) <= 16 * values.size * EPS * scale) & (slopes <= 32 * EPS * terms)
         return np.where(null, 0.0, values), np.where(null, 0.0, coefficients)
 
     def reduce_gradient(self, hand_over: bool = True) -> None:
@@ -302,7 +302,8 @@ class _Run:
         if self.settings.target == "minimum":
             self.settle()
         after = self.objective.counts()
-        if self.settings.target == "minimum" or self.norm > self.kept.first[1]:
+        falling = self.reason is StopReason.UNBOUNDED and not self.objective.nonnegative
+        if not falling and (self.settings.target == "minimum" or self.norm > self.kept.first[1]):
             self.theta, self.loss, self.norm = self.kept.better(self.theta, self.loss, self.norm)
         return Refinement(
             theta=self.theta,

@@ -241,7 +241,7 @@ def test_the_erf_run_that_goes_to_infinity():
     assert abs(squares.mean() - channel.loss) <= 4 * squares.std() / np.sqrt(squares.size)
 
 
-@pytest.mark.parametrize("seed", [3, 8, 17])
+@pytest.mark.parametrize("seed", [3, 8, 25, 56])
 def test_channels_on_samples(seed):
     """Some take a hundred Newton steps at one ε; some have v so small that the wide decade is too wide."""
     X = np.random.default_rng(100 + seed).standard_normal((500, 2))

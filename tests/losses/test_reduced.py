@@ -8,7 +8,7 @@ import pytest
 import gradflow as gf
 from gradflow import ArgumentError
 from gradflow.losses.reduced import Reduced, find_span, span
-from gradflow.run import coordinates as _coordinates
+from gradflow.run import frames
 
 TIGHT = {"rtol": 1e-11, "atol": 1e-12}
 
@@ -68,7 +68,7 @@ def test_biases_are_not_rotated(activation):
 def test_steps_that_would_fill_the_memory(monkeypatch):
     """Some are left out; the path between those that stay is as accurate."""
     teacher, student = networks()
-    monkeypatch.setattr(_coordinates, "STEP_NUMBERS", 8 * student.size)
+    monkeypatch.setattr(frames, "STEP_NUMBERS", 8 * student.size)
     few, full = both(teacher, student, refiner=None)
     assert few.flow.step_times.size <= 10 < few.flow.accepted
     assert few.flow.stiffness.size == few.flow.step_times.size - 1

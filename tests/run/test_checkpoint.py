@@ -186,5 +186,5 @@ def test_files_that_are_no_checkpoints_are_refused(tmp_path):
     path.write_bytes(whole)
     with h5py.File(path, "a") as file:
         file.attrs["schema"] = 1
-    with pytest.raises(StorageError, match="schema 1.*reads schema 2 to 2"):
+    with pytest.raises(StorageError, match="schema 1.*reads schema 3 to 3"):
         gf.resume(path)

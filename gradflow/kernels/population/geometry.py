@@ -56,7 +56,7 @@ NEAR = 0.0625
 """Below this sin²θ the sine comes from a residual: 1 − cos² has an absolute error of 4e-16 or so."""
 
 _TINY, _HUGE = 2.0**-200, 2.0**200
-_LEAST = 2.0**-900  # shorter rows are taken to be so long: no kernel tells them apart, and 1/r is finite
+_LEAST = 2.0**-1000  # shorter rows are taken to be so long: 1e-301, and b/r is finite
 
 
 @inner_jit
