@@ -267,7 +267,9 @@ def check_spread(
             found.append(kind_of_end(result))
         names = [name for name, _ in found]
         shares = {name: names.count(name) / starts for name in sorted(set(names))}
-        rows[f"{kind} n = {n}, s = {spread:g}"] = shares | {"distance": max(distance for _, distance in found)}
+        rows[f"{kind} n = {n}, s = {spread:g}"] = shares | {
+            "distance": max(distance for _, distance in found)
+        }
         others += [name not in kinds for name in names]
         distances += [distance for name, distance in found if name in kinds]
     return Check(
