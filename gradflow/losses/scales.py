@@ -150,7 +150,8 @@ SILENT = 1e-2
 """A neuron that takes no part (zero weights, or none to the outputs) is known to rounding only: its
 components of ∇L are in proportion to what is left of its weights, as is J. J counts as no smaller than this
 part of the largest in its block, so that what is zero within 1e-14 of the other neurons is zero, and as no
-smaller than this part of what it would be with output weights that explain the targets by activations of 1."""
+smaller than this part of what it would be with output weights that explain the targets by activations of
+1."""
 
 
 class Blocks(NamedTuple):
