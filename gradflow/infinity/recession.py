@@ -133,18 +133,29 @@ def largest_margin(rows: np.ndarray) -> np.ndarray | None:
     return separator if (rows @ separator >= 1.0 - 1e-6).all() else None
 
 
+HALVINGS = 40
+"""Of the way back to the start, at most."""
+
+
 def falls_for_ever(objective: Objective, start: np.ndarray, end: np.ndarray) -> Recession | None:
     """The direction in which L falls for ever at the end of a refinement from `start`, if there is one.
 
-    Looked at are the end and half-way to it, because on the way to infinity ∇L and ∇²L underflow; where ∇L is
-    zero at the end, only if it is far from the start.
+    Looked at are the end and points half-way to it, a quarter …, because on the way to infinity ∇L and ∇²L
+    underflow; where ∇L is small at the end, but not all 0, only if it is far from the start.
     """
     far = float(np.linalg.norm(end - start)) > FAR * (1.0 + float(np.linalg.norm(start)))
-    if objective.is_critical(end) and not far:
+    gradient = objective.gradient(np.ascontiguousarray(end))
+    if gradient.any() and not far and objective.is_critical(end, gradient):
         return None
-    for point in (end, 0.5 * (start + end)):
-        found = _along_newton(objective, np.ascontiguousarray(point))
-        if found is not None:
+    looked = 0
+    for k in range(HALVINGS):
+        point = np.ascontiguousarray(end + (1.0 - 2.0**-k) * (start - end))
+        gradient = objective.gradient(point)
+        if k > 0 and not gradient.any():
+            continue
+        found = _along_newton(objective, point)
+        looked += 1
+        if found is not None or looked == 3:
             return found
     return None
 
