@@ -24,6 +24,12 @@ SIGMAS = 7.0
 TINY = 1e-9
 """Derivatives of a unit that is off (σ' below this in the mean) are not held to their own size."""
 
+LEAST = 1e-12
+"""Components of the gradient and the Hessian are held to this part of the largest, if they are smaller."""
+
+LAST_BIT = 2.2e-16
+"""Of a weight: on a unit of norm r it moves the field by r times as much."""
+
 
 @dataclass
 class Outcome:
@@ -102,8 +108,9 @@ class _Posed:
 
     @property
     def epsilon(self) -> float:
-        """The unit of tolerances for derivatives."""
-        return max(self.kernel_error, 2e-15)
+        """The unit of tolerances for derivatives: nothing is better than the last bit of the weights."""
+        norm = max(float(part.norms.max()) for part in self.parts)
+        return max(self.kernel_error, 2e-15, LAST_BIT * norm)
 
 
 def _posed(case: Case) -> _Posed:
@@ -235,6 +242,8 @@ def _natural(parts: list[Stacked]) -> _Natural:
     scale = np.append(np.where(norms > 0.0, norms, 1.0), 1.0)[np.minimum(units, n)]
     outputs = np.abs(student.weights[1])
     size = np.where(kinds < 0, scale, 1e-3 + np.append(outputs.max(axis=0), 1.0)[np.minimum(units, n)])
+    gradient = np.maximum(gradient, LEAST * gradient.max())
+    hessian = np.maximum(hessian, LEAST * hessian.max())
     return _Natural(gradient, hessian, size, dead)
 
 
