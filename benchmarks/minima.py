@@ -27,7 +27,7 @@ import numpy as np
 import threadpoolctl
 
 import gradflow as gf
-from gradflow.losses.base import Objective
+from gradflow.objective import Objective
 from gradflow.refiners import BFGS, LBFGS, SciPy, TrustRegionNewton, default_refiner
 from gradflow.solvers import Adam, KenCarp58, default_solver
 from gradflow.support.progress import Monitor

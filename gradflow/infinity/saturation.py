@@ -12,7 +12,7 @@ import numpy as np
 
 from ..inputs import Samples
 from ..losses.problem import Problem
-from ..losses.restricted import Restricted
+from ..objective import Restricted
 from ..refiners import TrustRegionNewton
 from ..support.progress import Monitor
 from ..support.stopping import StopReason

@@ -10,12 +10,12 @@ import scipy.special
 
 from ..inputs import Inputs, Samples, as_inputs
 from ..networks import MLP
+from ..objective import Objective
 from ..support.errors import ArgumentError
 from ..support.memory import check_memory, refresh_ceiling
 from ..support.settings import one_of
 from ..support.validate import real_array
 from ..support.x64 import require_x64
-from .base import Objective
 from .empirical import LOSSES, EmpiricalLoss, target_array
 from .from_jax import JaxLoss
 from .mixture import population_loss

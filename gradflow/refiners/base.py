@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..losses.base import Counts, Objective
+from ..objective import Counts, Objective
 from ..support.progress import Monitor
 from ..support.settings import Settings, store_plain
 from ..support.stopping import StopReason

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..losses.base import Counts, Objective
+from ..objective import Objective
 from ..support.progress import Monitor
 from ..support.stopping import StopReason
 from ..support.validate import integer
@@ -116,7 +116,7 @@ class LBFGS(Refiner):
             grad_norm=norm,
             stop_reason=reason,
             iterations=iterations,
-            counts=Counts(*(b - a for a, b in zip(before, after))),
+            counts=after - before,
             seconds=time.monotonic() - began,
             settings=self.settings(),
         )

@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import scipy.linalg
 
-from ..losses.base import Counts, Objective
+from ..objective import Objective
 from ..support.errors import ArgumentError
 from ..support.progress import Monitor
 from ..support.stopping import StopReason
@@ -82,7 +82,7 @@ class LevenbergMarquardt(Refiner):
             grad_norm=norm,
             stop_reason=reason,
             iterations=iterations,
-            counts=Counts(*(b - a for a, b in zip(before, objective.counts()))),
+            counts=objective.counts() - before,
             seconds=time.monotonic() - began,
             settings=self.settings(),
         )

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..losses.base import Counts, Objective
+from ..objective import Objective
 from ..support.eigen import symmetric_eigen
 from ..support.errors import ArgumentError
 from ..support.progress import Monitor
@@ -311,7 +311,7 @@ class _Run:
             grad_norm=self.norm,
             stop_reason=self.reason,
             iterations=self.iterations,
-            counts=Counts(*(b - a for a, b in zip(self.before, after))),
+            counts=after - self.before,
             seconds=time.monotonic() - self.began,
             settings=self.settings.settings(),
         )

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..losses.base import Counts, Objective
+from ..objective import Objective
 from ..support.errors import ArgumentError
 from ..support.progress import Monitor
 from ..support.stopping import StopReason
@@ -77,7 +77,7 @@ class _Watch:
             grad_norm=norm,
             stop_reason=self.reason,
             iterations=self.iterations,
-            counts=Counts(*(b - a for a, b in zip(self.before, self.objective.counts()))),
+            counts=self.objective.counts() - self.before,
             seconds=time.monotonic() - self.began,
             settings=self.settings.settings(),
         )

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from ..activations import ACTIVATIONS, Activation
-from ..losses.base import Counts
 from ..losses.problem import Problem
 from ..networks import MLP
+from ..objective import Counts
 from ..solvers import Checkpoint, FlowState
 from ..support.errors import ArgumentError
 from ..support.files import opened, write_array, write_header, written_whole

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..inputs import as_inputs
-from ..losses.base import Objective
 from ..losses.problem import Problem
 from ..losses.reduced import Reduced, find_span
 from ..networks import MLP
+from ..objective import Objective
 
 
 def choose_span(teacher, student, inputs, rates: np.ndarray) -> tuple[np.ndarray | None, int]:

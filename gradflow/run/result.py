@@ -13,8 +13,8 @@ from ..infinity.saturation import Saturation
 from ..inputs import Gaussian, Mixture, Samples
 from ..losses.problem import Problem, check_hessian_memory
 from ..losses.reduced import find_span
-from ..losses.restricted import Restricted
 from ..networks import MLP
+from ..objective import Restricted
 from ..refiners import Refinement
 from ..solvers import Flow
 from ..support.errors import ArgumentError, GradflowError, HessianUndefinedError
