@@ -14,7 +14,7 @@ from ..spherical import Spherical
 from ..support.errors import ArgumentError
 from .compiled import KernelLoss
 from .population import PopulationLoss
-from .scales import mixed, moment_targets
+from .scales import Moments, mixed, moment_targets
 
 
 class WeightedLoss(KernelLoss):
@@ -24,7 +24,12 @@ class WeightedLoss(KernelLoss):
     Hessian needs room for two.
     """
 
-    def __init__(self, student: MLP, parts: Sequence[PopulationLoss], weights: Sequence[float] | np.ndarray):
+    def __init__(
+        self,
+        student: MLP,
+        parts: Sequence[PopulationLoss | WeightedLoss],
+        weights: Sequence[float] | np.ndarray,
+    ):
         shares = np.array(weights, dtype=np.float64)
         table = np.array(
             [(part.derivatives, 0, part.descriptor.ctypes.data) for part in parts], dtype=np.int64
@@ -37,7 +42,7 @@ class WeightedLoss(KernelLoss):
         self._table = table
         self.loss_floor = float(sum(p * part.loss_floor for p, part in zip(shares, parts)))
         self._parts, self._shares = tuple(parts), shares
-        self.moments = mixed([part.moments for part in parts], shares)
+        self.moments: Moments = mixed([part.moments for part in parts], shares)
         self.measure(student, moment_targets(self.moments, self, student))
 
     @cached_property
@@ -57,7 +62,9 @@ class WeightedLoss(KernelLoss):
         return float(sum(p * part.loss_error(theta) for p, part in zip(self._shares, self._parts)))
 
 
-def population_loss(student: MLP, teacher: MLP, inputs, dim: int | None = None) -> KernelLoss:
+def population_loss(
+    student: MLP, teacher: MLP, inputs, dim: int | None = None
+) -> PopulationLoss | WeightedLoss:
     """E |f_θ − f*|² for any law of infinitely many inputs.
 
     dim   the dimension of the law where the networks see a projection of it (`reduced`)
@@ -67,7 +74,7 @@ def population_loss(student: MLP, teacher: MLP, inputs, dim: int | None = None) 
     have the same degree of homogeneity (the law enters by its moment of twice that order).
     """
     if isinstance(inputs, Mixture):
-        parts = [PopulationLoss(student, teacher, law) for law in inputs.components]
+        parts = [population_loss(student, teacher, law) for law in inputs.components]
         return WeightedLoss(student, parts, inputs.weights)
     if isinstance(inputs, Spherical):
         degree = common_degree(student, teacher)
