@@ -7,10 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
-from ..inputs import Gaussian, Mixture
 from ..kernels import weighted_sum
 from ..networks import MLP
-from ..spherical import Spherical
 from ..support.errors import ArgumentError
 from .compiled import KernelLoss
 from .population import PopulationLoss
@@ -27,7 +25,7 @@ class WeightedLoss(KernelLoss):
     def __init__(
         self,
         student: MLP,
-        parts: Sequence[PopulationLoss | WeightedLoss],
+        parts: Sequence[PopulationLoss],
         weights: Sequence[float] | np.ndarray,
     ):
         shares = np.array(weights, dtype=np.float64)
@@ -69,18 +67,16 @@ def population_loss(
 
     dim   the dimension of the law where the networks see a projection of it (`reduced`)
 
-    A `Gaussian` gives a `PopulationLoss`; a `Mixture` the weighted sum of those of its components; a
-    `Spherical` law a multiple of the Gaussian one, for networks without biases whose activations all
-    have the same degree of homogeneity (the law enters by its moment of twice that order).
+    A `Gaussian` gives a `PopulationLoss`; other laws a weighted sum of such (`Law.gaussians`): a `Mixture`
+    those of its components; a `Spherical` law a multiple of the standard one, for networks without biases
+    whose activations all have the same degree of homogeneity (the law enters by its moment of twice that
+    order).
     """
-    if isinstance(inputs, Mixture):
-        parts = [population_loss(student, teacher, law) for law in inputs.components]
-        return WeightedLoss(student, parts, inputs.weights)
-    if isinstance(inputs, Spherical):
-        degree = common_degree(student, teacher)
-        ratio = inputs.ratio(2 * degree, dim or student.sizes[0])
-        return WeightedLoss(student, [PopulationLoss(student, teacher, Gaussian())], [ratio])
-    return PopulationLoss(student, teacher, inputs)
+    terms = inputs.gaussians(dim or student.sizes[0], lambda: common_degree(student, teacher))
+    if len(terms) == 1 and terms[0][1] is inputs:
+        return PopulationLoss(student, teacher, inputs)
+    parts = [PopulationLoss(student, teacher, law) for _, law in terms]
+    return WeightedLoss(student, parts, [share for share, _ in terms])
 
 
 def common_degree(student: MLP, teacher: MLP) -> int:

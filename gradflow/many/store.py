@@ -25,7 +25,7 @@ import numpy as np
 
 from .._version import __version__
 from ..activations import ACTIVATIONS
-from ..inputs import Gaussian, Mixture, Samples
+from ..inputs import Law
 from ..losses.problem import Problem
 from ..networks import MLP
 from ..run.result import Result
@@ -74,7 +74,7 @@ def _digest(value: Any, update: Callable[[bytes], None]) -> None:
         _digest([value.sizes, [repr(a) for a in value.activations], value.flat()], update)
     elif isinstance(value, Problem):
         _digest([value.teacher, value.student, value.inputs, value.theta0, value.options], update)
-    elif isinstance(value, (Samples, Gaussian, Mixture)):
+    elif isinstance(value, Law):
         _digest(vars(value), update)
     elif isinstance(value, (list, tuple)):
         for part in value:
