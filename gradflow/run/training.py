@@ -84,8 +84,8 @@ def train(
     basis, moving = None, int((rates != 0).sum())
     if precision != "double-double":  # a rotation in Float64 would spoil its digits
         basis, moving = choose_span(teacher, student, inputs, rates)
-    chosen_solver = _choose("solver", solver, FlowSolver, default_solver, moving)
-    chosen_refiner = _choose("refiner", refiner, Refiner, default_refiner, moving)
+    chosen_solver = choose("solver", solver, FlowSolver, default_solver, moving)
+    chosen_refiner = choose("refiner", refiner, Refiner, default_refiner, moving)
     if chosen_solver is None and chosen_refiner is None:
         raise ArgumentError("refiner", "None, with solver=None", "a refiner, or a solver: one of the two")
     check_precision(precision, teacher, student, inputs)
@@ -223,7 +223,8 @@ def _problem(teacher, student, inputs) -> Problem:
     return Problem(teacher, student, inputs)
 
 
-def _choose(argument: str, given, kind: type, default, size: int):
+def choose(argument: str, given, kind: type, default, size: int):
+    """The solver or refiner that is given as an object, by name, as "auto" or None; else `ArgumentError`."""
     if given is None or isinstance(given, kind):
         return given
     if isinstance(given, str) and given == "auto":

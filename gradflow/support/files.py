@@ -44,10 +44,13 @@ def replacing(path: str | os.PathLike):
 
 @contextmanager
 def written_whole(path: str | os.PathLike):
-    """A new HDF5 file that replaces `path` in one step at the end of the block, or not at all."""
+    """A new HDF5 file that replaces `path` in one step at the end of the block, or not at all.
+
+    In the format of HDF5 1.10 (2016), whose index of a data set in one chunk takes no 2 kB.
+    """
     import h5py
 
-    with replacing(path) as name, h5py.File(name, "w") as file:
+    with replacing(path) as name, h5py.File(name, "w", libver=("v110", "v110")) as file:
         yield file
 
 

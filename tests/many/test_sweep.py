@@ -106,8 +106,8 @@ def test_a_larger_grid_goes_on_from_a_smaller_one(tmp_path):
         gf.sweep({"width": [1, 2], "seed": [1, 2]}, plain, store=tmp_path / "runs", progress=False)
     part = gf.sweep({"width": [1], "seed": [2]}, plain, store=tmp_path / "runs", progress=False)
     assert len(part) == 1 and part.rows()[0]["sum"] == 3 and len(gf.Sweep.load(tmp_path / "runs")) == 4
-    with pytest.raises(StorageError, match="axes of the grid"):
-        gf.sweep({"seed": range(4)}, plain, store=tmp_path / "runs", progress=False)
+    with pytest.raises(StorageError, match="axes of the grid: width, seed there, seed, width now"):
+        gf.sweep({"seed": range(4), "width": [1]}, plain, store=tmp_path / "runs", progress=False)
     with pytest.raises(StorageError, match="settings refiner"):
         gf.sweep(
             {"width": [1], "seed": range(4)}, plain, store=tmp_path / "runs", refiner=None, progress=False
@@ -158,10 +158,12 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path):
 
 def test_processes_and_a_worker_that_dies(tmp_path):
     context = multiprocessing.get_context("spawn")
+    options = {"store": tmp_path / "runs", "progress": False}
     with ProcessPoolExecutor(1, mp_context=context) as executor:
-        found = gf.sweep(
-            {"kill": [False, True]}, suicidal, store=tmp_path / "runs", executor=executor, progress=False
-        )
+        with pytest.warns(RuntimeWarning, match="1 cells are unfinished"):
+            found = gf.sweep({"kill": [False, True]}, suicidal, executor=executor, **options)
+        with pytest.raises(ArgumentError, match="^executor: .*BrokenProcessPool"):
+            gf.sweep({"kill": [False, True]}, suicidal, executor=executor, **options)
     assert found.trouble is not None and len(found.unfinished) == 1 and "goes on from here" in str(found)
     with pytest.raises(ArgumentError, match=r"make: .*top level of a module"):
         with ProcessPoolExecutor(1, mp_context=context) as executor:
@@ -191,7 +193,7 @@ def test_a_full_disk_is_an_error_and_the_store_stays_whole(tmp_path, monkeypatch
 
     gf.sweep({"part": [0]}, lambda_free, store=tmp_path / "runs", progress=False)
 
-    def no_room(self, key, cell):
+    def no_room(self, key, cell, again):
         raise StorageError(f"{self.path}: cannot be written ([Errno 28] No space left on device)")
 
     with monkeypatch.context() as patch:
@@ -232,7 +234,7 @@ def test_bad_input():
     if "fork" in multiprocessing.get_all_start_methods():
         forked = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork"))
         with pytest.raises(ArgumentError, match="forked"):
-            gf.sweep({"a": [1]}, plain, executor=forked, progress=False)
+            gf.sweep({"part": [1]}, lambda_free, executor=forked, progress=False)
     bad = gf.sweep({"a": [1]}, lambda a: 3, progress=False)
     assert "returns a int" in bad.failures[0][1]
     with pytest.raises(ArgumentError, match="^cell:"):
