@@ -181,11 +181,11 @@ def main(argv: list[str]) -> None:
     } | {name: sum(k[name] for k in kills) for name in ("lost", "other_bits", "run_again")}
     found = results
     print(
-        f"  {found['kills']} kills in {found['sweeps']} sweeps of {found['runs']} runs: {found['lost']} finished "
-        f"runs lost, {found['other_bits']} with other bits, {found['run_again']} run again, "
+        f"  {found['kills']} kills in {found['sweeps']} sweeps of {found['runs']} runs: {found['lost']} "
+        f"finished runs lost, {found['other_bits']} with other bits, {found['run_again']} run again, "
         f"{found['left_over']} files left over; {found['before_a_run_was_finished']} kills before a run was "
-        f"finished, {found['among_the_runs']} among the runs, {found['while_or_after_merging']} while or after "
-        f"all were merged, {found['with_half_written_files']} with half-written files, up to "
+        f"finished, {found['among_the_runs']} among the runs, {found['while_or_after_merging']} while or "
+        f"after all were merged, {found['with_half_written_files']} with half-written files, up to "
         f"{found['most_runs_between_kills']} runs between two kills"
     )
     print(f"written: {_timing.write('kills', results, facts, chosen.folder)}")
