@@ -82,26 +82,31 @@ class Store:
             self.manifest = _read_manifest(name)
             return
         manifest = json.loads(json.dumps(manifest)) | {"versions": versions()}
-        if name.is_file():
-            there = _read_manifest(name)
-            if differences := _differences(there, manifest):
-                kept = f"{len(self.finished())} finished in it"
-                text = f"{self.path}: made by another call, {kept}; {'; '.join(differences)}"
-                raise StorageError(f"{text}. Name a new folder, or remove this one")
-            if _lacking(manifest.get("grid", {}), there.get("grid", {})):  # a part of what is there
-                manifest = there
-        elif self.path.is_dir() and any(self.path.iterdir()):
+        if not name.is_file() and self.path.is_dir() and not all(map(_is_ours, self.path.iterdir())):
             raise StorageError(
                 f"{self.path}: a folder with other files and no manifest.json; name a new folder"
             )
         try:
             self.path.mkdir(exist_ok=True)
-            self.cells.mkdir(exist_ok=True)
         except OSError as error:
             raise StorageError(f"{self.path}: cannot be made ({error})") from error
-        self.manifest = manifest
-        with full_disk(self.path), replacing(name) as temporary:
-            Path(temporary).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        with full_disk(self.path), self._alone():
+            if name.is_file():
+                there = _read_manifest(name)
+                if differences := _differences(there, manifest):
+                    text = f"{self.path}: made by another call, {len(self.finished())} finished in it"
+                    raise StorageError(
+                        f"{text}; {'; '.join(differences)}. Name a new folder, or remove this one"
+                    )
+                if _lacking(manifest.get("grid", {}), there.get("grid", {})):  # a part of what is there
+                    manifest = there
+            self.manifest = manifest
+            with replacing(name) as temporary:
+                Path(temporary).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+            for path in self.path.glob(".m*.part"):  # of a process that was killed while it wrote
+                path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.cells.mkdir(exist_ok=True)
 
     def finished(self) -> set[str]:
         """The keys of all cells that are there."""
@@ -183,8 +188,9 @@ class Store:
             for path in waiting:  # these and no others: another process may add some meanwhile
                 path.unlink(missing_ok=True)
             inside = set(self._inside())
-            for path in self.cells.glob(".*.part"):  # of processes that were killed while they wrote
-                if path.name.split(".")[1] in inside:
+            for path in [*self.cells.glob(".*.part"), *self.path.glob(".m*.part")]:
+                # of processes that were killed; another one may be writing a run that is not merged
+                if path.parent == self.path or path.name.split(".")[1] in inside:
                     path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.cells.rmdir()
@@ -217,6 +223,11 @@ def full_disk(path, advice: str = "what is finished is kept: make room, and the 
         if isinstance(cause, OSError) and cause.errno in _FULL:
             raise StorageError(f"{path}: cannot be written ({os.strerror(cause.errno)}); {advice}") from cause
         raise
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a process that was killed before it had written the manifest leaves this."""
+    return path.name == ".lock" or (path.name.startswith(".manifest.json.") and path.suffix == ".part")
 
 
 def _write_cell(group, cell: Cell) -> None:
