@@ -19,9 +19,9 @@ from ..run.result import Result
 from ..run.storage import load as load_result
 from ..run.storage.results import read_result, write_result
 from ..support.errors import GradflowError
-from ..support.files import form_of, opened, write_header, written_whole
+from ..support.files import form_of, in_memory, opened, write_header, written_whole
 from .pool import NotStarted
-from .shared import share
+from .shared import copy
 from .store import full_disk
 
 FORMAT, SCHEMA = "gradflow batch", 1
@@ -163,15 +163,16 @@ class Batch(Sequence):
         Long arrays are compressed, and equal ones (the samples, the teacher) are there once. Failures are
         kept as their text. Raises `StorageError` as `Result.save` does.
         """
-        known: dict = {}
+        known: dict[bytes, str] = {}
         with full_disk(path, "make room, and save again"), written_whole(path) as file:
             write_header(file, FORMAT, SCHEMA)
             file.attrs["count"] = len(self)
             for i, entry in enumerate(self._entries):
                 group = file.create_group(str(i))
                 if isinstance(entry, Result):
-                    write_result(group, entry)
-                    share(group, known)
+                    with in_memory() as single:
+                        write_result(single, entry)
+                        copy(single, group, known)
                 else:
                     group.attrs["failure"] = json.dumps([type(entry.error).__name__, str(entry.error)])
 

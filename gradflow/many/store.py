@@ -28,7 +28,7 @@ from ..run.result import Result
 from ..run.storage.results import read_result, write_result
 from ..support.errors import ArgumentError, StorageError
 from ..support.files import opened, replacing, write_header, written_whole
-from .shared import share
+from .shared import copy
 
 FORMAT, SCHEMA = "gradflow cells", 1
 _PACKAGES = ("numpy", "scipy", "numba", "jax")
@@ -175,16 +175,14 @@ class Store:
             if waiting:
                 with written_whole(self.merged) as file:
                     write_header(file, FORMAT, SCHEMA)
-                    group, known = file.create_group("cells"), {}
+                    group, known = file.create_group("cells"), dict[bytes, str]()
                     for path in waiting:
                         with opened(path, FORMAT, SCHEMA) as source:
-                            source.copy(source, group, name=path.stem)
-                            share(group[path.stem], known)
+                            copy(source, group.create_group(path.stem), known)
                     if self.merged.is_file():
                         with opened(self.merged, FORMAT, SCHEMA) as old:
                             for key in set(old["cells"]) - set(group):
-                                old.copy(old["cells"][key], group, name=key)
-                                share(group[key], known)
+                                copy(old["cells"][key], group.create_group(key), known)
             for path in waiting:  # these and no others: another process may add some meanwhile
                 path.unlink(missing_ok=True)
             inside = set(self._inside())

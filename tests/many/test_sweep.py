@@ -1,9 +1,11 @@
 """Sweeps: the same bits whatever runs them, kept cell by cell, resumed, refused where something differs."""
 
+import io
 import json
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -239,3 +241,59 @@ def test_bad_input():
     assert "returns a int" in bad.failures[0][1]
     with pytest.raises(ArgumentError, match="^cell:"):
         bad.result({"b": 1})
+
+
+def test_a_function_without_an_argument_for_an_axis():
+    for grid in ({"part": [1], "prat": [2]}, {"prat": [1]}):
+        with pytest.raises(ArgumentError, match=r"^make: got a function of \(part\), called with"):
+            gf.sweep(grid, lambda_free, progress=False)
+    for option, value in (("solver", "Euler"), ("refiner", 3), ("precision", "quad")):
+        with pytest.raises(ArgumentError, match=f"^{option}:"):
+            gf.sweep({"part": [1]}, lambda_free, progress=False, **{option: value})
+    with pytest.raises(ArgumentError, match="did you mean 'solver'"):
+        gf.sweep({"part": [1]}, lambda_free, progress=False, solvr="BDF")
+
+
+def test_a_row_that_cannot_be_saved_is_a_failure_that_says_so(tmp_path):
+    for store in (None, tmp_path / "runs"):
+        found = gf.sweep({"part": [1]}, lambda part: {"x": {1, 2}}, store=store, progress=False)
+        assert "make: got a row in which 'x' is a set" in found.failures[0][1]
+    good = gf.sweep({"part": [1]}, lambda part: {"x": [np.float64(2), np.arange(2)]}, progress=False)
+    assert good.rows()[0]["x"] == [2.0, [0, 1]]
+
+
+def test_a_loss_of_ones_own_is_kept_as_a_row(tmp_path):
+    def bowl(part):
+        return gf.Problem.from_jax(lambda theta: ((theta - part) ** 2).sum(), np.zeros(2))
+
+    options = {"solver": None, "progress": False}
+    with pytest.raises(StorageError, match="keep='rows'"):
+        gf.sweep({"part": [1, 2]}, bowl, store=tmp_path / "one", **options)
+    found = gf.sweep({"part": [1, 2]}, bowl, store=tmp_path / "two", keep="rows", **options)
+    assert all(row["loss"] < 1e-20 for row in found.rows())
+
+
+def test_functions_of_a_notebook_do_not_go_to_processes(monkeypatch):
+    import types
+
+    notebook = types.ModuleType("__main__")
+    exec("def make(part):\n    return {'value': part}", notebook.__dict__)
+    monkeypatch.setitem(sys.modules, "__main__", notebook)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as executor:
+        with pytest.raises(ArgumentError, match=r"defined in a notebook .* executor=None"):
+            gf.sweep({"part": [1]}, notebook.make, executor=executor, progress=False)
+    assert gf.sweep({"part": [1]}, notebook.make, progress=False).rows()[0]["value"] == 1
+
+
+def test_a_bar_in_terminals_and_notebooks_only(monkeypatch):
+    cases = (("ipykernel.iostream", False, True), ("_io", True, True), ("_io", False, False))
+    for module, terminal, bar in cases:
+        own = {"__module__": module, "isatty": lambda self, terminal=terminal: terminal}
+        stream = type("Stream", (io.StringIO,), own)()
+        monkeypatch.setattr(sys, "stderr", stream)
+        gf.sweep({"part": [1, 2]}, lambda_free)
+        assert ("2/2" in stream.getvalue()) == bar, (module, terminal)
+        assert ("<" in stream.getvalue()) == bar  # the time left
+        gf.sweep({"part": [1, 2]}, lambda_free, progress=False)
+        assert stream.getvalue().count("2/2") <= 1
