@@ -24,6 +24,12 @@ SIGMAS = 7.0
 TINY = 1e-9
 """Derivatives of a unit that is off (σ' below this in the mean) are not held to their own size."""
 
+LEAST = 1e-12
+"""Components of the gradient and the Hessian are held to this part of the largest, if they are smaller."""
+
+LAST_BIT = 2.2e-16
+"""Of a weight: on a unit of norm r it moves the field by r times as much."""
+
 
 @dataclass
 class Outcome:
@@ -45,15 +51,6 @@ class Outcome:
     def outside(self) -> list[str]:
         """Names of the checks that failed."""
         return [name for name, (error, bound) in self.checks.items() if not error <= bound]
-
-
-def claimed_error(kernel_error: float, parts: list[Stacked]) -> float:
-    """The absolute error that the package claims for L(θ).
-
-    L = Σ_ij o_i·o_j K_ij over all units with kernels right to ε √(K_ii K_jj), ε = `kernel_error`: the
-    error is at most ε Σ_outputs (Σ_i |o_i| √K_ii)², for a mixture the weighted sum of that.
-    """
-    return kernel_error * sum(s.component.share * s.total() for s in parts)
 
 
 def check(case: Case) -> Outcome:
@@ -94,7 +91,8 @@ def _may_refuse(case: Case) -> bool:
 class _Posed:
     """A population problem at its θ: what the package says, and the sizes it is measured in.
 
-    size    Σ_outputs (Σ_i |o_i| √K_ii)², the unit of the kernel error; claim = kernel_error · size
+    size    Σ_outputs (Σ_i |o_i| √K_ii)², the unit of the kernel error
+    claim   the absolute error of L that the package claims
     """
 
     problem: gf.Problem
@@ -110,8 +108,9 @@ class _Posed:
 
     @property
     def epsilon(self) -> float:
-        """The unit of tolerances for derivatives."""
-        return max(self.kernel_error, 2e-15)
+        """The unit of tolerances for derivatives: nothing is better than the last bit of the weights."""
+        norm = max(float(part.norms.max()) for part in self.parts)
+        return max(self.kernel_error, 2e-15, LAST_BIT * norm)
 
 
 def _posed(case: Case) -> _Posed:
@@ -122,7 +121,7 @@ def _posed(case: Case) -> _Posed:
     parts = [Stacked(case.student, case.teacher, law) for law in laws]
     kernel_error = problem.objective.kernel_error(theta)
     size = sum(part.component.share * part.total() for part in parts)
-    claim = claimed_error(kernel_error, parts)
+    claim = problem.loss_error(theta)
     derivatives = problem.objective.all_derivatives(theta)
     return _Posed(problem, theta, parts, kernel_error, claim, size, *derivatives, _natural(parts))
 
@@ -131,7 +130,7 @@ def _population(case: Case, outcome: Outcome, rng) -> None:
     posed = _posed(case)
     norm = max(float(part.norms.max()) for part in posed.parts)
     outcome.facts.update({"kernel error": posed.kernel_error, "claim": posed.claim, "norm": norm})
-    if not math.isfinite(posed.kernel_error):  # nothing is claimed
+    if not (math.isfinite(posed.kernel_error) and math.isfinite(posed.claim)):  # nothing is claimed
         return
     if not (math.isfinite(posed.size) and math.isfinite(posed.loss)):
         # an overflow is no number, and has to be one that the sizes explain
@@ -243,6 +242,8 @@ def _natural(parts: list[Stacked]) -> _Natural:
     scale = np.append(np.where(norms > 0.0, norms, 1.0), 1.0)[np.minimum(units, n)]
     outputs = np.abs(student.weights[1])
     size = np.where(kinds < 0, scale, 1e-3 + np.append(outputs.max(axis=0), 1.0)[np.minimum(units, n)])
+    gradient = np.maximum(gradient, LEAST * gradient.max())
+    hessian = np.maximum(hessian, LEAST * hessian.max())
     return _Natural(gradient, hessian, size, dead)
 
 

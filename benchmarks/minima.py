@@ -47,6 +47,7 @@ class Course(Objective):
         self.size, self.sum_of_squares = inner.size, inner.sum_of_squares
         self.loss_floor, self.gradient_scale = inner.loss_floor, inner.gradient_scale
         self.nonnegative, self.sample_count = inner.nonnegative, inner.sample_count
+        self.spread, self.weight_vectors = inner.spread, inner.weight_vectors
         self.start()
 
     def start(self) -> None:
@@ -87,6 +88,12 @@ class Course(Objective):
 
     def hvp(self, theta, v):
         return self.inner.hvp(theta, v)
+
+    def gradient_sizes(self, theta):
+        return self.inner.gradient_sizes(theta)
+
+    def loss_error(self, theta):
+        return self.inner.loss_error(theta)
 
     def batch(self, selection):
         return self.inner.batch(selection)

@@ -28,6 +28,7 @@ EXIT_CODES = """exit codes:
   0    done: converged, or every check holds
   1    finished, but not converged, or a check does not hold
   2    bad input: one line on standard error says what is allowed
+  3    converged, but from where the flow was stopped before its end: perhaps not to where it leads
   130  interrupted (Ctrl-C); what had been reached is printed and saved
   141  the reader of the output has left (as in `gradflow verify | head`)"""
 
@@ -276,7 +277,9 @@ def _finish(result: Result, arguments) -> int:
         _say(f"  {said:<10} {arguments.plot}")
     if result.stop_reason is StopReason.INTERRUPTED:
         return 130
-    return 0 if result.converged else 1
+    if not result.converged:
+        return 1
+    return 3 if result.flow_ended is False else 0
 
 
 def _say(text: str) -> None:

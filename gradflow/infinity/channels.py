@@ -17,17 +17,20 @@ import numpy as np
 
 from ..losses.base import Counts, Objective
 from ..losses.problem import Problem
-from ..networks import MLP
 from ..refiners import Refinement, TrustRegionNewton
+from ..support.eigen import newton_step, symmetric_eigen, zero_tolerance
+from ..support.errors import ArgumentError
 from ..support.progress import Monitor
 from ..support.stopping import StopReason
+from .coordinates import Affine, Coordinates
+from .limits import limit, scatter
 from .saturation import Saturation, saturated
 
 R = TypeVar("R", Refinement, None)
 
-LONGEST, POINTS = (3e-2, 3e-3), 9
-"""The distances ε|v| at which the channel is visited: so many, over a decade from the first down; where v is
-small, that is not yet near the limit, and a decade from the second down is tried."""
+LONGEST, POINTS = (3e-2, 3e-3), 13
+"""The distances ε|v| at which the channel is visited: so many, over a decade from the first down; where v
+is small, that is not yet near the limit, and a decade from the second down is tried."""
 
 STEPS = 200
 """Newton steps at one ε: on samples with an over-wide student up to a hundred are needed."""
@@ -39,6 +42,9 @@ and one below which the narrower decade is not tried."""
 MERGED, CANCELLED, GROWN = 0.1, 0.2, 3.0
 """A pair is looked at where |w_i − w_j| is below the first times |w_i + w_j|, |a_i + a_j| below the second
 times |a_i − a_j|, and |a_i|, |a_j| above the third times every other output weight."""
+
+FINISHING = 5
+"""Newton steps at one ε after the refinement, at most."""
 
 CRITICAL = 1e-10
 """∞-norm, in units of the gradient's scale, of the gradient in (w, c, v, rest) at a point of the channel."""
@@ -53,8 +59,7 @@ class Channel:
     w, v, c     of the limit c σ(w·x) + (v·x) σ'(w·x), extrapolated to ε = 0; with biases w and v have
                 one more entry, for the input that is always one
     epsilon     ε|v| = |w_i − w_j|/2 of the end point that the result reports
-    loss        L₀, the loss at the end of the channel, and `loss_error`, the change of it when the
-                widest point is left out
+    loss        L₀, the loss at the end of the channel, and `loss_error`, a bound on its error (`limits`)
     slope       h in L = L₀ + h (ε|v|)² > 0: the channel attracts
     residual    largest residual of the fit over a decade of ε, in units of the change of L
     grad_norm   largest ∞-norm of the gradient in (w, c, v, rest) at the points of the fit
@@ -83,79 +88,6 @@ class Channel:
         )
 
 
-class _Coordinates:
-    """θ as an affine function of φ = (w, c, v, rest) at fixed ε: θ = M(ε) φ + o(ε)."""
-
-    def __init__(self, student: MLP, pair: tuple[int, int], signs: tuple[int, int]):
-        inputs, width = student.sizes[:2]
-        bias, last = student.biases[0] is not None, width * inputs
-
-        def places(i: int) -> np.ndarray:
-            row = np.arange(i * inputs, (i + 1) * inputs)
-            return np.append(row, last + i) if bias else row
-
-        outputs = last + (width if bias else 0)
-        self.size, self.signs = student.size, signs
-        self.first, self.second = places(pair[0]), places(pair[1])
-        self.outputs = outputs + pair[0], outputs + pair[1]
-        taken = np.concatenate([self.first, self.second, self.outputs])
-        self.rest = np.setdiff1d(np.arange(self.size), taken)
-        self.dim = self.first.size
-
-    def of(self, theta: np.ndarray) -> tuple[np.ndarray, float]:
-        """φ and ε of a point; a_i − a_j = 1/ε > 0 after the mirrored neuron is turned back."""
-        one, two = self.signs[0] * theta[self.first], self.signs[1] * theta[self.second]
-        a, b = self.signs[0] * theta[self.outputs[0]], self.signs[1] * theta[self.outputs[1]]
-        epsilon = 1.0 / (a - b)
-        phi = np.concatenate([(one + two) / 2, [a + b], (one - two) / (2 * epsilon), theta[self.rest]])
-        return phi, epsilon
-
-    def affine(self, epsilon: float) -> tuple[np.ndarray, np.ndarray]:
-        """M (P, P − 1) and o (P,)."""
-        d, identity = self.dim, np.eye(self.dim)
-        matrix, offset = np.zeros((self.size, self.size - 1)), np.zeros(self.size)
-        for places, output, side, sign in (
-            (self.first, self.outputs[0], 1.0, self.signs[0]),
-            (self.second, self.outputs[1], -1.0, self.signs[1]),
-        ):
-            matrix[places, :d] = sign * identity
-            matrix[places, d + 1 : 2 * d + 1] = sign * side * epsilon * identity
-            matrix[output, d] = 0.5 * sign
-            offset[output] = sign * side / (2 * epsilon)
-        matrix[self.rest, np.arange(2 * d + 1, self.size - 1)] = 1.0
-        return matrix, offset
-
-
-class _Affine(Objective):
-    """An objective of φ with θ = M φ + o."""
-
-    def __init__(self, inner: Objective, matrix: np.ndarray, offset: np.ndarray):
-        self.inner, self.matrix, self.offset = inner, matrix, offset
-        self.size = matrix.shape[1]
-        self.loss_floor, self.gradient_scale = inner.loss_floor, inner.gradient_scale
-        self.nonnegative = inner.nonnegative
-
-    def loss_and_gradient(self, theta):
-        loss, gradient = self.inner.loss_and_gradient(self.matrix @ theta + self.offset)
-        with np.errstate(invalid="ignore", over="ignore"):  # non-finite trial points are refused later
-            return loss, self.matrix.T @ gradient
-
-    def all_derivatives(self, theta):
-        loss, gradient, hessian = self.inner.all_derivatives(self.matrix @ theta + self.offset)
-        with np.errstate(invalid="ignore", over="ignore"):
-            return loss, self.matrix.T @ gradient, self.matrix.T @ hessian @ self.matrix
-
-    def hvp(self, theta, v):
-        return self.matrix.T @ self.inner.hvp(self.matrix @ theta + self.offset, self.matrix @ v)
-
-    @property
-    def oracle(self):
-        raise NotImplementedError("only refiners see channel coordinates")
-
-    def counts(self) -> Counts:
-        return self.inner.counts()
-
-
 def candidates(problem: Problem, theta: np.ndarray) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     """Pairs ((i, j), (s, t)) that look like a channel, s·a_i > 0 > t·a_j, the most merged one first.
 
@@ -180,7 +112,7 @@ def candidates(problem: Problem, theta: np.ndarray) -> list[tuple[tuple[int, int
             if sign == -1 and i > j:  # the same pair the other way round
                 continue
             gap, middle = np.linalg.norm(rows[i] - sign * rows[j]), np.linalg.norm(rows[i] + sign * rows[j])
-            others = np.abs(np.delete(a, [i, j])).max(initial=0.1)
+            others = np.abs(np.delete(a, [i, j])).max(initial=0.0)
             grown = min(abs(a[i]), abs(a[j])) > GROWN * others
             if (
                 gap < MERGED * middle
@@ -204,24 +136,36 @@ def recognised(
     if found is None:
         return None, refinement
     channel, point = found
-    loss, gradient = problem.objective.loss_and_gradient(point)
-    return channel, Refinement(
-        theta=point,
-        loss=loss,
-        grad_norm=float(np.abs(gradient).max()),
-        stop_reason=StopReason.CHANNEL,
+    after = None if refinement is None else refinement.settings
+    end = ended_at(problem, point, StopReason.CHANNEL, "channel", after)
+    return channel, dataclasses.replace(
+        end,
         iterations=0 if refinement is None else refinement.iterations,
         counts=Counts(*(b - a for a, b in zip(before, problem.objective.counts()))),
         seconds=time.monotonic() - began + (0.0 if refinement is None else refinement.seconds),
-        settings={"refiner": "channel", "after": None if refinement is None else refinement.settings},
+    )
+
+
+def ended_at(problem: Problem, theta: np.ndarray, reason: StopReason, name: str, after=None) -> Refinement:
+    """A refinement that ends at θ because there is no minimum to go on to."""
+    loss, gradient = problem.objective.loss_and_gradient(theta)
+    return Refinement(
+        theta=theta,
+        loss=loss,
+        grad_norm=float(np.abs(gradient).max()),
+        stop_reason=reason,
+        iterations=0,
+        counts=Counts(0, 0, 0),
+        seconds=0.0,
+        settings={"refiner": name, "after": after},
     )
 
 
 def recognise(problem: Problem, theta: np.ndarray, monitor: Monitor) -> tuple[Channel, np.ndarray] | None:
     """The channel that `theta` (P,) lies in, if its form fits, and the point of it with the smallest ε.
 
-    At fixed ε Newton's method in (w, c, v, rest) finds the floor of the channel, at nine ε over a
-    decade; the losses there are fitted by L₀ + ε²h + ε⁴h₂ and extrapolated to ε = 0.
+    At fixed ε Newton's method in (w, c, v, rest) finds the floor of the channel, at thirteen ε over a
+    decade; the losses there are to fit L₀ + ε²h + ε⁴h₂, and are extrapolated to ε = 0 (`limits`).
     """
     for pair, signs in candidates(problem, theta):
         found = _follow(problem, theta, pair, signs, monitor)
@@ -232,7 +176,9 @@ def recognise(problem: Problem, theta: np.ndarray, monitor: Monitor) -> tuple[Ch
 
 def _follow(problem: Problem, theta, pair, signs, monitor: Monitor):
     assert problem.student is not None
-    coordinates = _Coordinates(problem.student, pair, signs)
+    plain = Coordinates(problem.student, pair, signs)
+    size = float(np.linalg.norm(plain.parts(plain.of(theta)[0])[2]))
+    coordinates = Coordinates(problem.student, pair, signs, size)
     phi, _ = coordinates.of(theta)
     best = None
     for longest in LONGEST:
@@ -244,46 +190,102 @@ def _follow(problem: Problem, theta, pair, signs, monitor: Monitor):
     return best
 
 
-def _decade(objective: Objective, coordinates: _Coordinates, phi, longest: float, pair, monitor: Monitor):
+def _decade(objective: Objective, coordinates: Coordinates, phi, longest: float, pair, monitor: Monitor):
     """The channel from a decade of ε, and its point with the smallest; None if the form does not fit."""
-    v = phi[coordinates.dim + 1 : 2 * coordinates.dim + 1]
-    largest = longest / float(np.linalg.norm(v))
+    largest = longest / float(np.linalg.norm(coordinates.parts(phi)[2]))
     epsilons = largest * 10.0 ** -np.linspace(0.0, 1.0, POINTS)
-    points, losses, norms = [], [], []
+    points, losses, norms = [], _Losses(objective), []
     for epsilon in epsilons:
-        inner = _Affine(objective, *coordinates.affine(epsilon))
+        inner = Affine(objective, *coordinates.affine(epsilon))
         end = TrustRegionNewton(max_iterations=STEPS).refine(inner, phi, monitor)
         if end.stop_reason is StopReason.INTERRUPTED:
             return None
-        if not end.grad_norm <= CRITICAL * objective.gradient_scale:
+        if not end.grad_norm <= CRITICAL * objective.gradient_scale * float(coordinates.units.max()):
             return None
-        phi = end.theta
+        phi, left = _finished(inner, end.theta)
+        losses.add(inner, phi, left)
         points.append(phi)
-        losses.append(end.loss)
         norms.append(end.grad_norm)
     squares = (epsilons / largest) ** 2
     fit = partial(np.polynomial.polynomial.polyfit, deg=2)
-    loss, change, second = fit(squares, losses)
-    modelled = np.polynomial.polynomial.polyval(squares, (loss, change, second))
-    residual = float(np.abs(np.array(losses) - modelled).max() / abs(change))
+    _, change, second = coefficients = fit(squares, losses.differences)
+    modelled = np.polynomial.polynomial.polyval(squares, coefficients)
+    residual = float(np.abs(losses.differences - modelled).max() / abs(change))
     if not (change > 8 * objective.loss_floor and residual <= SMALL and abs(second) <= 0.1 * change):
         return None
-    limit, d = fit(squares, np.array(points))[0], coordinates.dim
-    narrower = fit(squares[1:], losses[1:])[0]
-    v = limit[d + 1 : 2 * d + 1]
+    found = limit(squares, losses.differences, losses.noise(squares))
+    w, c, v, rest = coordinates.parts(found.weights @ np.array(points))
     matrix, offset = coordinates.affine(epsilons[-1])
     channel = Channel(
         pair=pair,
         signs=coordinates.signs,
-        w=limit[:d],
+        w=w,
         v=v,
-        c=float(limit[d]),
-        epsilon=float(epsilons[-1] * np.linalg.norm(points[-1][d + 1 : 2 * d + 1])),
-        loss=float(loss),
-        loss_error=float(abs(loss - narrower)) + objective.loss_floor,
+        c=c,
+        epsilon=float(epsilons[-1] * np.linalg.norm(coordinates.parts(points[-1])[2])),
+        loss=losses.beyond(found.value),
+        loss_error=found.error + float(np.spacing(losses.beyond(found.value))),
         slope=float(change / (largest * np.linalg.norm(v)) ** 2),
         residual=residual,
         grad_norm=float(max(norms)),
-        rest=limit[2 * d + 1 :],
+        rest=rest,
     )
-    return channel, matrix @ points[-1] + offset
+    # Newton's last steps lead along the valley, where the gradient is larger than at its floor.
+    return channel, matrix @ end.theta + offset
+
+
+def _finished(inner: Affine, phi: np.ndarray) -> tuple[np.ndarray, float]:
+    """Newton's last steps at one ε, in all directions that Float64 resolves, and what one more would gain.
+
+    Directions of weak curvature, which the refiner leaves alone, move the limit of the other parameters.
+    """
+    best, least = phi, np.inf
+    for _ in range(FINISHING):
+        _, gradient, hessian = inner.all_derivatives(phi)
+        values, vectors = symmetric_eigen(hessian)
+        step = newton_step(values, vectors, gradient, zero_tolerance(values))
+        left = 0.5 * abs(float(gradient @ step))
+        if not left < 0.5 * least:
+            break
+        best, least, phi = phi, left, phi + step
+    return best, least
+
+
+class _Losses:
+    """The losses at the points of a channel, as differences from the first one.
+
+    In double-double where the objective has it: with output weights ±1/2ε the terms of L are 1/ε² times as
+    large as L, and Float64 loses as much.
+    """
+
+    def __init__(self, objective: Objective):
+        self.objective, self.values, self.errors = objective, [], []
+        self.bounded = True
+
+    def add(self, inner: Affine, phi: np.ndarray, left: float) -> None:
+        """The loss at a point of the floor, which is lower by `left`."""
+        theta = np.ascontiguousarray(inner.matrix @ phi + inner.offset)
+        try:
+            extended = self.objective.double_double(theta)
+        except ArgumentError:
+            self.bounded = False
+            self.values.append((self.objective.loss(theta), 0.0))
+            self.errors.append(left)
+        else:
+            self.values.append((extended.loss, extended.loss_low))
+            self.errors.append(extended.bound + left)
+
+    def beyond(self, difference: float) -> float:
+        """The loss that differs from the first one by so much."""
+        high, low = self.values[0]
+        return high + (low + difference)
+
+    @property
+    def differences(self) -> np.ndarray:
+        high, low = np.array(self.values).T
+        return (high - high[0]) + (low - low[0])
+
+    def noise(self, squares: np.ndarray) -> float:
+        """The absolute error of the differences: bounded, or what a smooth function does not explain."""
+        known = max(self.errors) + float(np.spacing(np.abs(self.differences).max()))
+        return known if self.bounded else max(known, 3 * scatter(squares, self.differences))

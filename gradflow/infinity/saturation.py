@@ -15,7 +15,7 @@ from ..losses.problem import Problem
 from ..losses.restricted import Restricted
 from ..refiners import TrustRegionNewton
 from ..support.progress import Monitor
-from ..support.stopping import StopReason, is_converged
+from ..support.stopping import StopReason
 
 NEAR, FAR, BEYOND = 3.0, 6.0, 40.0
 """Smallest |z| over the samples: from the first on a neuron is looked at; at the second L must still be above
@@ -79,12 +79,13 @@ def saturated(problem: Problem, theta: np.ndarray, monitor: Monitor) -> tuple[Sa
             point = _moved(problem, theta, int(i), side, distance, z[:, i], sigma)
             ends.append(_minimised(problem, point, int(i), monitor))
         (near, _), (limit, point) = ends
-        gradient = float(np.abs(problem.gradient(point)).max())
-        if not is_converged(gradient, problem.objective.gradient_scale):
+        gradient = problem.gradient(point)
+        if not problem.objective.is_critical(point, gradient):
             continue
         rounding = 1e-13 * abs(loss) + problem.objective.loss_floor
         if limit <= loss + rounding and near > limit + rounding:
-            return Saturation(int(i), side, slope, limit, near - limit, gradient), point
+            norm = float(np.abs(gradient).max())
+            return Saturation(int(i), side, slope, limit, near - limit, norm), point
     return None
 
 

@@ -1,7 +1,11 @@
-"""A kernel of some of the parameters: the others stay where they are.
+"""A kernel of some of the parameters in units of their own: the others stay where they are.
+
+θ = θ₀ but θ_i = u_i φ_i for the free i, and the loss is divided by its own unit U:
+L̂(φ) = L(θ)/U, ∂L̂/∂φ_i = ∂L/∂θ_i u_i/U, and so on. With powers of two nothing is rounded.
 
 The descriptor holds the inner kernel's address and descriptor, the sizes p (free) and P (all), and the
-addresses of the indices (p,) of the free parameters and of the full vector (P,) with the frozen values.
+addresses of the indices (p,) of the free parameters, of the full vector (P,) with the frozen values, of
+the units u (p,) and of u/U (p,), behind which stands 1/U.
 """
 
 from __future__ import annotations
@@ -11,26 +15,35 @@ from .math.blas import copy
 from .math.memory import allocate, clear, load, release, spoil, store, word
 
 INNER_DERIVATIVES, INNER_PRODUCT, INNER_DESCRIPTOR, FREE_SIZE, FULL_SIZE, INDICES, FROZEN = range(7)
+UNITS, SLOPES = 7, 8
 """Words of the descriptor."""
 
 
 @inner_jit
 def _widen(descriptor, values, full):
-    indices = word(descriptor, INDICES)
+    indices, units = word(descriptor, INDICES), word(descriptor, UNITS)
     for i in range(word(descriptor, FREE_SIZE)):
-        store(full, word(indices, i), load(values, i))
+        store(full, word(indices, i), load(values, i) * load(units, i))
 
 
 @inner_jit
-def _narrow(descriptor, full, values):
+def _narrow(descriptor, full, scales, values):
+    """The free entries of a full vector, each times its scale."""
     indices = word(descriptor, INDICES)
     for i in range(word(descriptor, FREE_SIZE)):
-        store(values, i, load(full, word(indices, i)))
+        store(values, i, load(full, word(indices, i)) * load(scales, i))
+
+
+@inner_jit
+def _divide(descriptor, loss):
+    """L̂ from L."""
+    store(loss, 0, load(loss, 0) * load(word(descriptor, SLOPES), word(descriptor, FREE_SIZE)))
 
 
 def derivatives(descriptor, theta, v, loss, gradient, matrix):
-    """L, ∇L and ∇²L of the free parameters."""
+    """L̂, ∇L̂ and ∇²L̂ of the free parameters."""
     free, size = word(descriptor, FREE_SIZE), word(descriptor, FULL_SIZE)
+    slopes = word(descriptor, SLOPES)
     point = allocate(2 * size)
     full_gradient = point + 8 * size if gradient != 0 else 0
     full_matrix = allocate(size * size) if matrix != 0 else 0
@@ -47,20 +60,26 @@ def derivatives(descriptor, theta, v, loss, gradient, matrix):
         word(descriptor, INNER_DERIVATIVES), word(descriptor, INNER_DESCRIPTOR), point, 0,
         loss, full_gradient, full_matrix,
     )  # fmt: skip
+    if loss != 0:
+        _divide(descriptor, loss)
     if gradient != 0:
-        _narrow(descriptor, full_gradient, gradient)
+        _narrow(descriptor, full_gradient, slopes, gradient)
     if matrix != 0:
-        indices = word(descriptor, INDICES)
+        indices, units = word(descriptor, INDICES), word(descriptor, UNITS)
         for i in range(free):
-            line = full_matrix + 8 * word(indices, i) * size
-            _narrow(descriptor, line, matrix + 8 * i * free)
+            line, row = full_matrix + 8 * word(indices, i) * size, matrix + 8 * i * free
+            _narrow(descriptor, line, slopes, row)
+            unit = load(units, i)
+            for j in range(free):
+                store(row, j, load(row, j) * unit)
         release(full_matrix)
     release(point)
 
 
 def product(descriptor, theta, v, loss, gradient, result):
-    """∇²L v of the free parameters, and L and ∇L if wanted."""
+    """∇²L̂ v of the free parameters, and L̂ and ∇L̂ if wanted."""
     free, size = word(descriptor, FREE_SIZE), word(descriptor, FULL_SIZE)
+    slopes = word(descriptor, SLOPES)
     point = allocate(4 * size)
     if point == 0:
         spoil(loss, 1)
@@ -76,8 +95,10 @@ def product(descriptor, theta, v, loss, gradient, result):
         word(descriptor, INNER_PRODUCT), word(descriptor, INNER_DESCRIPTOR), point, direction,
         loss, full_gradient if gradient != 0 else 0, image,
     )  # fmt: skip
+    if loss != 0:
+        _divide(descriptor, loss)
     if gradient != 0:
-        _narrow(descriptor, full_gradient, gradient)
+        _narrow(descriptor, full_gradient, slopes, gradient)
     if result != 0:
-        _narrow(descriptor, image, result)
+        _narrow(descriptor, image, slopes, result)
     release(point)

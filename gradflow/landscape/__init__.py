@@ -1,33 +1,45 @@
-"""What was found: spectra, neurons, critical points, symmetric points, and slices through the loss."""
+"""What was found: spectra, neurons, critical points, symmetric points, and slices through the loss.
 
+spectrum, neurons      the end point of a run: `Result.spectrum`, and a label for every hidden neuron
+critical_points        a search from many starts; points, what it finds
+symmetries, isotropy   when two points are one, and which permutations of the teachers leave a point alone
+ansatz, ansatz_loss, symmetric, isotypic   symmetric points: few numbers, many digits, the whole spectrum
+slices                 planes through the loss and straight paths
+
+May import everything below, run included; knows nothing of papers.
+"""
+
+from ..run.result import Result
+from ..run.spectrum import Spectrum
+from ..support.errors import ArgumentError
 from .ansatz import Ansatz
-from .critical_points import CriticalPoint, CriticalPoints, critical_points
+from .ansatz_loss import AnsatzLoss
+from .critical_points import critical_points
 from .find_ansatz import find_ansatz
 from .isotropy import isotropy, isotropy_order
 from .isotypic import Block, Blocks, blocks
 from .neurons import kinds, neurons
 from .permuted import permuted
+from .points import CriticalPoint, CriticalPoints
 from .slices import Path, Slice, connectivity, plane, slice_plane
-from .spectrum import GroupedSpectrum, spectrum
-from .symmetric import ReducedLoss, SymmetricPoint, critical_point, follow
+from .symmetric import SymmetricPoint, follow, symmetric_point
 from .symmetries import Match, arranged, mirror, neuron_vectors, same_point
 
 __all__ = [
     "Ansatz",
+    "AnsatzLoss",
     "Block",
     "Blocks",
     "CriticalPoint",
     "CriticalPoints",
-    "GroupedSpectrum",
     "Match",
     "Path",
-    "ReducedLoss",
     "Slice",
+    "Spectrum",
     "SymmetricPoint",
     "arranged",
     "blocks",
     "connectivity",
-    "critical_point",
     "critical_points",
     "find_ansatz",
     "follow",
@@ -42,7 +54,15 @@ __all__ = [
     "same_point",
     "slice_plane",
     "spectrum",
+    "symmetric_point",
 ]
+
+
+def spectrum(result, tolerance: float | None = None) -> Spectrum:
+    """`result.spectrum(tolerance)`; raises `ArgumentError` for anything but a `Result`."""
+    if not isinstance(result, Result):
+        raise ArgumentError("result", type(result).__name__, "a Result")
+    return result.spectrum(tolerance)
 
 
 def __dir__() -> list[str]:

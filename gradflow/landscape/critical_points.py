@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
-
 import numpy as np
-import scipy.linalg
 
 from ..losses.base import Objective
 from ..losses.problem import Problem, check_hessian_memory
 from ..losses.restricted import Restricted
 from ..networks import MLP
-from ..refiners import TrustRegionNewton
+from ..refiners import EigenvectorFollowing, TrustRegionNewton
+from ..refiners.bordered import Examined, degenerate_point, examine
 from ..support.eigen import symmetric_eigen
 from ..support.errors import ArgumentError
 from ..support.progress import Monitor
-from ..support.stopping import StopReason, is_converged
+from ..support.stopping import StopReason
 from ..support.threads import single_threaded_blas
 from ..support.validate import check_rates, generator, integer, number, sequence
 from .isotropy import isotropy
-from .spectrum import zero_tolerance
+from .points import CriticalPoint, CriticalPoints
 from .symmetries import balanced, same_point
-from .table import table
 
 METHODS = ("minimum", "gradient norm", "newton", "eigenvectors", "perturbed saddles")
 """What `critical_points` starts from every point; "perturbed saddles" works on what the others found."""
 
 STEP = 0.3
-"""Longest step of Newton's method and of eigenvector following, in θ."""
+"""First bound on the steps of Newton's method and of eigenvector following, in θ."""
+
+BALANCED = 5
+"""Homogeneous neurons are balanced after so many steps of those."""
 
 CUT = 1e-8
 """Singular values of the outputs' Hessian below this times the largest are left out (equal neurons)."""
@@ -40,58 +39,8 @@ EQUAL = 1e-7
 """Relative difference of losses and eigenvalues below which points can be images of each other."""
 
 VANISHED = 1e-8
-"""A neuron of degree one with smaller weights has run into the point where L has no Hessian."""
-
-
-@dataclasses.dataclass(eq=False)
-class CriticalPoint:
-    """One critical point, or one class of them under the symmetries.
-
-    student, loss, grad_norm   the point of smallest gradient norm among the hits
-    index, zero     numbers of negative and of zero eigenvalues (within 8 P ε |λ|_max, at least 1e-11)
-    eigenvalues     of ∇²L over the parameters that move, ascending
-    isotropy        order of the group of teacher permutations that leave the point fixed; None unless the
-                    teachers are orthogonal
-    hits            how many runs ended there, by method
-    """
-
-    student: MLP
-    loss: float
-    grad_norm: float
-    index: int
-    zero: int
-    eigenvalues: np.ndarray
-    isotropy: int | None
-    hits: dict
-
-
-class CriticalPoints(list):
-    """Critical points in the order of their losses.
-
-    runs, ended   how many runs were made, and how many of them ended at a critical point
-    """
-
-    def __init__(self, points: list, runs: int, ended: int):
-        super().__init__(sorted(points, key=lambda point: point.loss))
-        self.runs, self.ended = runs, ended
-
-    def __str__(self) -> str:
-        header = f"{self.ended} of {self.runs} runs ended at a critical point, at {len(self)} different ones"
-        return f"{header}\n{self.table()}"
-
-    def table(self) -> Any:
-        """One row per point; a DataFrame if pandas is installed."""
-        names = ("loss", "grad_norm", "index", "zero", "isotropy")
-        used = [method for method in METHODS if any(method in p.hits for p in self)]
-        rows = [
-            {
-                **{name: getattr(p, name) for name in names},
-                "hits": sum(p.hits.values()),
-                **{method: p.hits.get(method, 0) for method in used},
-            }
-            for p in self
-        ]
-        return table(rows, (*names, "hits", *used))
+"""A neuron of degree one with |w| below this part of the teacher's largest, both balanced, has run into the
+point where L has no Hessian."""
 
 
 def critical_points(
@@ -118,6 +67,10 @@ def critical_points(
               permutations of the teachers), and so are degenerate points with equal loss, index and number
               of zero eigenvalues (a manifold of critical points, with dead or duplicate neurons); False:
               only permutations, signs and scalings of the student's neurons make points one
+
+    An index is stated where it is the same a Newton step further on; near degenerate saddles, at which
+    Newton's method only creeps, the degenerate point itself is sought (`refiners.bordered`), which has exact
+    zeros, and where there is none the point's index is None and `inertia.reason` says why.
 
     Methods that look for saddles begin with the output weights that are best for the random hidden neurons.
     Spectra of homogeneous neurons are those at |(w, b)|^k = |a|. Runs that end with a relu neuron at zero
@@ -170,6 +123,14 @@ class _Search:
         self.max_iterations = max_iterations
         self.restricted = None if free.all() else Restricted(problem.objective, problem.theta0, free)
         self.objective: Objective = self.restricted or problem.objective
+        teacher = (
+            problem.teacher
+            if isinstance(problem.teacher, MLP) and len(problem.teacher.weights) == 2
+            else None
+        )
+        self.unit = (
+            1.0 if teacher is None else float(np.linalg.norm(balanced(teacher).weights[0], axis=1).max())
+        )
         self.found: list[CriticalPoint] = []
         self.runs = self.ended = 0
 
@@ -182,8 +143,8 @@ class _Search:
         end = refiner.refine(self.objective, np.ascontiguousarray(theta), self.monitor)
         if end.stop_reason in (StopReason.UNBOUNDED, StopReason.NON_FINITE, StopReason.INTERRUPTED):
             return
-        if is_converged(end.grad_norm, self.objective.gradient_scale):
-            self.keep(end.theta, end.loss, end.grad_norm, method)
+        if self.objective.is_critical(end.theta):
+            self.keep(end.theta, method)
 
     def best_outputs(self, theta: np.ndarray) -> np.ndarray:
         """θ with the output weights (and bias) that minimise L at its hidden neurons.
@@ -203,34 +164,21 @@ class _Search:
         best[moves] -= np.linalg.lstsq(hessian[np.ix_(moves, moves)], gradient[moves], rcond=CUT)[0]
         return best
 
-    def walk(self, theta: np.ndarray, uphill: int | None) -> np.ndarray:
-        """Newton (None), or uphill along so many of the lowest eigenvectors, by steps of bounded length."""
-        for _ in range(self.max_iterations):
-            _, gradient, hessian = self.objective.all_derivatives(theta)
-            if not np.isfinite(hessian).all() or self.monitor.interrupted:
-                return theta
-            if np.abs(gradient).max() <= NEAR * self.objective.gradient_scale:
-                return theta
-            values, vectors = symmetric_eigen(hessian)
-            coefficients = vectors.T @ gradient
-            if uphill is None:
-                used = np.abs(values) > 1e-10 * np.abs(values).max()
-                step = np.where(used, -coefficients / np.where(used, values, 1.0), 0.0)
-            else:
-                step = -coefficients / np.maximum(np.abs(values), 1e-6 * np.abs(values).max())
-                step[:uphill] *= -1.0
-            length = float(np.linalg.norm(step))
-            theta = self.rescaled(theta + vectors @ (step * min(1.0, STEP / max(length, 1e-300))))
-        return theta
-
-    def rescaled(self, theta: np.ndarray) -> np.ndarray:
-        """Homogeneous neurons `balanced`: bounded steps else drift along their scalings."""
+    def walk(self, theta: np.ndarray, index: int | None) -> np.ndarray:
+        """Eigenvector following; homogeneous neurons are balanced often, or it drifts along scalings."""
         assert self.problem.student is not None
-        if self.restricted is not None or all(
-            s.degree is None for s in self.problem.student.neuron_activations(0)
-        ):
-            return theta
-        return balanced(self.problem.student.with_flat(theta)).flat()
+        kinds = self.problem.student.neuron_activations(0)
+        scaled = self.restricted is None and any(sigma.degree is not None for sigma in kinds)
+        count = BALANCED if scaled else self.max_iterations
+        refiner = EigenvectorFollowing(
+            index=index, radius=STEP, gtol=NEAR * self.objective.gradient_scale, max_iterations=count
+        )
+        for _ in range(0, self.max_iterations, count):
+            end = refiner.refine(self.objective, np.ascontiguousarray(theta), self.monitor)
+            theta = self.balanced(end.theta)
+            if end.stop_reason is not StopReason.MAX_STEPS:
+                break
+        return theta
 
     def leave_saddles(self) -> None:
         for point in [p for p in self.found if p.index]:
@@ -240,43 +188,54 @@ class _Search:
                 if not self.monitor.interrupted:
                     self.run("perturbed saddles", theta + 1e-2 * sign * lowest)
 
-    def keep(self, theta: np.ndarray, loss: float, grad_norm: float, method: str) -> None:
-        full = theta if self.restricted is None else self.restricted.full(theta)
-        assert self.problem.student is not None
-        student = self.problem.student.with_flat(full)
+    def keep(self, theta: np.ndarray, method: str) -> None:
+        """A point of small gradient, among the others; near a degenerate one it is brought there first."""
+        near = examine(self.objective, self.balanced(theta))
+        if near is None:
+            return
+        near = degenerate_point(self.objective, near) or near
+        student = self.student(near.theta)
         norms = np.linalg.norm(student.weights[0], axis=1)
-        if any(sigma.degree == 1 and r <= VANISHED for sigma, r in zip(student.neuron_activations(0), norms)):
+        small = zip(student.neuron_activations(0), norms <= VANISHED * self.unit)
+        if any(sigma.degree == 1 and vanished for sigma, vanished in small):
             return
         self.ended += 1
-        if self.restricted is None:
-            student = balanced(student)
-        values = scipy.linalg.eigvalsh(self.objective.hessian(student.flat()[self.free]))
-        largest = float(np.abs(values).max())
-        tolerance = zero_tolerance(values.size) * largest
-        index, zero = int((values < -tolerance).sum()), int((np.abs(values) <= tolerance).sum())
         for point in self.found:
-            if (point.index, point.zero) == (index, zero) and self.same(point, student, loss, values):
+            if self.same(point, student, near):
                 point.hits[method] = point.hits.get(method, 0) + 1
-                if grad_norm < point.grad_norm:
-                    point.student, point.loss, point.grad_norm = student, loss, grad_norm
+                if near.norm < point.grad_norm:
+                    point.student, point.loss, point.grad_norm = student, near.loss, near.norm
+                    point.eigenvalues = near.values
                 return
         self.found.append(
             CriticalPoint(
                 student=student,
-                loss=loss,
-                grad_norm=grad_norm,
-                index=index,
-                zero=zero,
-                eigenvalues=values,
+                loss=near.loss,
+                grad_norm=near.norm,
+                eigenvalues=near.values,
+                inertia=near.inertia,
                 isotropy=isotropy(self.problem, student),
                 hits={method: 1},
             )
         )
 
-    def same(self, point: CriticalPoint, student: MLP, loss: float, values: np.ndarray) -> bool:
-        if abs(loss - point.loss) > EQUAL * max(abs(loss), self.objective.gradient_scale * 1e-3):
+    def student(self, theta: np.ndarray) -> MLP:
+        """The network of these moving parameters."""
+        assert self.problem.student is not None
+        return self.problem.student.with_flat(
+            theta if self.restricted is None else self.restricted.full(theta)
+        )
+
+    def balanced(self, theta: np.ndarray) -> np.ndarray:
+        """Homogeneous neurons `balanced`, unless some of their parameters are frozen."""
+        return theta if self.restricted is not None else balanced(self.student(theta)).flat()
+
+    def same(self, point: CriticalPoint, student: MLP, near: Examined) -> bool:
+        if point.inertia[:2] != near.inertia[:2]:
+            return False
+        if abs(near.loss - point.loss) > EQUAL * max(abs(near.loss), self.objective.gradient_scale * 1e-3):
             return False
         if self.images:
-            apart = float(np.abs(values - point.eigenvalues).max())
-            return point.zero > 0 or apart <= EQUAL * float(np.abs(values).max())
+            apart = float(np.abs(near.values - point.eigenvalues).max())
+            return point.zero != 0 or apart <= EQUAL * float(np.abs(near.values).max())
         return same_point(point.student, student).same

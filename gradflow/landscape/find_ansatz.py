@@ -12,7 +12,8 @@ from ..support.threads import single_threaded_blas
 from ..support.validate import number
 from . import pair_functions
 from .ansatz import Ansatz
-from .isotropy import exchanged, value_classes
+from .function_space import FunctionSpace, units
+from .isotropy import Axes, exchanged, teacher_axes, value_classes
 from .symmetries import balanced, network
 
 UNIT = 1e-14
@@ -20,39 +21,41 @@ UNIT = 1e-14
 
 
 def find_ansatz(result, tolerance: float = 1e-6) -> tuple[Ansatz, np.ndarray]:
-    """The ansatz of a student on orthogonal teachers, and x (p,): for `critical_point`, `follow`, `blocks`.
+    """The ansatz of a student on orthogonal teachers, and x (p,): for `symmetric_point`, `follow`, `blocks`.
 
     result      a `Result` for standard Gaussian inputs, or a student `MLP` and its teacher as a pair. One
                 hidden layer, one output, no biases, erf or relu, weights in the teachers' span. Output
                 weights that rates of zero hold at one are left out of x
-    tolerance   weights that differ by less, relative to the largest, are equal
+    tolerance   numbers that differ by less are equal: distances of neurons in function space, in units of the
+                largest one (`FunctionSpace.chart`)
 
     Teachers are in one block if exchanging them is undone by a permutation of the neurons. A block in which
     some neuron has more than one weight of its own, or whose neurons have one in another block too, is split
     into single teachers: less symmetry than the point has, but a valid ansatz. Signs of erf neurons are
-    those with a > 0, relu neurons are `balanced` unless a is frozen.
+    those with a > 0, those of erf teachers with c > 0; relu neurons are `balanced` unless a is frozen, relu
+    teachers have |v| = 1.
 
     Raises `ArgumentError` for any other problem.
     """
-    student, teacher, frozen = _pair(result)
+    student, axes, frozen = _pair(result)
     tolerance = number("tolerance", tolerance, minimum=0.0)
     name = student.neuron_activations(0)[0].name
-    if name == "erf":
-        signs = np.where(student.weights[1][0] < 0, -1.0, 1.0)
-        student = MLP([signs[:, None] * student.weights[0], signs * student.weights[1]], None, "erf")
-    elif not frozen:
-        student = balanced(student)
-    V, c = teacher.weights[0], teacher.weights[1][0]
-    r = np.linalg.norm(V, axis=1)
+    V, c = axes.vectors, axes.c[:, 0]
+    r = np.linalg.norm(axes.neurons.rows, axis=1)
     r[np.abs(r - 1.0) <= UNIT] = 1.0
     with single_threaded_blas():
-        W, a = student.weights[0] @ (V / r[:, None]).T, student.weights[1][0]
-        outside = student.weights[0] - W @ (V / r[:, None])
-    scale = float(np.abs(student.weights[0]).max())
-    if np.abs(outside).max() > tolerance * scale:
+        if name == "erf":
+            signs = np.array([_sign(w @ V.T, a) for w, a in zip(student.weights[0], student.weights[1][0])])
+            student = MLP([signs[:, None] * student.weights[0], signs * student.weights[1]], None, "erf")
+        elif not frozen:
+            student = balanced(student)
+        W, a = student.weights[0] @ V.T, student.weights[1][0]
+        directions, labels = FunctionSpace().chart(*units(student, False))
+        outside = directions - directions @ V.T @ V
+    if np.abs(outside).max() > tolerance:
         raise ArgumentError("result", "weights outside the teachers' span", "weights in it")
-    classes = value_classes(np.column_stack([W, a]), tolerance * scale)
-    columns, outputs = classes[:, :-1], classes[:, -1:]
+    columns = value_classes(directions @ V.T, tolerance)
+    outputs = np.concatenate([value_classes(column[:, None], tolerance) for column in labels.T], axis=1)
     blocks = _blocks(columns, outputs, np.column_stack([r, c]))
     groups, rows = _groups(W, columns, outputs, blocks)
     unused = V.shape[1] - len(V)
@@ -70,8 +73,17 @@ def find_ansatz(result, tolerance: float = 1e-6) -> tuple[Ansatz, np.ndarray]:
     return ansatz, ansatz.point(values)
 
 
-def _pair(result) -> tuple[MLP, MLP, bool]:
-    """Student, teacher, and whether the output weights are frozen at one."""
+def _sign(weights: np.ndarray, a: float) -> float:
+    """The sign of an erf neuron with a > 0; where a = 0, with a positive sum of weights, or of cubes."""
+    for terms in (np.array([a]), weights, weights**3):
+        total = float(terms.sum())
+        if abs(total) > 1e-9 * float(np.abs(terms).sum()):
+            return float(np.sign(total))
+    return 1.0
+
+
+def _pair(result) -> tuple[MLP, Axes, bool]:
+    """Student, teachers, and whether the output weights are frozen at one."""
     frozen, allowed = False, "a Result, or a student MLP and its teacher"
     if isinstance(result, Result):
         student, teacher = network("result", result), result.problem.teacher
@@ -93,12 +105,10 @@ def _pair(result) -> tuple[MLP, MLP, bool]:
         raise ArgumentError("result", f"activations {sorted(kinds)}", "erf or relu for all neurons")
     if any(b is not None for net in (student, teacher) for b in net.biases) or student.sizes[-1] != 1:
         raise ArgumentError("result", "biases or several outputs", "one output and no biases")
-    gram = teacher.weights[0] @ teacher.weights[0].T
-    if student.sizes[0] != teacher.sizes[0] or not np.diag(gram).all():
-        raise ArgumentError("result", "other input dimensions or a zero teacher", "equal dimensions")
-    if np.abs(gram - np.diag(np.diag(gram))).max() > 1e-12 * gram.max():
-        raise ArgumentError("result", "teachers that are not orthogonal", "orthogonal teachers")
-    return student, teacher, frozen
+    axes = teacher_axes(teacher) if student.sizes[0] == teacher.sizes[0] else None
+    if axes is None:
+        raise ArgumentError("result", "teachers that are not orthogonal, or zero", "orthogonal teachers")
+    return student, axes, frozen
 
 
 def _blocks(columns: np.ndarray, outputs: np.ndarray, teachers: np.ndarray) -> list[list[int]]:

@@ -3,7 +3,7 @@
 The Hessian commutes with the permutations within every block. Its eigenspaces are therefore sums of
 irreducible representations of ∏ S_m. Those that occur in vectors and matrices over the blocks are
 
-    trivial                  the reduced loss itself
+    trivial                  the loss of the ansatz itself
     standard(b)              Σ x = 0 over block b                                  m − 1
     symmetric(b)             symmetric m × m, zero diagonal and row sums           m(m − 3)/2
     antisymmetric(b)         antisymmetric m × m with zero row sums                (m − 1)(m − 2)/2
@@ -12,7 +12,7 @@ irreducible representations of ∏ S_m. Those that occur in vectors and matrices
 with their dimensions. By Schur's lemma the Hessian, restricted to all copies of one fixed vector of
 such a representation, is a small matrix whose eigenvalues have the dimension as multiplicity. The
 vector is chosen to live on two to four indices of a block: it lies in the finer ansatz in which these
-indices are blocks of their own, whose reduced Hessian gives the matrix.
+indices are blocks of their own, whose own Hessian gives the matrix.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 
 from ..support.threads import single_threaded_blas
 from .ansatz import Ansatz
-from .symmetric import ReducedLoss
+from .ansatz_loss import AnsatzLoss
 
 
 class Block(NamedTuple):
@@ -138,7 +138,7 @@ def _half(product: float | int) -> float | int:
 
 def _trivial(ansatz: Ansatz, x: np.ndarray) -> Block:
     roots = np.sqrt(ansatz.sizes)
-    hessian = ReducedLoss(ansatz).derivatives(x)[2] / np.outer(roots, roots)
+    hessian = AnsatzLoss(ansatz).derivatives(x)[2] / np.outer(roots, roots)
     return Block("trivial", 1, np.linalg.eigvalsh(hessian))
 
 
@@ -155,7 +155,7 @@ def _block(ansatz: Ansatz, x, name: str, multiplicity: float | int, singles: dic
     # In small blocks some copies coincide (rows and columns of 2 × 2): keep an orthonormal basis.
     _, weights, basis = np.linalg.svd(vectors, full_matrices=False)
     basis = basis[weights > 1e-9]
-    hessian = ReducedLoss(fine).derivatives(point)[2] / np.outer(roots, roots)
+    hessian = AnsatzLoss(fine).derivatives(point)[2] / np.outer(roots, roots)
     return Block(name, multiplicity, np.linalg.eigvalsh(basis @ hessian @ basis.T))
 
 

@@ -146,6 +146,9 @@ class _Affine(Objective):
     def hvp(self, theta, v):
         return self.basis.T @ self.inner.hvp(self.at(theta), self.basis @ v)
 
+    def loss_error(self, theta):
+        return self.inner.loss_error(self.at(theta))
+
     @property
     def oracle(self):
         raise ArgumentError("objective", "a slice", "an objective that JAX can trace")

@@ -11,10 +11,10 @@ from ..networks import MLP
 from ..run.result import Result
 from ..support.errors import ArgumentError
 from ..support.validate import number
+from .function_space import FunctionSpace, units
 
 SAME_POINT = 1e-6
-"""Default distance, relative to |θ|, below which two points are the same."""
-
+"""Default distance of neurons in function space, relative to the largest, below which they are the same."""
 
 SIGNS = ("odd", "even")
 """Symmetries of σ by which every single neuron can be mirrored."""
@@ -22,15 +22,21 @@ SIGNS = ("odd", "even")
 ALL_SIGNS = (*SIGNS, "odd+constant", "even+linear")
 """Those by which some sets of neurons can."""
 
+SURE = 1e3
+"""Distances on a few draws of the inputs decide where they are this many tolerances, or 1 / this."""
+
 
 class Match(NamedTuple):
     """How two points lie to each other, up to the symmetries of a hidden layer.
 
-    same         whether distance ≤ tolerance · (1 + |θ|)
+    same         whether every neuron is, as a function, what it is matched with: apart ≤ tolerance
     distance     Euclidean norm of the difference of the matched parameters, scalings normalised
     permutation  neuron i of the first point is neuron permutation[i] of the second
     signs        the sign that neuron takes
     tolerance    as given
+    apart        the largest distance of two matched neurons in function space, in units of the largest
+                 neuron; of aσ(w·x + b) and, unless σ is homogeneous, of σ(w·x + b) alone. An estimate from 64
+                 draws of the inputs where it is above a thousand tolerances
     """
 
     same: bool
@@ -38,6 +44,7 @@ class Match(NamedTuple):
     permutation: np.ndarray
     signs: np.ndarray
     tolerance: float
+    apart: float
 
 
 def network(argument: str, point, hidden_layers: int | None = 1) -> MLP:
@@ -137,7 +144,8 @@ def remainder(student: MLP, mirrored) -> np.ndarray:
 def same_point(a, b, tolerance: float = SAME_POINT) -> Match:
     """Whether two points are one, up to permutations, signs and scalings of the hidden neurons.
 
-    a, b   a `Result` or an `MLP` each, of equal architecture with one hidden layer
+    a, b       a `Result` or an `MLP` each, of equal architecture with one hidden layer
+    tolerance  of `Match.apart`, for x ~ N(0, I) or the inputs of a `Result`
 
     Signs are those of odd activations (−w, −b, −a) and of even ones (−w, −b, a). Of those that are odd but
     for a constant or even but for a linear term (relu, softplus, gelu …) a set of neurons may be mirrored if
@@ -151,14 +159,69 @@ def same_point(a, b, tolerance: float = SAME_POINT) -> Match:
         raise ArgumentError("b", f"sizes {second.sizes}", f"the architecture of a, {first.sizes}")
     if [b is None for b in first.biases] != [b is None for b in second.biases]:
         raise ArgumentError("b", "other biases", "biases in the layers in which a has some")
-    size = tolerance * (1.0 + float(np.linalg.norm(neuron_vectors(first))))
-    matches = [_match(first, second, mirror(second, signs), size) for signs in (SIGNS, ALL_SIGNS)]
-    distance, permutation, signs = min(matches, key=lambda match: match[0])
-    return Match(distance <= size, distance, permutation, signs, tolerance)
+    laws = [point.problem.inputs for point in (a, b) if isinstance(point, Result)]
+    compared = _Compared(first, second, FunctionSpace(laws[0] if laws else None), tolerance)
+    classes = {sigma.symmetry for sigma in first.neuron_activations(0)}
+    # Where no set of neurons can be mirrored but by its single ones, there is one match to look at.
+    ways = (SIGNS, ALL_SIGNS) if classes & set(ALL_SIGNS[len(SIGNS) :]) else (SIGNS,)
+    return min((compared.match(signs) for signs in ways), key=lambda match: match.distance)
 
 
-def _match(first: MLP, second: MLP, factors: np.ndarray, size: float):
-    """Distance, permutation and signs; infinite if what mirroring adds does not vanish within `size`."""
+class _Compared:
+    """Two networks of one architecture."""
+
+    def __init__(self, first: MLP, second: MLP, space: FunctionSpace, tolerance: float):
+        self.first, self.second, self.space, self.tolerance = first, second, space, tolerance
+        self.neurons, self.a = units(first, first.biases[0] is not None)
+        self.there, self.outputs = units(second, self.neurons.biased)
+
+    def match(self, symmetries) -> Match:
+        """The best one; infinitely far if what mirroring adds is no constant."""
+        factors = mirror(self.second, symmetries)
+        square, permutation, signs = _assigned(self.first, self.second, factors)
+        left, bias = remainder(self.second, permutation[signs < 0]), np.zeros(self.second.sizes[-1])
+        if self.second.biases[1] is not None:
+            bias, left[:, -1] = self.first.biases[1] - self.second.biases[1] + left[:, -1], 0.0
+        distance = (square + float(np.sum(left**2)) + float(np.sum(bias**2))) ** 0.5
+        apart, unit = self.apart(permutation, signs, factors)
+        if np.linalg.norm(left) > self.tolerance * unit:
+            distance = np.inf
+        apart = max(apart, float(np.abs(bias).max()) / unit)
+        same = bool(apart <= self.tolerance and distance < np.inf)
+        return Match(same, distance, permutation, signs, self.tolerance, apart)
+
+    def apart(self, permutation: np.ndarray, signs: np.ndarray, factors: np.ndarray) -> tuple[float, float]:
+        """`Match.apart`, but for output biases, and the largest neuron.
+
+        Neurons that are far apart on a few inputs are no more looked at, nor are those with the same weights.
+        """
+        chosen, width = (signs < 0)[:, None], self.there.rows.shape[1]
+        rows, factors = self.there.rows[permutation], factors[permutation]
+        rows = np.where(chosen, factors[:, :width] * rows, rows)
+        a = np.where(chosen, factors[:, width:] * self.outputs[permutation], self.outputs[permutation])
+        other = self.neurons._replace(rows=rows)
+        here, there = (self.space.on_draws(neurons) for neurons in (self.neurons, other))
+        near, sizes = (np.sqrt(np.mean(values**2, axis=0)) for values in (here - there, here))
+        apart, unit = self.relative(near, sizes, a)
+        lengths = np.linalg.norm(self.neurons.rows, axis=1)
+        moved = np.linalg.norm(self.neurons.rows - rows, axis=1) > self.tolerance / SURE * lengths
+        equal = apart <= self.tolerance / SURE and not moved.any() and lengths.max() <= 1.0 / self.tolerance
+        if apart > SURE * self.tolerance or equal:
+            return apart, unit
+        return self.relative(self.space.apart(self.neurons, other), self.space.sizes(self.neurons), a)
+
+    def relative(self, near: np.ndarray, sizes: np.ndarray, a: np.ndarray) -> tuple[float, float]:
+        """The largest distance, from those of the σ(w·x + b), and the size of the largest neuron."""
+        outputs = np.linalg.norm(self.a, axis=1)
+        unit = max(float((outputs * sizes).max()), 1e-300)
+        whole = outputs * near + np.linalg.norm(self.a - a, axis=1) * sizes
+        free = np.array([sigma.degree is None for sigma in self.neurons.kinds]) | (outputs == 0)
+        alone = np.where(free, near, 0.0) / max(float(sizes.max()), 1e-300)
+        return float(max((whole / unit).max(), alone.max())), unit
+
+
+def _assigned(first: MLP, second: MLP, factors: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    """|difference|² of the matched `neuron_vectors`, permutation and signs."""
     x, y = neuron_vectors(first), neuron_vectors(second)
     costs = np.stack([_squares(x, y), _squares(x, y * factors)])
     kinds = first.neuron_activations(0)
@@ -166,12 +229,7 @@ def _match(first: MLP, second: MLP, factors: np.ndarray, size: float):
     costs[:, different] = 1e6 * (1.0 + costs.max())  # neurons of different activations are never the same
     rows, columns = linear_sum_assignment(costs.min(axis=0))
     signs = np.where(costs.argmin(axis=0)[rows, columns] == 0, 1, -1)
-    square = float(costs.min(axis=0)[rows, columns].sum())
-    left, bias = remainder(second, columns[signs < 0]), np.zeros(second.sizes[-1])
-    if second.biases[1] is not None:
-        bias, left[:, -1] = first.biases[1] - second.biases[1] + left[:, -1], 0.0
-    distance = (square + float(np.sum(left**2)) + float(np.sum(bias**2))) ** 0.5
-    return (distance if np.linalg.norm(left) <= size else np.inf), columns, signs
+    return float(costs.min(axis=0)[rows, columns].sum()), columns, signs
 
 
 def _squares(x: np.ndarray, y: np.ndarray) -> np.ndarray:

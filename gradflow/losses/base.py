@@ -12,6 +12,14 @@ import numpy as np
 
 from ..kernels.math import abi
 from ..support.errors import ArgumentError
+from ..support.stopping import CRITICAL, is_critical
+from .scales import GradientSizes, hessian_sizes
+
+ZERO = 1e-10
+"""Losses above this part of what was to be explained are not zero, whatever their error."""
+
+DENSE, PROBES = 500, 16
+"""Up to so many parameters `gradient_sizes` asks for a Hessian, beyond for so many products."""
 
 
 class Counts(NamedTuple):
@@ -62,7 +70,16 @@ class Objective(abc.ABC):
     """A loss at or below this cannot be told from zero: the rounding error of its evaluation."""
 
     gradient_scale: float = 1.0
-    """The size of the terms that cancel in ∇L, by which small is measured (`support.stopping`)."""
+    """∞-norm of ∇L that counts as one: what a solver's default `gtol` is measured by."""
+
+    spread: float = 1.0
+    """What there is to be explained of the targets, root mean square."""
+
+    scalable: bool = False
+    """Whether targets and output layer times α are the same problem, L times α²."""
+
+    start: np.ndarray | None = None
+    """Where θ comes from (P,), for losses of which only derivatives are known."""
 
     weight_vectors: np.ndarray | None = None
     """(2, P): the weight vectors that every parameter belongs to, by number (`networks.MLP.weight_vectors`);
@@ -76,6 +93,34 @@ class Objective(abc.ABC):
 
     sample_count: int = 0
     """Number of samples that `batch` can choose from; 0 where L is no mean over samples."""
+
+    @property
+    def output_parameters(self) -> np.ndarray:
+        """Which parameters scale with the targets, (P,): the output layer of a network."""
+        return np.zeros(self.size, dtype=bool)
+
+    def gradient_sizes(self, theta: np.ndarray) -> GradientSizes:
+        """The sizes of the terms that cancel in each component of ∇L at θ, and its rounding error.
+
+        Here from second derivatives (`scales.hessian_sizes`): Σ_j |H_ij| t_j, or, for more than 500
+        parameters, √Σ_j H_ij² t_j² estimated by products with vectors of random signs.
+        """
+        reach = np.abs(theta) if self.start is None else np.maximum(np.abs(theta), np.abs(self.start))
+        if self.size <= DENSE:
+            return hessian_sizes(np.abs(self.hessian(theta)) @ reach)
+        signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(PROBES, self.size))
+        products = [self.hvp(theta, sign * reach) for sign in signs]
+        return hessian_sizes(np.sqrt(np.mean(np.square(products), axis=0)))
+
+    def norm(self, gradient: np.ndarray) -> float:
+        """The ∞-norm of a gradient in the parameters themselves, whatever the units here."""
+        return float(np.abs(gradient).max())
+
+    def is_critical(self, theta: np.ndarray, gradient: np.ndarray | None = None, relative=CRITICAL) -> bool:
+        """Whether ∇L, or what is given for it, is zero at θ to `relative` of the terms that cancel in it."""
+        if gradient is None:
+            gradient = self.gradient(theta)
+        return is_critical(gradient, self.gradient_sizes(theta).tolerances(relative))
 
     def batch(self, selection) -> Objective:
         """The same loss over some of the samples, given by their numbers."""
@@ -129,9 +174,23 @@ class Objective(abc.ABC):
     def kernel_error(self, theta: np.ndarray) -> float:
         """Estimated error of the expectations that L(θ) is made of; 0 where it is not made of such.
 
-        Of kernels K(w, w') relative to √(K(w, w) K(w', w')), and of their first derivatives.
+        Of kernels K(w, w') relative to √(K(w, w) K(w', w')), and of their first derivatives, relative to that
+        over |w|, or to |w'| √(E σ'² E τ'²) where that is more (steep units).
         """
         return 0.0
+
+    def loss_error(self, theta: np.ndarray) -> float:
+        """A bound on the absolute error of L(θ) in Float64: of the expectations it is made of, and rounding.
+
+        Infinite where L(θ) < 0 by more than the bound: no true bound is known then.
+        """
+        return self.loss_floor
+
+    def is_zero(self, theta: np.ndarray, loss: float) -> bool:
+        """Whether L is zero within its own error, if that is below 1e-10 of what was to be explained."""
+        if not (self.nonnegative and abs(loss) <= ZERO * self.spread**2):
+            return False
+        return bool(abs(loss) <= self.loss_error(theta) <= ZERO * self.spread**2)
 
     def loss(self, theta: np.ndarray) -> float:
         """L(θ)."""

@@ -11,9 +11,14 @@ import numpy as np
 
 from ..kernels import xla
 from ..kernels.math import abi
+from ..networks import MLP
 from ..support import memory
 from ..support.x64 import require_x64
 from .base import Counts, Kernel, Objective
+from .scales import ROUNDING, GradientSizes, Targets, network_sizes, output_start, weight_blocks
+
+KERNEL_GOAL = 1e-13
+"""Expectations that are less accurate than this are reported with a warning."""
 
 
 class KernelOracle(NamedTuple):
@@ -59,6 +64,28 @@ class KernelLoss(Objective):
     @cached_property
     def _call_product(self):
         return abi.callable_from_python(self.product)
+
+    def measure(self, student: MLP, targets: Targets) -> None:
+        """Take the scales of gradients from the targets and the student (`losses.scales`)."""
+        self.targets = targets
+        self.weight_vectors = student.weight_vectors()
+        self._output_start, self._blocks = output_start(student), weight_blocks(student)
+        self.spread = targets.total
+        self.gradient_scale = max(self.spread**2, self.spread)
+
+    scalable = True
+
+    @property
+    def output_parameters(self) -> np.ndarray:
+        return np.arange(self.size) >= self._output_start
+
+    def jacobian_squares(self, theta: np.ndarray) -> np.ndarray:
+        """E (∂f_o/∂θ_i)², shape (outputs, P)."""
+        raise NotImplementedError
+
+    def gradient_sizes(self, theta: np.ndarray) -> GradientSizes:
+        rounding = max(ROUNDING, min(self.kernel_error(theta), KERNEL_GOAL))
+        return network_sizes(self.jacobian_squares(theta), theta, self.targets, rounding, self._blocks)
 
     def loss(self, theta: np.ndarray) -> float:
         value = np.empty(1)

@@ -15,7 +15,7 @@ from ..kernels.empirical import chunks
 from ..kernels.empirical import derivatives as empirical
 from ..kernels.empirical import network_blocks as nb
 from ..kernels.empirical import product as empirical_product
-from ..kernels.empirical.samples import jacobian, samples
+from ..kernels.empirical.samples import jacobian, samples, squares
 from ..kernels.math import abi
 from ..networks import MLP
 from ..support import memory
@@ -23,6 +23,9 @@ from ..support.errors import ArgumentError
 from ..support.settings import one_of
 from ..support.validate import integer, number, real_array, resolution
 from .compiled import KernelLoss
+from .scales import ROUNDING, GradientSizes, check_targets, sample_targets, term_sizes
+
+EPS = float(np.finfo(np.float64).eps)
 
 LOSSES = {"squared": nb.SQUARED, "cross_entropy": nb.CROSS_ENTROPY}
 
@@ -92,13 +95,14 @@ class EmpiricalLoss(KernelLoss):
             allowed = "one output for each class, two or more: the softmax of one number is always 1"
             raise ArgumentError("student", "one output with loss='cross_entropy'", allowed)
         targets = _targets(targets, count, sizes[-1], loss)
+        check_targets("targets", targets)
         weight_decay = number("weight_decay", weight_decay, minimum=0.0)
         corner = np.inf if barrier is None else number("barrier", barrier, minimum=0.0)
 
         self._sizes = sizes
         self._inputs = _feature_rows(X, ones=True)
         self._targets = _feature_rows(targets, ones=False)
-        self._weights = np.ones(count) if data.sample_weight is None else data.sample_weight
+        self._weights = np.ones(count) if data.sample_weight is None else _scaled(data.sample_weight)
         self._penalty = np.array([weight_decay, corner])
         self.sum_of_squares = loss == "squared" and corner == np.inf
         self._indices: np.ndarray | None = None
@@ -117,6 +121,12 @@ class EmpiricalLoss(KernelLoss):
         header[nb.HELPER] = abi.compile_function(chunks.linger, _WORKER).address
         header[nb.POOL] = _pool().ctypes.data
         self._finish(np.concatenate([header, _layers(student)]))
+        squared = loss == "squared"
+        self.measure(student, sample_targets(student, targets, self._weights, squared, X))
+        self.scalable = squared and weight_decay == 0.0 and corner == np.inf
+        # A sum of squares of residuals, each rounded to ε times an output; not so the others.
+        largest = np.maximum(self.targets.spread, self.targets.size) if squared else self.targets.spread
+        self.loss_floor = (EPS**2 if squared else EPS) * float(largest @ largest)
 
     def _finish(self, descriptor: np.ndarray) -> None:
         _partition(descriptor, self._sizes, self._threads)
@@ -220,6 +230,33 @@ class EmpiricalLoss(KernelLoss):
             rows = np.hstack([rows, np.sqrt(self._penalty[0]) * np.eye(self.size)])
         return self._with_decay(f.ravel(), theta), rows.T
 
+    def jacobian_squares(self, theta: np.ndarray) -> np.ndarray:
+        theta = _vector(theta)
+        total, matrix = np.empty(1), np.empty((self._sizes[-1], self.size))
+        kernel = abi.callable_from_python(abi.compile_function(squares).address)
+        kernel(self.descriptor.ctypes.data, theta.ctypes.data, 0, total.ctypes.data, 0, matrix.ctypes.data)
+        return matrix / total[0]
+
+    def gradient_sizes(self, theta: np.ndarray) -> GradientSizes:
+        """Penalties add theirs: weight decay is a sum of squares √λ θ_i, none of them explained yet."""
+        size, rounding = super().gradient_sizes(theta)
+        decay, corner = self._penalty
+        if decay > 0.0 or corner < np.inf:
+            mean_square = float(theta @ theta) / theta.size
+            barrier = max(0.5 * mean_square - corner, 0.0) ** 2 / theta.size
+            size = size + 2.0 * np.sqrt(decay) * np.linalg.norm(self.targets.spread)
+            size = size + barrier * np.sqrt(mean_square)
+            rounding = rounding + ROUNDING * (2.0 * decay + barrier) * np.abs(theta)
+        return GradientSizes(size, rounding)
+
+    def loss_error(self, theta: np.ndarray) -> float:
+        """Of a mean of squared residuals each wrong by δ: 2δ√L + δ², and the rounding of the sum."""
+        loss = self.loss(_vector(theta))
+        if self.descriptor[nb.KIND] != nb.SQUARED:
+            return self.loss_floor + 4.0 * EPS * abs(loss)
+        delta = EPS * float(np.linalg.norm(term_sizes(self.jacobian_squares(theta), theta, self.targets)))
+        return 2.0 * delta * np.sqrt(abs(loss)) + delta**2 + 4.0 * EPS * abs(loss)
+
     def _scale(self) -> np.ndarray:
         weights = self._weights[self._chosen()]
         return np.sqrt(weights / weights.sum())
@@ -247,6 +284,11 @@ class EmpiricalLoss(KernelLoss):
         descriptor[nb.WEIGHTS] = ones.ctypes.data
         theta = _vector(theta)
         kernel(descriptor.ctypes.data, theta.ctypes.data, 0, outputs, 0, matrix)
+
+
+def _scaled(weights: np.ndarray) -> np.ndarray:
+    """Sample weights in a unit, a power of two, in which their sums of squares are within Float64."""
+    return weights / 2.0 ** np.floor(np.log2(weights.max()))
 
 
 def _vector(theta) -> np.ndarray:

@@ -9,28 +9,13 @@ from functools import cache
 import numpy as np
 from numba import carray
 
-from ..activations import Activation
+from ..activations import ACTIVATIONS, Activation
 from ..kernels.activation_blocks import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE
 from ..kernels.math import abi
-from ..kernels.math.hermite import CHUNK
-from ..kernels.pairs.close import quadrature_error
-from ..kernels.pairs.expansion_tables import (
-    CLOSED,
-    COMPLETE,
-    COUNT,
-    DATA,
-    ERROR,
-    FIRST_EDGE,
-    HEADER,
-    JUMP,
-    LONG,
-    MEAN_SQUARE,
-    NARROWEST,
-    ORDERS,
-    STRIP,
-)
-from ..kernels.pairs.pieces import inconsistency, pieces
-from ..kernels.pairs.units import NORM, TABLE
+from ..kernels.pairs.expansion_tables import DECISIONS, ERROR, FIRST_EDGE, HEADER
+from ..kernels.pairs.pieces import RANGE, inconsistency, pieces
+from ..kernels.pairs.roads import DECISION, SLOPE_ERROR, VALUE_ERROR
+from ..kernels.pairs.units import TABLE
 
 _STRIPS = {
     "softplus": math.pi,
@@ -59,70 +44,51 @@ def _one(n, order, z, value, first, second):
 
 
 @cache
-def _pieces(activation: Activation | None) -> tuple[np.ndarray, float]:
+def _pieces(activation: Activation | None) -> tuple[np.ndarray, float, float]:
+    """Edges of the pieces, the error that is left, and the longest panel far out (0: any)."""
     if activation is None:
-        return np.zeros(1), 0.0
+        return np.zeros(1), 0.0, 0.0
     with np.errstate(all="ignore"):
-        edges, error = pieces(activation.derivatives)
-        if activation.name not in _JUMPS:
-            error = max(error, inconsistency(activation.derivatives, edges))
-    return edges, error
+        return pieces(activation.derivatives)
 
 
-def activation_data(activation: Activation | None, closed: int, table: float) -> np.ndarray:
+@cache
+def has_kinks(activation: Activation) -> bool:
+    """Whether σ or σ' jumps where the derivatives given do not say so: the kinks of one's own activation."""
+    with np.errstate(all="ignore"):
+        return inconsistency(activation.derivatives, _pieces(activation)[0]) > _KINK
+
+
+_KINK = 1e-7
+
+_OWN_STRIP = 0.3
+"""Of the shortest piece: where two ellipses of parameter 2.3, about pieces of that length, meet."""
+
+
+def activation_data(activation: Activation | None, closed: int, slow: bool, table: float) -> np.ndarray:
     """The data of `expansion_tables` for one unit; None is the constant 1.
 
     closed   address of the closed pair kernel between units that have one, 0 if this one has none
+    slow     whether a series is cheaper than that kernel
     table    the field `units.TABLE` that the kernel expects
     """
-    edges, error = _pieces(activation)
+    edges, error, step = _pieces(activation)
     name = "" if activation is None else activation.name
+    strip, scattered = _STRIPS.get(name, 0.0), False
+    if activation is not None and name not in ACTIVATIONS and error == 0.0:
+        # Pieces are resolved by 32 Legendre coefficients: σ is analytic in an ellipse about each.
+        inner = edges[np.abs(edges) <= RANGE]
+        strip, scattered = _OWN_STRIP * float(np.diff(inner).min()), True
     address = abi.compile_function(_one, abi.ACTIVATION).address if activation is None else activation.address
     head = [
-        address, closed, table, _JUMPS.get(name, 0.0), _STRIPS.get(name, 0.0), error, edges.size
+        address, closed, table, slow, _JUMPS.get(name, 0.0), strip, scattered, error, step, edges.size
     ]  # fmt: skip
     assert len(head) == FIRST_EDGE
     return np.concatenate([head, edges])
 
 
-ROUNDING = 2e-15
-"""What rounding contributes to the error of a kernel, whatever the activation."""
-
-_LEVELS = ORDERS // CHUNK
-
-
 def _doubles(address: float, count: int) -> np.ndarray:
     return np.ctypeslib.as_array((ctypes.c_double * count).from_address(int(address)))
-
-
-def _tails(record: np.ndarray) -> tuple:
-    """Norms of what coefficients beyond each multiple of CHUNK hold, (3, levels), and: the head's
-    error and count; whether it is closed; whether it is complete; the strip a/r.
-
-    The rows are those of σ, r σ', r² σ'', over √E σ². What lies beyond the last coefficient follows from the
-    last two chunks, taken as geometric, and from Bessel: Σ c_n² may fall short of E σ² by rounding only.
-    """
-    r, head = record[NORM], _doubles(record[TABLE], HEADER)
-    count, data = int(head[COUNT]), _doubles(head[DATA], FIRST_EDGE)
-    arrays = _doubles(record[TABLE] + 8 * HEADER, 3 * count).reshape(3, count)
-    scale = math.sqrt(head[MEAN_SQUARE]) or 1.0
-    tails = np.zeros((3, _LEVELS + 1))
-    for f in range(3):
-        energy = np.add.reduceat(arrays[f] ** 2, np.arange(0, count, CHUNK))
-        last, before = energy[-1], energy[-2] if energy.size > 1 else 0.0
-        ratio = min(0.99, last / before) if before > 0.0 else 0.0
-        beyond = last * ratio / (1.0 - ratio)
-        whole = head[MEAN_SQUARE + f]
-        if f < 2 or data[JUMP] == 0.0:
-            missing = abs(whole - energy.sum())
-            beyond = max(beyond, missing if missing > 2e-14 * whole else 0.0)
-        inside = np.append(np.cumsum(energy[::-1])[::-1], 0.0)
-        levels = np.sqrt(inside + beyond)
-        tails[f, : levels.size] = levels
-        tails[f, levels.size :] = levels[-1]
-        tails[f] *= r**f / scale
-    strip = data[STRIP] / r if r > 0.0 else math.inf
-    return tails, float(head[ERROR]), count, data[CLOSED] != 0.0, head[COMPLETE] != 0.0, strip
 
 
 def diverges(records: np.ndarray) -> bool:
@@ -130,41 +96,11 @@ def diverges(records: np.ndarray) -> bool:
     return any(not _doubles(record[TABLE], HEADER)[ERROR] < math.inf for record in records)
 
 
-def expansion_error(records: np.ndarray, cosines: np.ndarray) -> float:
-    """The largest estimated error of the kernels of units and of their first derivatives.
+def pair_errors(records: np.ndarray, every: int) -> np.ndarray:
+    """The error bounds of K and ∂K of all pairs as `pairs.roads` recorded them, shape (2, units, every).
 
-    records (units, FIELDS) after `expansion_tables.expand`; cosines (units, units) between them. Relative to
-    √(K(w,w) K(w',w')), for derivatives over |w|. A sum that ends after N terms misses Σ_{n≥N} f_n g_n uⁿ, at
-    most |u|^N times the norms of both tails (Cauchy–Schwarz).
+    records (units, FIELDS) of the units whose pairs with `every` unit were decided.
     """
-    found = [_tails(record) for record in records]
-    tails = np.stack([f[0] for f in found])
-    errors, closed = np.array([f[1] for f in found]), np.array([f[3] for f in found])
-    counts = np.array([f[2] for f in found])
-    u = np.minimum(np.abs(cosines), 1.0)
-    with np.errstate(divide="ignore"):
-        wanted = np.ceil(-38.0 / np.log(np.clip(u, 0.3, 1.0 - 1e-16)) / CHUNK) * CHUNK
-    used = np.minimum(np.minimum(counts[:, None], counts[None, :]), wanted).astype(np.int64)
-    level = np.minimum(used // CHUNK, _LEVELS)
-    mine = tails[np.arange(len(found))[:, None], :, level]
-    theirs = tails[np.arange(len(found))[None, :], :, level]
-    products = [mine[..., f] * theirs[..., g] for f, g in ((0, 0), (1, 1), (2, 0), (0, 2))]
-    missed = u**used * np.max(products, axis=0)
-    # pairs that `pairs.close` integrates
-    complete, strips = np.array([f[4] for f in found]), np.array([f[5] for f in found])
-    both = strips[:, None] + strips[None, :]
-    sine = np.sqrt((1.0 - u) * (1.0 + u))
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        eta = both / np.maximum(sine, 1e-300)
-    close = (u > LONG) & (eta > NARROWEST) & np.isfinite(both)
-    shorter = (counts[:, None] <= counts[None, :]) & complete[:, None]
-    close &= ~(shorter | shorter.T) & (used < wanted)
-    norms = records[:, NORM]
-    # measured: 5e-15 √(rr') at norms 1.5 to 9; σ'' is r² times as large as it is wide
-    product = norms[:, None] * norms[None, :]
-    rounding = np.maximum(6e-15 * np.sqrt(product), 8e-16 * product)
-    missed = np.where(close, rounding + quadrature_error(eta), missed)
-    np.fill_diagonal(missed, 0.0)
-    missed[closed[:, None] & closed[None, :]] = 0.0
-    error = float(ROUNDING + missed.max(initial=0.0) + errors[~closed].max(initial=0.0))
-    return error if math.isfinite(error) else math.inf
+    decisions = _doubles(_doubles(records[0, TABLE], HEADER)[DECISIONS], len(records) * every * DECISION)
+    bounds = decisions.reshape(len(records), every, DECISION)[..., [VALUE_ERROR, SLOPE_ERROR]]
+    return np.moveaxis(np.nan_to_num(bounds, nan=np.inf), -1, 0)

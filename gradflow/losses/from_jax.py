@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import jax
 import numpy as np
 
@@ -30,17 +32,28 @@ class JaxOracle:
 
 
 class JaxLoss(Objective):
-    """A scalar JAX function of flat θ, differentiated by JAX; compiled once per function."""
+    """A scalar JAX function of flat θ (size,), differentiated by JAX; compiled once per function.
+
+    start   where θ comes from, which tells what is a small gradient
+    """
 
     nonnegative = False
 
-    def __init__(self, function, size: int):
-        self.size = size
+    def __init__(self, function, size: int, start: np.ndarray | None = None):
+        self.size, self.start = size, start
         self._counts = [0, 0, 0]
         self._oracle = JaxOracle(function)
         self._loss_and_gradient = jax.jit(self._oracle.loss_and_gradient)
         self._all = jax.jit(lambda t: (*self._oracle.loss_and_gradient(t), self._oracle.hessian(t)))
         self._hvp = jax.jit(lambda t, v: jax.jvp(jax.grad(function), (t,), (v,))[1])
+
+    @cached_property
+    def gradient_scale(self) -> float:  # type: ignore[override]
+        """That of the gradient at the start, with its rounding at a `gtol` of 1e-9."""
+        if self.start is None:
+            return 1.0
+        rounding = self.gradient_sizes(self.start).rounding.max()
+        return float(np.abs(self.gradient(self.start)).max() + 1e9 * rounding)
 
     def loss_and_gradient(self, theta):
         require_x64()

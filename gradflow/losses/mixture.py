@@ -14,15 +14,17 @@ from ..spherical import Spherical
 from ..support.errors import ArgumentError
 from .compiled import KernelLoss
 from .population import PopulationLoss
+from .scales import mixed, moment_targets
 
 
 class WeightedLoss(KernelLoss):
     """L(θ) = Σ_c p_c L_c(θ) of losses made of kernels, p_c > 0, itself one kernel.
 
-    `loss_floor` is the weighted sum of the parts' floors. The Hessian needs room for two.
+    `loss_floor` is the weighted sum of the parts' floors, scales are those of all parts together. The
+    Hessian needs room for two.
     """
 
-    def __init__(self, parts: Sequence[KernelLoss], weights: Sequence[float] | np.ndarray):
+    def __init__(self, student: MLP, parts: Sequence[PopulationLoss], weights: Sequence[float] | np.ndarray):
         shares = np.array(weights, dtype=np.float64)
         table = np.array(
             [(part.derivatives, 0, part.descriptor.ctypes.data) for part in parts], dtype=np.int64
@@ -34,16 +36,25 @@ class WeightedLoss(KernelLoss):
         super().__init__(size, weighted_sum.derivatives, weighted_sum.product, descriptor, keep)
         self._table = table
         self.loss_floor = float(sum(p * part.loss_floor for p, part in zip(shares, parts)))
-        self._parts = tuple(parts)
+        self._parts, self._shares = tuple(parts), shares
+        self.moments = mixed([part.moments for part in parts], shares)
+        self.measure(student, moment_targets(self.moments, self, student))
 
     @cached_property
     def product(self) -> int:
         self._table[:, 1] = [part.product for part in self._parts]
         return super().product
 
+    def jacobian_squares(self, theta: np.ndarray) -> np.ndarray:
+        return self._shares @ np.array([part.jacobian_squares(theta) for part in self._parts]).swapaxes(0, 1)
+
     def kernel_error(self, theta: np.ndarray) -> float:
         """The largest of the parts'."""
         return max(part.kernel_error(theta) for part in self._parts)
+
+    def loss_error(self, theta: np.ndarray) -> float:
+        """Σ_c p_c times those of the parts."""
+        return float(sum(p * part.loss_error(theta) for p, part in zip(self._shares, self._parts)))
 
 
 def population_loss(student: MLP, teacher: MLP, inputs, dim: int | None = None) -> KernelLoss:
@@ -56,12 +67,12 @@ def population_loss(student: MLP, teacher: MLP, inputs, dim: int | None = None) 
     have the same degree of homogeneity (the law enters by its moment of twice that order).
     """
     if isinstance(inputs, Mixture):
-        parts = [population_loss(student, teacher, law) for law in inputs.components]
-        return WeightedLoss(parts, inputs.weights)
+        parts = [PopulationLoss(student, teacher, law) for law in inputs.components]
+        return WeightedLoss(student, parts, inputs.weights)
     if isinstance(inputs, Spherical):
         degree = common_degree(student, teacher)
         ratio = inputs.ratio(2 * degree, dim or student.sizes[0])
-        return WeightedLoss([PopulationLoss(student, teacher, Gaussian())], [ratio])
+        return WeightedLoss(student, [PopulationLoss(student, teacher, Gaussian())], [ratio])
     return PopulationLoss(student, teacher, inputs)
 
 

@@ -7,19 +7,20 @@ from functools import cached_property
 
 import numpy as np
 
-from ..activations import Activation, Polynomial
+from ..activations import ACTIVATIONS, Activation, Polynomial
 from ..inputs import Gaussian
 from ..kernels.math import abi
 from ..kernels.pairs import erf as pair_erf
 from ..kernels.pairs import expansion as pair_expansion
-from ..kernels.pairs import expansion_tables
+from ..kernels.pairs import expansion_tables, roads
 from ..kernels.pairs import relu as pair_relu
 from ..kernels.pairs.gated import gated
 from ..kernels.pairs.gates import GATED
 from ..kernels.pairs.general import general
 from ..kernels.pairs.mixture import MIXTURES, mixture
 from ..kernels.pairs.panels import PANELS, panels
-from ..kernels.pairs.units import FIELDS, FIRST_ORDER_ROWS, INVERSE, KINDS, NORM, PAIR, VALUE
+from ..kernels.pairs.roads import ROUNDING
+from ..kernels.pairs.units import ALPHA, FIELDS, FIRST_ORDER_ROWS, KINDS, NORM, PAIR, VALUE
 from ..kernels.population import derivatives as population
 from ..kernels.population import double_double
 from ..kernels.population import geometry as pair_geometry
@@ -28,6 +29,7 @@ from ..support.errors import ArgumentError
 from . import expansion
 from .base import DoubleDoubleLoss
 from .compiled import KernelLoss
+from .scales import LARGEST, Moments, moment_targets, output_start, population_squares
 
 _OWN_KERNELS = {"erf": pair_erf.erf_erf, "relu": pair_relu.relu_relu}
 """Pair kernels for layers of one activation; every other pair is a `pairs.mixture`."""
@@ -63,6 +65,10 @@ class PopulationLoss(KernelLoss):
     def __init__(self, student: MLP, teacher: MLP, inputs: Gaussian):
         for argument, network in (("student", student), ("teacher", teacher)):
             _check_network(argument, network)
+        largest = float(np.abs(teacher.weights[1]).max())
+        if largest >= LARGEST:
+            allowed = f"weights below {LARGEST:.0e}: their squares are beyond Float64"
+            raise ArgumentError("teacher", f"an output weight of size {largest:g}", allowed)
         dim = student.sizes[0]
         if teacher.sizes[0] != dim:
             raise ArgumentError("teacher", f"{teacher.sizes[0]} inputs", f"{dim}, as the student has")
@@ -75,15 +81,18 @@ class PopulationLoss(KernelLoss):
             raise ArgumentError("inputs", f"dimension {inputs.dim}", f"{dim}, as the networks have")
         mean = inputs.mean if inputs.mean is not None and inputs.mean.any() else None
         units, others = _Units(student, mean is not None), _Units(teacher, mean is not None)
-        pairs = _pair_kernel(units, others)
-        if pairs == 0:
+        names = units.names | others.names
+        biased = units.biased or others.biased
+        expanded = _needs_expansion(names, biased)
+        if expanded:
             # Pairs of units with a closed form keep it.
-            names = {name for name in units.names | others.names if name in KINDS}
-            if not names & _KINKED:
-                names -= {"gelu"}
-            closed = _pair_kernel(units, others, names)
+            for argument, side in (("student", units), ("teacher", others)):
+                side.check_smooth(argument)
+            closed = {name for name in names if name in KINDS}
+            address = _closed_kernel(closed, biased) if closed else 0
             for side in (units, others):
-                side.expand(names, closed)
+                side.expand(address, biased)
+            pair = abi.compile_function(pair_expansion.expansion, PAIR).address
 
         derivatives = abi.compile_function(population.derivatives).address
         prepare = abi.compile_function(population.prepare_units).address
@@ -95,8 +104,13 @@ class PopulationLoss(KernelLoss):
 
         # The teacher as a student without a teacher: its loss is the teacher-teacher term, its rows and
         # records are those that the kernels expect, rounded as the student's would be.
-        expanding = abi.compile_function(pair_expansion.expansion, PAIR).address if units.expanded else 0
-        alone = _descriptor(others, expanding or _pair_kernel(others, others), dim, width, law, constant)
+        def kernel_of(*sides: _Units) -> int:
+            """The pair kernel between units of these networks."""
+            if expanded:
+                return pair
+            return _closed_kernel(set().union(*(side.names for side in sides)), any(s.biased for s in sides))
+
+        alone = _descriptor(others, kernel_of(others), kernel_of(others), dim, width, law, constant, 0)
         theta = np.ascontiguousarray(teacher.flat())
         k = others.count
         rows, records, total = np.empty((k, dim)), np.empty((k, FIELDS)), np.empty(1)
@@ -106,14 +120,10 @@ class PopulationLoss(KernelLoss):
             *addresses, 2, tables.ctypes.data, rows.ctypes.data, records.ctypes.data
         )
         abi.callable_from_python(derivatives)(*addresses, 0, total.ctypes.data, 0, 0)
-        last = np.asarray(teacher.weights[1])
-        if teacher.biases[1] is not None:
-            last = np.column_stack([last, teacher.biases[1]])
-        outputs = np.ascontiguousarray(-last)
+        outputs = np.ascontiguousarray(-_output_weights(teacher))
 
-        descriptor = _descriptor(units, expanding or _pair_kernel(units, units), dim, width, law, total)
-        descriptor[pair_geometry.TEACHERS] = k
-        descriptor[pair_geometry.TEACHER_PAIR] = expanding or pairs
+        own, cross = kernel_of(units), kernel_of(units, others)
+        descriptor = _descriptor(units, own, cross, dim, width, law, total, k)
         descriptor[pair_geometry.TEACHER_ROWS] = rows.ctypes.data
         descriptor[pair_geometry.TEACHER_UNITS] = records.ctypes.data
         descriptor[pair_geometry.TEACHER_OUTPUTS] = outputs.ctypes.data
@@ -126,22 +136,54 @@ class PopulationLoss(KernelLoss):
         keep = (units, others, law, total, rows, records, tables, outputs, kept)
         super().__init__(student.size, population.derivatives, population.product, descriptor, keep)
         self._teacher = theta
-        self._expanded = units.expanded
+        self._expanded = expanded
         self._networks = teacher, student, inputs
-        self._names = units.names | others.names
-        error = self.kernel_error(student.flat())
-        if not error < math.inf:
-            raise ArgumentError(
-                "teacher" if expansion.diverges(records) else "student",
-                "an activation whose square has no finite Gaussian expectation at these weights",
-                "activations and weights for which E σ(w·x)² is finite",
-            )
-        # Three sums of this size cancel, and each kernel value is right to about 3 ulp.
-        sizes = np.abs(outputs) @ _sizes(alone, records)
-        self.loss_floor = 2e-15 * float(sizes @ sizes)
+        self._names = names
+        self._teacher_sizes = _sizes(alone, records)
+        self._teacher_errors = expansion.pair_errors(records, k) if expanded else np.full((2, k, k), ROUNDING)
+        if expanded:
+            _, found, _tables = self._prepare(student.flat())
+            for argument, own_records in (("teacher", records), ("student", found[: units.count])):
+                if expansion.diverges(own_records):
+                    raise ArgumentError(
+                        argument,
+                        "an activation whose square has no finite Gaussian expectation at these weights",
+                        "activations and weights for which E σ(w·x)² is finite",
+                    )
+        # Three sums of this size cancel.
+        weights = np.abs(outputs) * self._teacher_sizes[0]
+        self.loss_floor = float(np.einsum("pi,pj,ij", weights, weights, self._teacher_errors[0]))
         if not np.isfinite(total[0]) or not np.isfinite(self.loss_floor):
             given = f"a network with E |f*(x)|² = {total[0]:g}, beyond Float64"
             raise ArgumentError("teacher", given, "smaller weights (e^u overflows at |w| ≈ 19)")
+        sizes = np.abs(outputs) @ self._teacher_sizes[0]
+        self.moments = self._moments(alone, theta, sizes, float(total[0]))
+        self.measure(student, moment_targets(self.moments, self, student))
+
+    def _moments(self, alone: np.ndarray, theta: np.ndarray, sizes: np.ndarray, total: float) -> Moments:
+        """E f*_o² by the teacher's descriptor with one output, E f*_o from ∂L/∂c_o at a silent student."""
+        teacher, student, _ = self._networks
+        outputs, silent = sizes.size, student.flat()
+        silent[output_start(student) :] = 0.0
+        squares, means = np.full(outputs, total), np.zeros(outputs)
+        if student.biases[1] is not None:
+            means = -0.5 * self.gradient(silent)[-outputs:]
+        if outputs > 1:
+            first, one, value = output_start(teacher), alone.copy(), np.zeros(1)
+            none = np.zeros(1)
+            one[pair_geometry.OUTPUTS], one[pair_geometry.CONSTANT] = 1, none.ctypes.data
+            rows = teacher.weights[1] if teacher.biases[1] is None else np.column_stack(
+                [teacher.weights[1], teacher.biases[1]]
+            )  # fmt: skip
+            for o, row in enumerate(rows):
+                point = np.append(theta[:first], row)
+                self._call_derivatives(one.ctypes.data, point.ctypes.data, 0, value.ctypes.data, 0, 0)
+                squares[o] = value[0]
+        return Moments(squares, means, sizes)
+
+    def jacobian_squares(self, theta: np.ndarray) -> np.ndarray:
+        _, student, law = self._networks
+        return population_squares(student, theta, law)
 
     def double_double(self, theta: np.ndarray, theta_low: np.ndarray | None = None) -> DoubleDoubleLoss:
         """L and ∇L at θ + θ_low in double-double arithmetic (about 32 digits), teacher taken as exact.
@@ -163,26 +205,80 @@ class PopulationLoss(KernelLoss):
         )
 
     def kernel_error(self, theta: np.ndarray) -> float:
-        """The estimated relative error of the pair kernels at θ (`Objective.kernel_error`).
+        """The largest error bound of the pair kernels at θ (`Objective.kernel_error`).
 
-        2e-15 for closed forms; for expansions what they leave out is added, infinite where an expectation
-        was not found finite.
+        2e-15 for closed forms; for the other roads what `pairs.roads` recorded. Infinite where an
+        expectation was not found finite, and where L(θ) < 0 by more than `loss_error` explains: a mean of
+        squares is not negative, so that the bounds are false there.
         """
-        if not self._expanded:
-            return expansion.ROUNDING
-        theta = np.ascontiguousarray(theta, dtype=np.float64)
-        if not np.isfinite(theta).all():
+        errors, bound = self._errors(theta)
+        if not self.loss(theta) >= -bound:
             return math.inf
+        return float(max(errors.max(), self._teacher_errors.max()))
+
+    def loss_error(self, theta: np.ndarray) -> float:
+        """A bound on the absolute error of L(θ), from the bounds of all pairs (`Objective.loss_error`)."""
+        bound = self._errors(theta)[1]
+        return bound if self.loss(theta) >= -bound else math.inf
+
+    def _prepare(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The rows, records and tables of all units at θ, as the kernels see them."""
         descriptor = self.descriptor
         units = int(descriptor[pair_geometry.STUDENTS] + descriptor[pair_geometry.OUTPUT_BIAS])
         every, dim = units + int(descriptor[pair_geometry.TEACHERS]), int(descriptor[pair_geometry.DIM])
         rows, records = np.empty((every, dim)), np.empty((every, FIELDS))
         tables = np.empty(units * int(descriptor[pair_geometry.TABLE_SIZE]))
         prepare = abi.callable_from_python(abi.compile_function(population.prepare_units).address)
-        addresses = (a.ctypes.data for a in (tables, rows, records))
-        prepare(descriptor.ctypes.data, theta.ctypes.data, 1, *addresses)
-        directions = rows * records[:, INVERSE][:, None]
-        return expansion.expansion_error(records, directions @ directions.T)
+        prepare(
+            descriptor.ctypes.data, theta.ctypes.data, 1, *(a.ctypes.data for a in (tables, rows, records))
+        )
+        return rows, records, tables
+
+    def _errors(self, theta: np.ndarray) -> tuple[np.ndarray, float]:
+        """The error bounds of K and ∂K of the student's pairs (2, N, N+k), and that of L(θ).
+
+            |δL| ≤ Σ_ij |o_i·o_j| √(K_ii K_jj) ε_ij + 2 Σ_ij |o_i·o_j| √(E σ_i'²) δ_i √K_jj
+
+        with the bounds ε of the pairs, and δ_i the rounding of the field w̃_i·x + b̃_i where it is not
+        what θ holds (a covariance, a mean).
+        """
+        theta = np.ascontiguousarray(theta, dtype=np.float64)
+        descriptor, (teacher, student, _) = self.descriptor, self._networks
+        units = int(descriptor[pair_geometry.STUDENTS] + descriptor[pair_geometry.OUTPUT_BIAS])
+        k = int(descriptor[pair_geometry.TEACHERS])
+        if not np.isfinite(theta).all():
+            return np.full((2, units, units + k), np.inf), math.inf
+        _, records, _tables = self._prepare(theta)  # the records hold addresses in the tables
+        errors = np.full((2, units, units + k), ROUNDING)
+        if self._expanded:
+            errors = expansion.pair_errors(records[:units], units + k)
+        own = _sizes(descriptor, records[:units])
+        sizes, slopes = (np.append(a, b) for a, b in zip(own, self._teacher_sizes, strict=True))
+        both = (student.with_flat(theta), teacher)
+        outputs = [_output_weights(network) for network in both]
+        outputs = np.abs(np.hstack(outputs))
+        fields = np.concatenate([self._field_errors(network) for network in both])
+        every = np.block([[errors[0]], [errors[0][:, units:].T, self._teacher_errors[0]]])
+        with np.errstate(all="ignore"):
+            weights = outputs * sizes
+            bound = np.einsum("pi,pj,ij", weights, weights, every)
+            bound += 2.0 * (outputs * slopes * fields).sum(axis=1) @ weights.sum(axis=1)
+        return errors, float(bound) if np.isfinite(bound) else math.inf
+
+    def _field_errors(self, network: MLP) -> np.ndarray:
+        """By how much rounding moves the field of each unit: of C^{1/2}w, and of b + w·μ."""
+        factor, mean = self._networks[2].factor, self._networks[2].mean
+        weights = np.abs(network.weights[0])
+        errors = np.zeros(len(weights))
+        if factor is not None:
+            errors += np.linalg.norm(weights @ np.abs(factor), axis=1)
+        if mean is not None and mean.any():
+            errors += weights @ np.abs(mean)
+            if network.biases[0] is not None:
+                errors += np.abs(network.biases[0])
+        if network.biases[1] is not None:
+            errors = np.append(errors, 0.0)
+        return 4.0 * float(np.finfo(np.float64).eps) * errors
 
     @cached_property
     def _call_double_double(self):
@@ -260,13 +356,21 @@ class _Units:
                 self.tables[i] = self.data[-1].ctypes.data
         self.expanded = False
 
-    def expand(self, names: set, closed: int) -> None:
-        """Make `tables` the data of the activations; `closed` serves pairs of units of these names."""
+    def check_smooth(self, argument: str) -> None:
+        """`ArgumentError` for an activation of the user's own that has kinks."""
+        for sigma in set(self.neurons):
+            if sigma.name not in ACTIVATIONS and expansion.has_kinks(sigma):
+                given = f"activation {sigma.name!r}, whose values or slopes jump where no derivative says so"
+                raise ArgumentError(argument, given, f"a smooth activation of one's own{_SAMPLES}")
+
+    def expand(self, closed: int, biased: bool) -> None:
+        """Make `tables` the data of the activations; `closed` serves pairs of those with a closed form."""
         self.expanded = True
         for i in range(self.count):
             sigma = self.neurons[i] if i < self.hidden else None
-            kernel = closed if _kernel_name(sigma) in names else 0
-            data = expansion.activation_data(sigma, kernel, self.tables[i])
+            name = _kernel_name(sigma)
+            kernel = closed if name in KINDS else 0
+            data = expansion.activation_data(sigma, kernel, biased and name == "gelu", self.tables[i])
             self.data.append(data)
             self.tables[i] = data.ctypes.data
 
@@ -276,42 +380,59 @@ def _kernel_name(sigma: Activation | None) -> str:
     return "one" if sigma is None else "polynomial" if isinstance(sigma, Polynomial) else sigma.name
 
 
-def _pair_kernel(units: _Units, others: _Units, names: set | None = None) -> int:
-    """Address of the fastest pair kernel between units of these names (all of them); 0 if there is none."""
-    names = units.names | others.names if names is None else names
-    if not names:
-        return 0
-    if not units.biased and not others.biased:
+def _needs_expansion(names: set, biased: bool) -> bool:
+    """Whether some pair of these activations has no closed form, or one that a series beats.
+
+    With biases a gelu among smooth units is cheaper by expansion; where there are kinks, by panels.
+    """
+    return not names <= set(KINDS) or (
+        biased and "gelu" in names and not names & _KINKED and names != {"gelu"}
+    )
+
+
+def _closed_kernel(names: set, biased: bool) -> int:
+    """Address of the fastest pair kernel between units of `KINDS`."""
+    if not biased:
         if len(names) == 1 and names <= set(_OWN_KERNELS):
             return abi.compile_function(_OWN_KERNELS[min(names)], PAIR).address
         if names <= set(MIXTURES):
             return abi.compile_function(mixture, PAIR).address
     if names <= set(GATED):
         return abi.compile_function(gated, PAIR).address
-    # With biases a gelu among smooth units is cheaper by expansion; where there are kinks, by panels.
-    if not names <= set(KINDS) or ("gelu" in names and not names & _KINKED):
-        return 0
     return abi.compile_function(panels if names <= PANELS else general, PAIR).address
 
 
-def _sizes(descriptor: np.ndarray, units: np.ndarray) -> np.ndarray:
-    """√K(v, v) of each unit."""
+def _output_weights(network: MLP) -> np.ndarray:
+    """Output weights and biases, shape (outputs, units)."""
+    last = np.asarray(network.weights[1])
+    return last if network.biases[1] is None else np.column_stack([last, network.biases[1]])
+
+
+def _sizes(descriptor: np.ndarray, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """√K(v, v) and √(E σ'(v·x)²) of each unit."""
     pair = abi.callable_from_python(int(descriptor[pair_geometry.STUDENT_PAIR]))
     table, values = np.empty(FIRST_ORDER_ROWS), []
     for unit in units:
         geometry = np.array([1.0, 0.0] if unit[NORM] > 0 else [0.0, 1.0])
         pair(1, 1, geometry.ctypes.data, unit.ctypes.data, unit.ctypes.data, table.ctypes.data)
-        values.append(table[VALUE])
-    return np.sqrt(values)
+        values.append((table[VALUE], table[ALPHA]))
+    sizes, slopes = np.sqrt(np.maximum(values, 0.0)).T
+    return sizes, slopes
 
 
-def _descriptor(units: _Units, pair: int, dim: int, width: int, law: tuple, constant) -> np.ndarray:
+def _descriptor(
+    units: _Units, own: int, cross: int, dim: int, width: int, law: tuple, constant, teachers: int
+) -> np.ndarray:
+    """The descriptor of a loss; `own` and `cross` are the pair kernels student × student and × teacher."""
+    if own == 0 or cross == 0:
+        raise AssertionError("a pair of units without a kernel")
     mean, factor, covariance = law
     descriptor = np.zeros(pair_geometry.DESCRIPTOR_SIZE, dtype=np.int64)
     descriptor[pair_geometry.STUDENTS] = units.hidden
+    descriptor[pair_geometry.TEACHERS] = teachers
     descriptor[pair_geometry.STUDENT_KINDS] = units.kinds.ctypes.data
     descriptor[pair_geometry.STUDENT_TABLES] = units.tables.ctypes.data
-    descriptor[pair_geometry.STUDENT_PAIR] = descriptor[pair_geometry.TEACHER_PAIR] = pair
+    descriptor[pair_geometry.STUDENT_PAIR], descriptor[pair_geometry.TEACHER_PAIR] = own, cross
     descriptor[pair_geometry.DIM] = dim
     descriptor[pair_geometry.OUTPUTS] = width
     descriptor[pair_geometry.HIDDEN_BIAS] = units.hidden_bias
@@ -323,8 +444,9 @@ def _descriptor(units: _Units, pair: int, dim: int, width: int, law: tuple, cons
     descriptor[pair_geometry.CONSTANT] = constant.ctypes.data
     descriptor[pair_geometry.DERIVATIVES] = abi.compile_function(population.derivatives).address
     if units.expanded:
-        descriptor[pair_geometry.EXPAND] = abi.compile_function(expansion_tables.expand).address
-        descriptor[pair_geometry.TABLE_SIZE] = expansion_tables.TABLE_DOUBLES
+        descriptor[pair_geometry.EXPAND] = abi.compile_function(roads.expand).address
+        table = expansion_tables.TABLE_DOUBLES + roads.DECISION * (units.count + teachers)
+        descriptor[pair_geometry.TABLE_SIZE] = table
     descriptor[pair_geometry.DGEMM] = abi.blas_address("dgemm")
     return descriptor
 

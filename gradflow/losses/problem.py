@@ -13,7 +13,6 @@ from ..networks import MLP
 from ..support.errors import ArgumentError
 from ..support.memory import check_memory, refresh_ceiling
 from ..support.settings import one_of
-from ..support.stopping import gradient_scale
 from ..support.validate import real_array
 from ..support.x64 import require_x64
 from .base import Objective
@@ -110,7 +109,6 @@ class Problem:
                 if error.argument != "targets":
                     raise
                 raise ArgumentError("teacher", f"targets with {error.given}", error.allowed) from error
-        self._set_scale()
 
     @classmethod
     def from_jax(cls, loss: Callable, theta0) -> Problem:
@@ -134,7 +132,7 @@ class Problem:
             raise ArgumentError("loss", given, allowed) from error
         if shape != () or dtype != np.float64:
             raise ArgumentError("loss", f"a result of shape {shape} and type {dtype}", allowed)
-        problem.objective = JaxLoss(loss, problem.theta0.size)
+        problem.objective = JaxLoss(loss, problem.theta0.size, problem.theta0)
         value = problem.objective.loss(problem.theta0)
         if not np.isfinite(value):
             raise ArgumentError("loss", f"{value} at theta0", "a finite number there")
@@ -148,6 +146,14 @@ class Problem:
     def loss(self, theta) -> float:
         """L(θ)."""
         return self.objective.loss(self._point(theta))
+
+    def loss_error(self, theta) -> float:
+        """A bound on the absolute error of `loss(theta)` for infinitely many inputs; 0 with samples.
+
+        It adds up the error bounds of all pair kernels, rounding included. Infinite where the loss came
+        out negative by more than that.
+        """
+        return self.objective.loss_error(self._point(theta))
 
     def gradient(self, theta) -> np.ndarray:
         """∇L(θ), shape (P,)."""
@@ -211,18 +217,6 @@ class Problem:
                 allowed = f"integer labels ({X.shape[0]},), as of y[:, 0], or probabilities {allowed}"
             raise ArgumentError("teacher", f"targets of shape {targets.shape}", allowed)
         return scipy.special.softmax(targets, axis=1) if network and loss == "cross_entropy" else targets
-
-    def _set_scale(self) -> None:
-        """The scale of the loss: that of a student which answers zero, s = E|f*|²."""
-        assert self.student is not None
-        silent = np.zeros(self.size)
-        scale = self.objective.loss(silent) or self.objective.loss(self.theta0) or 1.0
-        if isinstance(self.objective, EmpiricalLoss):
-            # A sum of squares of residuals, each rounded to eps times an output; not so the others.
-            eps = float(np.finfo(np.float64).eps)
-            self.objective.loss_floor = (eps**2 if self.options["loss"] == "squared" else eps) * scale
-        self.objective.gradient_scale = gradient_scale(scale)
-        self.objective.weight_vectors = self.student.weight_vectors()
 
     def __reduce__(self):
         if self.student is None:

@@ -77,7 +77,6 @@ class Reduced:
             law = Gaussian() if inputs.cov is None else Gaussian(cov=inputs.cov[0, 0] * np.eye(self.dim))
         small = self.network(student), self.network(teacher)
         self.objective: KernelLoss = population_loss(small[0], small[1], law, self.full_dim)
-        self.objective.weight_vectors = small[0].weight_vectors()
 
     def network(self, network: MLP) -> MLP:
         """Student or teacher in the coordinates of the basis."""
@@ -110,18 +109,3 @@ class Reduced:
             np.matmul(weights, self.basis, out=view)
         full[..., outputs:] = rows[..., inputs:]
         return full
-
-
-def blocks(student: MLP, teacher: MLP, inputs, basis: np.ndarray, free: np.ndarray):
-    """The Hessian at the student's parameters as its block in the span and E, with E's multiplicity.
-
-    basis   `find_span` of the two networks; free (P,) says which parameters move, whole w_i or none of it
-    """
-    reduced = Reduced(student, teacher, inputs, basis, padding=1)
-    hessian = reduced.objective.hessian(reduced.lower(student.flat()))
-    moves = reduced.lower_rates(free.astype(np.float64)) != 0
-    across = np.zeros(hessian.shape[0], dtype=bool)
-    across[reduced.dim - 1 : reduced.neurons * reduced.dim : reduced.dim] = True
-    along, across = np.flatnonzero(moves & ~across), np.flatnonzero(moves & across)
-    multiplicity = reduced.full_dim - basis.shape[0]
-    return hessian[np.ix_(along, along)], hessian[np.ix_(across, across)], multiplicity

@@ -136,7 +136,8 @@ class Batch(Sequence):
     def table(self, *, classes: bool = True, labels: bool = True) -> Any:
         """One row a start: a pandas DataFrame where pandas is installed, else a list of dictionaries.
 
-        start, seed, loss, grad_norm, converged, flow_stop, refinement_stop, seconds, failure; with
+        start, seed, loss, grad_norm, converged, flow_ended (`Result.flow_ended`), flow_stop, refinement_stop,
+        seconds, failure; with
         `classes` the number of its class in `classes()`, most frequent first; with `labels` how many of
         its neurons have each label of `landscape.neurons`, in words. Both for one hidden layer.
         """
@@ -196,6 +197,11 @@ class Batch(Sequence):
         converged = sum(r.converged for r in results)
         lines = [f"batch of {len(self)}: {converged} converged, {len(results) - converged} not, "
                  f"{len(self.failures)} failed"]  # fmt: skip
+        stopped = sum(r.converged and r.flow_ended is False for r in results)
+        if stopped:
+            lines.append(
+                f"  {stopped} converged from where the flow was stopped, perhaps not to where it leads"
+            )
         if results:
             lines.append(f"  lowest loss {self.best.loss:.12g} (|∇L| = {self.best.grad_norm:.1e})")
         if converged and self._one_hidden_layer():
@@ -225,7 +231,16 @@ def row_of(entry: Result | Failure) -> dict:
     """The plain values of one run."""
     if isinstance(entry, Failure):
         unknown = dict.fromkeys(
-            ("seed", "loss", "grad_norm", "converged", "flow_stop", "refinement_stop", "seconds")
+            (
+                "seed",
+                "loss",
+                "grad_norm",
+                "converged",
+                "flow_ended",
+                "flow_stop",
+                "refinement_stop",
+                "seconds",
+            )
         )
         word = (
             "not started"
@@ -238,6 +253,7 @@ def row_of(entry: Result | Failure) -> dict:
         "loss": float(entry.loss),
         "grad_norm": float(entry.grad_norm),
         "converged": bool(entry.converged),
+        "flow_ended": entry.flow_ended,
         "flow_stop": None if entry.flow is None else entry.flow.stop_reason.name,
         "refinement_stop": None if entry.refinement is None else entry.refinement.stop_reason.name,
         "seconds": float(entry.seconds),

@@ -10,7 +10,6 @@ from .lbfgs import LBFGS
 from .levenberg_marquardt import LevenbergMarquardt
 from .newton import TrustRegionNewton
 from .packages import BFGS, SciPy
-from .singular import SmallEigenvalues
 
 __all__ = [
     "BFGS",
@@ -21,7 +20,6 @@ __all__ = [
     "Refinement",
     "Refiner",
     "SciPy",
-    "SmallEigenvalues",
     "TrustRegionNewton",
     "default_refiner",
     "polish",

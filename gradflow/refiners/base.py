@@ -14,7 +14,8 @@ from ..support.progress import Monitor
 from ..support.settings import Settings, store_plain
 from ..support.stopping import StopReason
 from ..support.validate import integer, number
-from .singular import SmallEigenvalues
+
+EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,8 +35,6 @@ class Refinement:
 
     theta (P,), loss, grad_norm (∞-norm of ∇L); `iterations` counts accepted steps. With
     precision="double-double" `extended` has the low parts, and loss and grad_norm hold at θ + θ_low.
-    `small_eigenvalues` says how many directions of a critical point are exactly singular; None where
-    Newton's method was not the last.
     """
 
     theta: np.ndarray
@@ -47,13 +46,63 @@ class Refinement:
     seconds: float
     settings: dict
     extended: Extended | None = None
-    small_eigenvalues: SmallEigenvalues | None = None
 
     def __repr__(self) -> str:
         return (
             f"<Refinement: {self.settings['refiner']}, {self.iterations} steps, "
             f"loss {self.loss:.6g}, |grad| {self.grad_norm:.2g}, {self.stop_reason.value}>"
         )
+
+
+STOPPED = (
+    StopReason.MAX_STEPS,
+    StopReason.MAX_SECONDS,
+    StopReason.NO_PROGRESS,
+    StopReason.VALLEY,
+    StopReason.UNBOUNDED,
+)
+"""Reasons to look at what has been reached all the same."""
+
+
+def verdict(objective: Objective, theta: np.ndarray, loss: float, gradient: np.ndarray) -> StopReason:
+    """What the point is at which a refinement gets no further."""
+    if objective.is_critical(np.ascontiguousarray(theta), gradient):
+        return StopReason.FLOOR
+    return StopReason.LOSS_FLOOR if objective.is_zero(theta, loss) else StopReason.NO_PROGRESS
+
+
+class Kept:
+    """What a refinement returns is never worse than what it got, neither in L nor in |∇L|_∞.
+
+    An accepted step may raise the gradient a thousandfold (a curved valley) or, near a saddle, the loss;
+    of the points seen the one with the lowest loss is kept among those that are worse in neither.
+    """
+
+    def __init__(self, objective: Objective, theta: np.ndarray, loss: float, norm: float):
+        self.objective = objective
+        self.theta, self.loss, self.norm = np.array(theta), loss, norm
+        self.first = loss, norm
+
+    def see(self, theta: np.ndarray, loss: float, norm: float) -> None:
+        """Keep a point that is better."""
+        if norm <= self.first[1] and loss <= self.first[0] and (loss, norm) < (self.loss, self.norm):
+            self.theta, self.loss, self.norm = np.array(theta), loss, norm
+
+    def better(self, theta: np.ndarray, loss: float, norm: float) -> tuple[np.ndarray, float, float]:
+        """The point (θ, L, |∇L|_∞) where the refinement ended, or the one kept.
+
+        Within rounding L is the same; and the gradient of a critical point, or at loss zero, is as small as
+        it can be.
+        """
+        rounding = 8 * EPS * abs(self.first[0]) + self.objective.loss_floor
+        lowered = self.first[0] - loss > rounding
+        if loss - self.first[0] <= rounding:
+            if norm <= self.first[1] or (lowered and self.at_end(np.ascontiguousarray(theta), loss)):
+                return theta, loss, norm
+        return self.theta, self.loss, self.norm
+
+    def at_end(self, theta: np.ndarray, loss: float) -> bool:
+        return self.objective.is_zero(theta, loss) or self.objective.is_critical(theta)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

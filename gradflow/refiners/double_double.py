@@ -10,7 +10,7 @@ import numpy as np
 from ..losses.base import Counts, Objective
 from ..support.eigen import symmetric_eigen
 from ..support.progress import Monitor
-from ..support.stopping import StopReason
+from ..support.stopping import StopReason, is_critical
 from .base import Extended, Refinement
 from .newton import NULL_CUT
 
@@ -20,7 +20,7 @@ PATIENCE = 2
 """Steps in a row that do not halve the gradient's norm: that is the floor."""
 
 FLOOR = 1e-26
-"""∞-norm of ∇L, in units of `gradient_scale`, that double-double reaches at a regular critical point."""
+"""∇L, in units of the terms that cancel in it, that double-double reaches at a regular critical point."""
 
 
 def polish(objective: Objective, refinement: Refinement, monitor: Monitor) -> Refinement:
@@ -60,14 +60,14 @@ def polish(objective: Objective, refinement: Refinement, monitor: Monitor) -> Re
     reason = StopReason.NO_PROGRESS
     if monitor.interrupted:
         reason = StopReason.INTERRUPTED
-    elif norm <= FLOOR * max(1.0, objective.gradient_scale):
+    elif is_critical(found.gradient, FLOOR * objective.gradient_sizes(theta).size):
         reason = StopReason.DOUBLE_DOUBLE_FLOOR
     spent = Counts(*(b - a for a, b in zip(before, objective.counts())))
     return dataclasses.replace(
         refinement,
         theta=theta,
         loss=found.loss,
-        grad_norm=norm,
+        grad_norm=objective.norm(found.gradient),
         stop_reason=reason,
         counts=Counts(*(a + b for a, b in zip(refinement.counts, spent))),
         seconds=refinement.seconds + time.monotonic() - began,

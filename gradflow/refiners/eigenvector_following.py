@@ -8,42 +8,50 @@ from typing import ClassVar
 import numpy as np
 
 from ..losses.base import Objective
+from ..support.eigen import zero_tolerance
 from ..support.errors import ArgumentError
 from ..support.progress import Monitor
 from ..support.settings import store_plain
 from ..support.stopping import StopReason
 from ..support.validate import integer, number
-from .base import Refinement, Refiner
+from .base import Kept, Refinement, Refiner
+from .bordered import examine
 from .newton import NULL_CUT, TrustRegionNewton, _Run
+
+SHORT = 1e-6
+"""Newton steps below this part of 1 + |θ| converge by themselves."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EigenvectorFollowing(Refiner):
     """To a saddle with `index` negative eigenvalues, from a minimum or from anywhere else.
 
-    index    number of directions in which the critical point is a maximum
+    index    number of directions in which the critical point is a maximum; None for as many as L has where
+             it is, which makes it Newton's method on ∇L = 0 with steps of bounded length
     radius   first bound on the length of a step, in θ
 
     In the eigenbasis of the exact Hessian each step is s_i = ±g_i/(|λ_i| + δ), plus (uphill) for the
     `index` lowest modes, with δ ≥ 0 such that |s| ≤ radius; the radius follows the quality of the
     quadratic model. Where g vanishes at a point of lower index, the step goes along the lowest modes.
-    With the right index the last digits are Newton's. A critical point of another index, which happens
-    where there is none nearby, is returned as `StopReason.OTHER_INDEX`.
+    With the right index the last digits are those of `TrustRegionNewton`. A critical point of another index,
+    which happens where there is none nearby, or of one that cannot be told, is returned as
+    `StopReason.OTHER_INDEX`.
     Sources: Cerjan & Miller, J. Chem. Phys. 75 (1981) 2800; Wales, Energy Landscapes (2003), section 6.2.1.
     """
 
-    index: int = 1
+    index: int | None = 1
     radius: float = 0.1
 
     name: ClassVar[str] = "EigenvectorFollowing"
 
     def __post_init__(self):
         super().__post_init__()
-        integer("index", self.index, 0)
+        if self.index is not None:
+            integer("index", self.index, 0)
         store_plain(self, {"radius": number("radius", self.radius, minimum=0.0, exclusive=True)})
 
     def refine(self, objective: Objective, theta: np.ndarray, monitor: Monitor) -> Refinement:
-        if self.index > objective.size:
+        if (self.index or 0) > objective.size:
             raise ArgumentError("index", self.index, f"at most {objective.size}, the number of parameters")
         newton = TrustRegionNewton(
             target="critical point",
@@ -52,23 +60,21 @@ class EigenvectorFollowing(Refiner):
             max_seconds=self.max_seconds,
         )
         run = _Run(newton, objective, theta, monitor)
-        if run.reason is StopReason.GRADIENT and negative(run) != self.index:
-            run.reason = None
-        if run.reason is None:
-            self.walk(run)
+        self.walk(run)
         if run.reason is None:
             run.polish()
-        arrived = run.reason in (StopReason.FLOOR, StopReason.GRADIENT)
-        if arrived and negative(run) != self.index:
-            run.reason = StopReason.OTHER_INDEX
-        end = (run.theta, run.loss, run.norm)
-        run.start = end  # a walk uphill is not undone
+        run.finish_degenerate()
+        if run.reason in (StopReason.FLOOR, StopReason.GRADIENT) and self.index is not None:
+            found = examine(objective, run.theta)
+            if found is None or found.inertia.negative != self.index:
+                run.reason = StopReason.OTHER_INDEX
+        run.kept = Kept(objective, run.theta, run.loss, run.norm)  # a walk uphill is not undone
         return dataclasses.replace(run.result(), settings=self.settings())
 
     def walk(self, run: _Run) -> None:
         """Until the Newton step is short, with as many negative eigenvalues as wanted."""
         radius = self.radius
-        while not run.out_of_budget():
+        while not self.ended(run):
             if not np.isfinite(run.hessian).all():
                 run.reason = StopReason.NON_FINITE
                 return
@@ -76,12 +82,13 @@ class EigenvectorFollowing(Refiner):
             coefficients = vectors.T @ run.gradient
             sizes = np.abs(values)
             floor = NULL_CUT * float(sizes.max(initial=0.0))
-            if negative(run) == self.index:
+            uphill = negative(run) if self.index is None else self.index
+            if negative(run) == uphill:
                 used = sizes > floor
                 length = float(np.linalg.norm(coefficients[used] / sizes[used]))
-                if length <= 1e-6 * (1.0 + float(np.linalg.norm(run.theta))):
+                if length <= SHORT * (1.0 + float(np.linalg.norm(run.theta))):
                     return
-            upward = np.arange(values.size) < self.index
+            upward = np.arange(values.size) < uphill
             still = upward & (values > -floor) & (np.abs(coefficients) <= 1e-8 * radius * sizes + 1e-300)
             step = _bounded(np.where(upward, coefficients, -coefficients), np.maximum(sizes, floor), radius)
             step[still] = radius / np.sqrt(max(int(still.sum()), 1))
@@ -102,14 +109,18 @@ class EigenvectorFollowing(Refiner):
                 return
             radius = 0.5 * length if quality > 0.5 else (2.0 * radius if quality < 0.2 else radius)
             run.move(candidate, loss, gradient, hessian)
-            if run.reason is StopReason.GRADIENT and negative(run) != self.index:
-                run.reason = None
+
+    def ended(self, run: _Run) -> bool:
+        """Whether a limit is met, or `gtol` with as many negative eigenvalues as wanted."""
+        if run.reason is StopReason.GRADIENT and self.index not in (None, negative(run)):
+            run.reason = None
+        return run.out_of_budget()
 
 
 def negative(run: _Run) -> int:
     """The number of eigenvalues that are negative beyond rounding."""
     values = run.eigen[0]
-    return int((values < -NULL_CUT * np.abs(values).max(initial=0.0)).sum())
+    return int((values < -zero_tolerance(values)).sum())
 
 
 def _bounded(coefficients: np.ndarray, sizes: np.ndarray, radius: float) -> np.ndarray:

@@ -10,9 +10,9 @@ import numpy as np
 
 from ..losses.base import Counts, Objective
 from ..support.progress import Monitor
-from ..support.stopping import StopReason, is_converged
+from ..support.stopping import StopReason
 from ..support.validate import integer
-from .base import Refinement, Refiner
+from .base import Kept, Refinement, Refiner, verdict
 
 
 @dataclasses.dataclass
@@ -54,12 +54,14 @@ class LBFGS(Refiner):
         theta = np.array(theta, dtype=np.float64)
         loss, gradient = objective.loss_and_gradient(theta)
         best = _Best(theta, loss, float(np.abs(gradient).max()))
+        kept = Kept(objective, theta, loss, best.grad_norm)
         reason: StopReason | None = None
         iterations = 0
 
         def function(x):
             value, slope = objective.loss_and_gradient(np.ascontiguousarray(x))
             norm = float(np.abs(slope).max())
+            kept.see(x, value, norm)
             if np.isfinite(value) and (value, norm) < (best.loss, best.grad_norm):
                 best.theta, best.loss, best.grad_norm = x.copy(), value, norm
             return value, slope
@@ -104,14 +106,14 @@ class LBFGS(Refiner):
             except _Stop:
                 break
             if not (best.loss < start[0] or best.grad_norm < 0.5 * start[1]):
-                converged = is_converged(best.grad_norm, objective.gradient_scale)
-                reason = StopReason.FLOOR if converged else StopReason.NO_PROGRESS
+                reason = verdict(objective, best.theta, best.loss, objective.gradient(best.theta))
         after = objective.counts()
         assert reason is not None
+        theta, loss, norm = kept.better(best.theta, best.loss, best.grad_norm)
         return Refinement(
-            theta=best.theta,
-            loss=best.loss,
-            grad_norm=best.grad_norm,
+            theta=theta,
+            loss=loss,
+            grad_norm=norm,
             stop_reason=reason,
             iterations=iterations,
             counts=Counts(*(b - a for a, b in zip(before, after))),

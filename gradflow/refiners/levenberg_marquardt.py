@@ -14,7 +14,7 @@ from ..support.errors import ArgumentError
 from ..support.progress import Monitor
 from ..support.stopping import StopReason
 from ..support.validate import integer
-from .base import Refinement, Refiner
+from .base import Kept, Refinement, Refiner
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -65,17 +65,17 @@ class LevenbergMarquardt(Refiner):
         run = _Run(self, objective, np.array(theta, dtype=np.float64), monitor)
         reason = run.descend()
         theta, loss, norm, iterations = run.theta, run.loss, run.grad_norm, run.iterations
-        small = None
         if reason is None:
             from .newton import TrustRegionNewton
 
             left = max(self.max_seconds - (time.monotonic() - began), 1e-3)
             steps = max(self.max_iterations - iterations, 1)
             newton = TrustRegionNewton(gtol=self.gtol, max_iterations=steps, max_seconds=left)
-            rest = newton.refine(objective, theta, monitor)
+            rest = newton.refine(objective, theta, monitor, run.kept)
             theta, loss, norm, reason = rest.theta, rest.loss, rest.grad_norm, rest.stop_reason
-            small = rest.small_eigenvalues
             iterations += rest.iterations
+        else:
+            theta, loss, norm = run.kept.better(theta, loss, norm)
         return Refinement(
             theta=theta,
             loss=loss,
@@ -85,7 +85,6 @@ class LevenbergMarquardt(Refiner):
             counts=Counts(*(b - a for a, b in zip(before, objective.counts()))),
             seconds=time.monotonic() - began,
             settings=self.settings(),
-            small_eigenvalues=small,
         )
 
 
@@ -113,6 +112,7 @@ class _Run:
         self.iterations = 0
         self.losses: list[float] = []
         self.linearise(theta)
+        self.kept = Kept(objective, theta, self.loss, self.grad_norm)
         self.damping = 1e-6 * self.factors.values[0] ** 2 if np.isfinite(self.loss) else 0.0
 
     def linearise(self, theta: np.ndarray) -> None:
@@ -152,11 +152,8 @@ class _Run:
                 return self.verdict()
 
     def verdict(self) -> StopReason | None:
-        """At the rounding of a gradient whose terms, of size |H||θ|, cancel? Else Newton decides."""
-        curvature = 2.0 * float(self.factors.values[0]) ** 2
-        floor = 4 * EPS * curvature * (1.0 + float(np.abs(self.theta).max()))
-        rounded = self.loss <= 1e3 * self.objective.loss_floor
-        return StopReason.FLOOR if rounded and self.grad_norm <= floor else None
+        """At loss zero? Else Newton decides."""
+        return StopReason.LOSS_FLOOR if self.objective.is_zero(self.theta, self.loss) else None
 
     def step(self) -> bool:
         """One step; False if no damping gives one that lowers L."""
@@ -169,6 +166,7 @@ class _Run:
                 self.damping *= 8.0
                 continue
             self.linearise(found)
+            self.kept.see(found, self.loss, self.grad_norm)
             self.iterations += 1
             third = self.settings.inner // 3
             self.damping *= 0.1 if count <= third else 0.5 if count <= 2 * third else 1.0

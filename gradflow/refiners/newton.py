@@ -15,8 +15,8 @@ from ..support.progress import Monitor
 from ..support.settings import store_plain
 from ..support.stopping import StopReason
 from ..support.validate import number
-from .base import Refinement, Refiner
-from .singular import classify
+from .base import STOPPED, Kept, Refinement, Refiner, verdict
+from .bordered import degenerate_point, examine
 from .trust_region import trust_region_step
 
 EPS = float(np.finfo(np.float64).eps)
@@ -26,6 +26,9 @@ NULL_CUT = 1e-10
 
 UNBOUNDED = 1e9
 """Parameters that have grown by this factor are on their way to infinity."""
+
+SETTLING, SHORT = 20, 1e-4
+"""Steps at most that lead back to the floor of a valley, and what part of |θ| is a short one."""
 
 PATIENCE = 4
 """Polishing steps in a row that lower neither the gradient norm nor the loss: that is the floor."""
@@ -42,7 +45,8 @@ class TrustRegionNewton(Refiner):
 
     Where the predicted reduction drowns in the rounding of L, steps are judged by the gradient norm.
     The last phase solves ∇²L s = −∇L by a pseudo-inverse (eigenvalues below 1e-10 of the largest left
-    out) until the norm falls no more. Cost per step: one Hessian and one `eigh`.
+    out) until the norm falls no more. Cost per step: one Hessian and one `eigh`. Near a degenerate critical
+    point, where that creeps, "critical point" goes on with `bordered` Newton.
     Sources: Moré & Sorensen, SIAM J. Sci. Stat. Comput. 4 (1983) 553; Conn, Gould & Toint,
     Trust-Region Methods (2000).
     """
@@ -59,8 +63,11 @@ class TrustRegionNewton(Refiner):
             raise ArgumentError("target", repr(self.target), allowed)
         store_plain(self, {"radius": number("radius", self.radius, minimum=0.0, exclusive=True)})
 
-    def refine(self, objective: Objective, theta: np.ndarray, monitor: Monitor) -> Refinement:
-        run = _Run(self, objective, theta, monitor)
+    def refine(
+        self, objective: Objective, theta: np.ndarray, monitor: Monitor, kept: Kept | None = None
+    ) -> Refinement:
+        """`Refiner.refine`; `kept` where another refiner hands over what it began with."""
+        run = _Run(self, objective, theta, monitor, kept)
         if run.reason is None:
             if self.target == "minimum":
                 run.descend()
@@ -68,16 +75,19 @@ class TrustRegionNewton(Refiner):
                 run.reduce_gradient()
         if run.reason is None:
             run.polish()
+        if self.target == "critical point":
+            run.finish_degenerate()
         if run.reason is StopReason.NO_PROGRESS and self.target == "critical point":
             run.reason = None  # a Hessian too singular for the polish: go on with damped steps
             run.reduce_gradient(hand_over=False)
+            run.finish_degenerate()
         return run.result()
 
 
 class _Run:
     """One refinement: the point, its derivatives, and the best state seen."""
 
-    def __init__(self, settings: TrustRegionNewton, objective: Objective, theta, monitor: Monitor):
+    def __init__(self, settings: TrustRegionNewton, objective: Objective, theta, monitor: Monitor, kept=None):
         self.settings, self.objective, self.monitor = settings, objective, monitor
         self.began = time.monotonic()
         self.before = objective.counts()
@@ -86,7 +96,7 @@ class _Run:
         self.theta = np.array(theta, dtype=np.float64)
         self.loss, self.gradient, self.hessian = objective.all_derivatives(self.theta)
         self.norm = float(np.abs(self.gradient).max())
-        self.start = self.theta, self.loss, self.norm
+        self.kept = kept or Kept(objective, self.theta, self.loss, self.norm)
         self.first_size = 1.0 + float(np.abs(self.theta).max(initial=0.0))
         self._decomposed: tuple[np.ndarray, np.ndarray] | None = None
         if not (np.isfinite(self.loss) and np.isfinite(self.norm)):
@@ -106,6 +116,7 @@ class _Run:
         self.theta, self.loss, self.gradient, self.hessian = theta, loss, gradient, hessian
         self.norm = float(np.abs(gradient).max())
         self._decomposed = None
+        self.kept.see(theta, loss, self.norm)
         self.iterations += 1
         self.monitor.report("refine (Newton)", loss=loss, grad_norm=self.norm, steps=self.iterations)
         self.test_gradient()
@@ -136,8 +147,14 @@ class _Run:
 
     def descend(self) -> None:
         """Lower L until the model's reduction is below the rounding of L, or no step is accepted."""
-        radius = self.settings.radius
-        while not self.out_of_budget():
+        radius, losses = self.settings.radius, [self.loss]
+        while True:
+            losses.append(self.loss)
+            if self.out_of_budget():
+                slow = self.loss > 0.5 * losses[len(losses) // 2]
+                if self.reason is StopReason.MAX_STEPS and len(losses) > 100 and slow:
+                    self.reason = StopReason.VALLEY
+                return
             if not np.isfinite(self.hessian).all():
                 self.reason = StopReason.NON_FINITE
                 return
@@ -164,6 +181,8 @@ class _Run:
                 self.move(candidate, loss, gradient, hessian)
             elif radius <= EPS * (1.0 + float(np.linalg.norm(self.theta))):
                 return
+            elif predicted <= 1e-8 * abs(self.loss) and predicted <= self.objective.loss_error(self.theta):
+                return  # refused, perhaps, by the rounding of L
 
     def without_noise(self, values: np.ndarray, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Zeros where eigenvalue and slope are both rounding: along a line of minima nothing says where to.
@@ -171,10 +190,10 @@ class _Run:
         The quotient of two rounding errors would send the point along it, as far as the trust region goes.
         """
         scale, slopes = float(np.abs(values).max(initial=0.0)), np.abs(coefficients)
-        # Seen on lines of minima: eigenvalues up to 10 P ε |λ|_max and slopes up to 24 ε s.
-        null = (np.abs(values) <= 16 * values.size * EPS * scale) & (
-            slopes <= 32 * EPS * self.objective.gradient_scale
-        )
+        # Seen on lines of minima: eigenvalues up to 10 P ε |λ|_max and slopes up to 24 ε s, where s are the
+        # terms that cancel in the gradient.
+        terms = float((np.abs(self.hessian) @ np.abs(self.theta)).max(initial=self.objective.gradient_scale))
+        null = (np.abs(values) <= 16 * values.size * EPS * scale) & (slopes <= 32 * EPS * terms)
         return np.where(null, 0.0, values), np.where(null, 0.0, coefficients)
 
     def reduce_gradient(self, hand_over: bool = True) -> None:
@@ -215,7 +234,7 @@ class _Run:
     def polish(self) -> None:
         """Newton on ∇L = 0 with a pseudo-inverse, keeping the best point, until `PATIENCE` runs out."""
         best = (self.theta, self.loss, self.gradient, self.hessian, self.norm)
-        failures = 0
+        failures, rounding = 0, self.objective.loss_error(self.theta)
         while failures < PATIENCE and not self.out_of_budget():
             values, vectors = self.eigen
             coefficients = vectors.T @ self.gradient
@@ -227,7 +246,7 @@ class _Run:
             if not (np.isfinite(norm) and np.isfinite(loss)):
                 break
             # A minimum asked for must not be left for a saddle: L may not rise beyond rounding.
-            allowed = abs(best[1]) * 1e-10 + 2 * self.objective.loss_floor + 1e2 * EPS * EPS
+            allowed = abs(best[1]) * 1e-10 + 2 * rounding
             if self.settings.target == "minimum" and loss > best[1] + allowed:
                 break
             self.move(candidate, loss, gradient, hessian)
@@ -241,28 +260,55 @@ class _Run:
         if self.reason is None:
             self.reason = self.verdict()
 
+    def finish_degenerate(self) -> None:
+        """To the degenerate critical point near by, where Newton's method has only come near one."""
+        if self.reason in (StopReason.GRADIENT, StopReason.INTERRUPTED, StopReason.MAX_SECONDS):
+            return
+        near = examine(self.objective, self.theta)
+        found = None if near is None else degenerate_point(self.objective, near)
+        if found is not None:
+            self.move(found.theta, found.loss, found.gradient, found.hessian)
+            self.kept = Kept(self.objective, self.theta, self.loss, self.norm)
+            self.reason = StopReason.FLOOR
+
+    def settle(self) -> None:
+        """Back to the floor of a valley from wherever steps along it were stopped.
+
+        Newton's step in the directions in which it is short; the others lead along the valley.
+        """
+        reason, longest = self.reason, SHORT * float(np.linalg.norm(self.theta))
+        for _ in range(SETTLING if reason in STOPPED else 0):
+            if self.norm <= self.kept.first[1] or not np.isfinite(self.hessian).all():
+                return
+            values, vectors = self.eigen
+            coefficients, sizes = vectors.T @ self.gradient, np.abs(values)
+            used = (values > 0) & (np.abs(coefficients) <= longest * sizes)
+            step = np.where(used, -coefficients / np.where(used, sizes, 1.0), 0.0)
+            candidate = self.theta + vectors @ step
+            loss, gradient, hessian = self.objective.all_derivatives(candidate)
+            if not (np.isfinite(loss) and np.isfinite(gradient).all()):
+                return
+            self.move(candidate, loss, gradient, hessian)
+            self.reason = reason
+
     def verdict(self) -> StopReason:
-        """At the floor, or stuck above it? The floor is the rounding error of a gradient: terms of
-        size |H||θ| that cancel, each to one unit in the last place."""
-        scale = float(np.abs(self.hessian).max()) * (1.0 + float(np.abs(self.theta).max()))
-        floor = 4 * EPS * scale
-        return StopReason.FLOOR if self.norm <= floor else StopReason.NO_PROGRESS
+        """At a critical point, or stuck elsewhere?"""
+        return verdict(self.objective, self.theta, self.loss, self.gradient)
 
     def result(self) -> Refinement:
-        after = self.objective.counts()
         assert self.reason is not None
-        _, loss, norm = self.start
-        gained = loss - self.loss > 8 * EPS * abs(loss) + self.objective.loss_floor
-        if not gained and norm < self.norm:  # nothing was lowered: what was handed in is better
-            self.theta, self.loss, self.norm = self.start
-        small = None
-        if self.reason in (StopReason.FLOOR, StopReason.GRADIENT) and np.isfinite(self.hessian).all():
-            small = classify(self.objective, self.theta, self.norm, *self.eigen)
+        if self.reason in STOPPED and self.objective.is_zero(self.theta, self.loss):
+            self.reason = StopReason.LOSS_FLOOR
+        if self.settings.target == "minimum":
+            self.settle()
+        after = self.objective.counts()
+        falling = self.reason is StopReason.UNBOUNDED and not self.objective.nonnegative
+        if not falling and (self.settings.target == "minimum" or self.norm > self.kept.first[1]):
+            self.theta, self.loss, self.norm = self.kept.better(self.theta, self.loss, self.norm)
         return Refinement(
             theta=self.theta,
             loss=self.loss,
             grad_norm=self.norm,
-            small_eigenvalues=small,
             stop_reason=self.reason,
             iterations=self.iterations,
             counts=Counts(*(b - a for a, b in zip(self.before, after))),

@@ -11,9 +11,9 @@ import numpy as np
 from ..losses.base import Counts, Objective
 from ..support.errors import ArgumentError
 from ..support.progress import Monitor
-from ..support.stopping import StopReason, is_converged
+from ..support.stopping import StopReason
 from ..support.validate import integer
-from .base import Refinement, Refiner
+from .base import Kept, Refinement, Refiner, verdict
 
 HESSIANS = ("Newton-CG", "dogleg", "trust-ncg", "trust-exact", "trust-krylov")
 GRADIENTS = ("CG", "BFGS", "L-BFGS-B", "TNC", "SLSQP")
@@ -35,6 +35,7 @@ class _Watch:
         self.theta = np.array(theta, dtype=np.float64)
         self.loss, gradient = objective.loss_and_gradient(self.theta)
         self.norm = float(np.abs(gradient).max())
+        self.kept = Kept(objective, self.theta, self.loss, self.norm)
         if not (np.isfinite(self.loss) and np.isfinite(self.norm)):
             self.reason = StopReason.NON_FINITE
         elif self.norm <= settings.gtol:
@@ -43,6 +44,7 @@ class _Watch:
     def see(self, theta: np.ndarray, loss: float, gradient: np.ndarray) -> None:
         """Keep a point that is better."""
         norm = float(np.abs(gradient).max())
+        self.kept.see(theta, loss, norm)
         if np.isfinite(norm) and (loss, norm) < (self.loss, self.norm):
             self.theta, self.loss, self.norm = np.array(theta), loss, norm
 
@@ -66,12 +68,13 @@ class _Watch:
 
     def result(self) -> Refinement:
         if self.reason is None:
-            converged = is_converged(self.norm, self.objective.gradient_scale)
-            self.reason = StopReason.FLOOR if converged else StopReason.NO_PROGRESS
+            gradient = self.objective.gradient(self.theta)
+            self.reason = verdict(self.objective, self.theta, self.loss, gradient)
+        theta, loss, norm = self.kept.better(self.theta, self.loss, self.norm)
         return Refinement(
-            theta=self.theta,
-            loss=self.loss,
-            grad_norm=self.norm,
+            theta=theta,
+            loss=loss,
+            grad_norm=norm,
             stop_reason=self.reason,
             iterations=self.iterations,
             counts=Counts(*(b - a for a, b in zip(self.before, self.objective.counts()))),

@@ -1,8 +1,6 @@
-"""Small eigenvalues of the Hessian: exact zeros told apart from directions that are only nearly flat."""
+"""Zero eigenvalues of the Hessian: exactly singular directions told apart from those that are only flat."""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 
@@ -16,64 +14,84 @@ DISTANCE = 1e-3
 CORRECTIONS = 8
 """Chord steps back to the set of critical points; each gains about the three digits of `DISTANCE`."""
 
-CONDITION = 1e-8
-"""Eigenvalues below this times the largest, though resolved, are called badly conditioned."""
-
 MOST = 64
-"""No more directions than this are followed."""
+"""Of more zero directions than this only those are told apart that are singular all together."""
 
 
-class SmallEigenvalues(NamedTuple):
-    """What the smallest eigenvalues at a critical point are.
+def lines_of_critical_points(
+    objective: Objective,
+    theta: np.ndarray,
+    norm: float,
+    values: np.ndarray,
+    vectors: np.ndarray,
+    null: np.ndarray,
+) -> int:
+    """The dimension of the set of critical points around θ, as far as it lies along `null` (k, P).
 
-    flat             within rounding of zero, and followed over a thousandth of 1 + |θ| the gradient stays
-                     at its floor: a curve of critical points, exactly singular (a symmetry, a duplicate)
-    higher_order     within rounding of zero, but L bends along them: flat to second order at most, or
-                     with a curvature that Float64 does not resolve
-    ill_conditioned  resolved and not zero, below 1e-8 of the largest
+    norm             ∞-norm of ∇L at θ, a critical point
+    values, vectors  eigenvalues and eigenvectors (in the columns) of the Hessian at θ
+    null             orthonormal directions within its null space
+
+    From θ + h v, with v in the null space, chord steps with the pseudo-inverse of the Hessian lead back to
+    where ∇L vanishes in the directions with curvature: ∇L is then the gradient of L reduced to the null
+    space. If all of it falls to its floor, a curve of critical points runs along v. Eigenvectors of a
+    multiple zero are any basis, so that single ones say little: first a random v is followed, which needs
+    all of the space to be singular. Else the Hessian of the reduced L at such a point, which an invariance
+    of L leaves with a null space of its own, orders the directions, and the largest span of the first few
+    in which a random v passes is counted. The Hessian's own rounding is no part of this: 1e-16 of the
+    largest eigenvalue would be h · 1e-16 in the gradient, below its floor.
     """
-
-    flat: int
-    higher_order: int
-    ill_conditioned: int
-
-    def __str__(self) -> str:
-        return (
-            f"{self.flat} directions exactly singular (lines of critical points), "
-            f"{self.higher_order} flat to second order only, {self.ill_conditioned} badly conditioned"
-        )
-
-
-def classify(
-    objective: Objective, theta: np.ndarray, norm: float, values: np.ndarray, vectors: np.ndarray
-) -> SmallEigenvalues | None:
-    """The small eigenvalues at a critical point θ with gradient ∞-norm `norm`; None if there are too many.
-
-    A zero direction v is followed to θ + h v and from there, with the pseudo-inverse of the Hessian at θ,
-    back to where the gradient vanishes in the directions with curvature. What is left of the gradient
-    decides. The Hessian's own rounding is no part of this: 1e-16 of the largest eigenvalue would be
-    h · 1e-16 in the gradient, below its floor.
-    """
-    sizes = np.abs(values)
-    largest = float(sizes.max(initial=0.0))
-    zero = sizes <= 8 * values.size * EPS * largest
-    small = int((sizes <= CONDITION * largest).sum() - zero.sum())
-    if zero.sum() > MOST or largest == 0.0:
-        return None
-    inverse = np.where(zero, 0.0, 1.0 / np.where(zero, 1.0, values))
-    reach = DISTANCE * (1.0 + float(np.abs(theta).max()))
-    floor = max(16 * EPS * largest * (1.0 + float(np.abs(theta).max())), 4 * norm)
-    flat = sum(_is_flat(objective, theta + reach * v, floor, inverse, vectors) for v in vectors.T[zero])
-    return SmallEigenvalues(flat, int(zero.sum()) - flat, small)
+    largest = float(np.abs(values).max(initial=0.0))
+    if not len(null) or largest == 0.0:
+        return 0
+    steep = np.abs(values) > 8 * values.size * EPS * largest
+    curved = _Curved(objective, theta, norm, values[steep], vectors[:, steep], largest)
+    rng = np.random.default_rng(0)
+    if all(curved.arrives(_random(rng, null))[0] for _ in range(2)):
+        return len(null)
+    if len(null) > MOST:
+        return 0
+    ordered = curved.ordered(curved.arrives(_random(rng, null))[1], null)
+    for count in range(len(null) - 1, 0, -1):
+        if all(curved.arrives(_random(rng, ordered[:count]))[0] for _ in range(2)):
+            return count
+    return 0
 
 
-def _is_flat(objective: Objective, point: np.ndarray, floor: float, inverse, vectors) -> bool:
-    for _ in range(CORRECTIONS):
-        gradient = objective.gradient(np.ascontiguousarray(point))
-        if not np.isfinite(gradient).all():
-            return False
-        if float(np.abs(gradient).max()) <= floor:
-            return True
-        with np.errstate(over="ignore", invalid="ignore"):  # a gradient far off: not finite, not flat
-            point = point - vectors @ (inverse * (vectors.T @ gradient))
-    return False
+def _random(rng: np.random.Generator, basis: np.ndarray) -> np.ndarray:
+    coefficients = rng.standard_normal(len(basis))
+    return basis.T @ (coefficients / np.linalg.norm(coefficients))
+
+
+class _Curved:
+    """The directions with curvature at θ, and the way back along them."""
+
+    def __init__(self, objective: Objective, theta, norm: float, values, vectors, largest: float):
+        self.objective, self.theta, self.values, self.vectors = objective, theta, values, vectors
+        size = 1.0 + float(np.abs(theta).max())
+        self.reach = DISTANCE * size
+        self.floor = max(16 * EPS * largest * size, 4 * norm)
+
+    def arrives(self, direction: np.ndarray) -> tuple[bool, np.ndarray]:
+        """Whether ∇L falls to its floor on the way back from θ + h v; and the point reached."""
+        point = self.theta + self.reach * direction
+        for _ in range(CORRECTIONS):
+            gradient = self.objective.gradient(np.ascontiguousarray(point))
+            if not np.isfinite(gradient).all():
+                return False, point
+            if float(np.abs(gradient).max()) <= self.floor:
+                return True, point
+            with np.errstate(over="ignore", invalid="ignore"):  # a gradient far off: not finite, not flat
+                point = point - self.vectors @ ((self.vectors.T @ gradient) / self.values)
+        return False, point
+
+    def ordered(self, point: np.ndarray, null: np.ndarray) -> np.ndarray:
+        """The null directions, those in which the reduced L has the least curvature at a point first."""
+        hessian = self.objective.hessian(np.ascontiguousarray(point)) if np.isfinite(point).all() else None
+        if hessian is None or not np.isfinite(hessian).all():
+            return null
+        mixed = self.vectors.T @ hessian @ null.T
+        inner = self.vectors.T @ hessian @ self.vectors
+        reduced = null @ hessian @ null.T - mixed.T @ np.linalg.lstsq(inner, mixed, rcond=None)[0]
+        _, turn = np.linalg.eigh(reduced @ reduced)
+        return turn.T @ null

@@ -20,7 +20,7 @@ from ..support.files import opened, write_array, write_header, written_whole
 from .storage.problems import read_problem, write_problem
 
 FORMAT = "gradflow checkpoint"
-SCHEMA = 2
+SCHEMA = 3
 """Of the compiled loop's state: an older one cannot be continued."""
 
 EVERY_SECONDS = 2.0

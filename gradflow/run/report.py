@@ -5,6 +5,9 @@ from __future__ import annotations
 import decimal
 import math
 
+import numpy as np
+
+from ..infinity import Recession
 from ..networks import MLP
 from ..support.errors import GradflowError
 from .result import REPORTED_NEURONS, SPECTRUM_SIZE, Result
@@ -19,11 +22,14 @@ def report(result: Result) -> str:
         _headline(result),
         *_problem_lines(result),
         _row("loss", _loss_text(result)),
-        _row("gradient", f"∞-norm {result.grad_norm:.3e} over {int((result.rates != 0).sum())} parameters"),
-        _row("Hessian", _hessian_text(result)),
     ]
     if result.kernel_error > 0:
-        lines.insert(-2, _row("kernels", _kernel_text(result.kernel_error)))
+        lines.append(_row("kernels", _kernel_text(result.kernel_error)))
+    moving = int((result.rates != 0).sum())
+    lines.append(_row("gradient", f"∞-norm {result.grad_norm:.3e} over {moving} parameters"))
+    lines.append(_row("Hessian", _hessian_text(result)))
+    if result.spectrum_at_hand is not None and result.spectrum_at_hand.small:
+        lines.append(_row("", result.spectrum_at_hand.small))
     if result.flow is not None:
         flow = result.flow
         lines.append(
@@ -45,9 +51,6 @@ def report(result: Result) -> str:
             )
         )
         lines.append(_row("", refined.stop_reason.value))
-        small = refined.small_eigenvalues
-        if small is not None and any(small):
-            lines.append(_row("", str(small)))
     if result.channel is not None:
         lines.append(_row("infinity", str(result.channel)))
     return "\n".join(lines + _neuron_lines(result))
@@ -60,21 +63,36 @@ def _row(label: str, text: str) -> str:
 def _headline(result: Result) -> str:
     if result.interrupted:
         state = "interrupted; the last point reached"
+    elif isinstance(result.channel, Recession):
+        state = f"no minimum: the loss falls to {result.channel.loss:.6g} along a direction to infinity"
     elif result.channel is not None:
         state = "goes to infinity"
+    elif result.zero_loss and (result.flat_directions or not result.critical):
+        state = "zero loss within rounding" + _degenerate(result)
     elif result.converged:
         state = "converged to a critical point" + _saddle(result)
     elif result.refinement is None:
         state = "flow only, not refined"
     else:
         state = "not converged"
+    if result.converged and result.flow_ended is False:
+        assert result.flow is not None
+        state += f", perhaps not the flow's, which was stopped at t = {result.flow.end_time:.4g}"
     return f"gradflow: {state} (|∇L| = {result.grad_norm:.1e}, {result.seconds:.2f} s in all)"
+
+
+def _degenerate(result: Result) -> str:
+    count = result.flat_directions
+    return f"; the minimum is degenerate, {count} flat directions" if count else ""
 
 
 def _saddle(result: Result) -> str:
     spectrum = result.spectrum_at_hand
-    negative = 0 if spectrum is None else spectrum.negative
-    return f", a saddle or maximum with {negative} negative eigenvalue(s)" if negative else ""
+    if spectrum is None or spectrum.index == 0:
+        return ""
+    if spectrum.index is None:
+        return f", {spectrum.inertia}"
+    return f", a saddle or maximum with {spectrum.index} negative eigenvalue(s)"
 
 
 def _problem_lines(result: Result) -> list[str]:
@@ -110,6 +128,10 @@ def _loss_text(result: Result) -> str:
 
 def _kernel_text(error: float) -> str:
     """The error of the expectations, and whether it is as small as it should be."""
+    if error == math.inf:
+        return (
+            "NOT WHAT THEY CLAIM: the loss is negative beyond its claimed error, or an expectation diverges"
+        )
     text = f"estimated relative error {error:.1e}"
     if error > KERNEL_GOAL:
         text += f", MORE THAN {KERNEL_GOAL:.0e}: weights too steep or too nearly aligned for their expansion"
@@ -118,29 +140,57 @@ def _kernel_text(error: float) -> str:
 
 def _hessian_text(result: Result) -> str:
     if result.spectrum_at_hand is not None:
-        return str(result.spectrum_at_hand)
+        return result.spectrum_at_hand.summary
     if result.spectrum_order > SPECTRUM_SIZE:
         return f"{result.theta.size:,} parameters: ask result.spectrum()"
     try:
-        return str(result.spectrum())
+        return result.spectrum().summary
     except GradflowError as error:
         return str(error)
 
 
 def _neuron_lines(result: Result) -> list[str]:
-    rows = result.neurons()
-    if not rows:
+    """Norm, output weight and nearest direction of every neuron of the first hidden layer."""
+    if result.problem.student is None or len(result.student.weights) < 2:
         return []
+    W, A = result.student.weights[:2]
+    norms = _row_norms(W)
+    outgoing = A[0] if A.shape[0] == 1 else _row_norms(A.T)
+    asleep, cosines = result.asleep(), _cosines(result)
     lines = ["  neuron       norm  output weight   closest teacher   cosine"]
-    for row in rows[:REPORTED_NEURONS]:
-        line = f"  {row['neuron']:>6} {row['norm']:>10.6f} {row['output_weight']:>14.8f}"
-        if row["norm"] == 0:
+    for i in range(min(len(W), REPORTED_NEURONS)):
+        line = f"  {i:>6} {norms[i]:>10.6f} {outgoing[i]:>14.8f}"
+        if norms[i] == 0:
             line += "   dead (zero weights)"
-        elif row["dead"]:
+        elif asleep[i]:
             line += "   dead (no sample activates it)"
-        elif row["teacher"] is not None:
-            line += f"   {row['teacher']:>15}  {row['cosine']:+.6f}"
+        elif cosines is not None:
+            best = int(np.argmax(np.abs(cosines[i])))
+            line += f"   {best:>15}  {cosines[i, best]:+.6f}"
         lines.append(line)
-    if len(rows) > REPORTED_NEURONS:
-        lines.append(f"  … {len(rows) - REPORTED_NEURONS} more: result.neurons()")
+    if len(W) > REPORTED_NEURONS:
+        lines.append(f"  … {len(W) - REPORTED_NEURONS} more: gradflow.landscape.neurons(result) has them all")
     return lines
+
+
+def _cosines(result: Result) -> np.ndarray | None:
+    """cos(w_i, v_j), None where the teacher has no neurons of the same input dimension."""
+    teacher, W = result.problem.teacher, result.student.weights[0]
+    if not isinstance(teacher, MLP) or len(teacher.weights) < 2 or teacher.sizes[0] != W.shape[1]:
+        return None
+    return _directions(W) @ _directions(teacher.weights[0]).T
+
+
+def _row_norms(matrix: np.ndarray) -> np.ndarray:
+    """Euclidean norms of rows, for entries of any size."""
+    largest = np.abs(matrix).max(axis=1)
+    scale = np.where(largest > 0, largest, 1.0)
+    return scale * np.linalg.norm(matrix / scale[:, None], axis=1)
+
+
+def _directions(matrix: np.ndarray) -> np.ndarray:
+    """Rows divided by their norms; zero rows stay zero."""
+    scale = np.abs(matrix).max(axis=1, keepdims=True)
+    rows = matrix / np.where(scale > 0, scale, 1.0)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(norms > 0, norms, 1.0)

@@ -7,72 +7,33 @@ from functools import cached_property
 from os import PathLike
 
 import numpy as np
-import scipy.linalg
 
-from ..infinity.channels import Channel
+from ..infinity import Infinity
 from ..infinity.saturation import Saturation
 from ..inputs import Gaussian, Mixture, Samples
 from ..losses.problem import Problem, check_hessian_memory
-from ..losses.reduced import blocks, find_span
+from ..losses.reduced import find_span
 from ..losses.restricted import Restricted
 from ..networks import MLP
 from ..refiners import Refinement
 from ..solvers import Flow
 from ..support.errors import ArgumentError, GradflowError, HessianUndefinedError
-from ..support.stopping import StopReason, is_converged
+from ..support.stopping import CRITICAL, StopReason, is_critical
 from ..support.threads import single_threaded_blas
-from .coordinates import coordinates_of
+from ..support.validate import number
+from .coordinates import Coordinates, choose_span
+from .curvature import find_spectrum
+from .frames import attach
+from .spectrum import Spectrum
 
 SPECTRUM_SIZE = 1500
 """Reports and files have the spectrum of up to so many parameters without being asked."""
 
+NOISE = 1e-6
+"""∇L, in units of the terms that cancel in it, below which a flow that makes no progress is at its end."""
+
 REPORTED_NEURONS = 30
 """Lines of the neuron table that a report prints at most."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Spectrum:
-    """Eigenvalues of ∇²L over the parameters that move, ascending.
-
-    An eigenvalue counts as zero within `tolerance` = 8 p ε |λ|_max, the backward error of `eigh` with
-    room for the rounding of the Hessian itself; p is the `order` of the matrix that was decomposed, all of
-    the Hessian unless it is known in blocks.
-    """
-
-    eigenvalues: np.ndarray
-    order: int | None = None
-
-    @property
-    def tolerance(self) -> float:
-        values = self.eigenvalues
-        order = self.order or values.size
-        return 8 * order * float(np.finfo(np.float64).eps) * float(np.abs(values).max(initial=0.0))
-
-    @property
-    def negative(self) -> int:
-        return int((self.eigenvalues < -self.tolerance).sum())
-
-    @property
-    def zero(self) -> int:
-        return int((np.abs(self.eigenvalues) <= self.tolerance).sum())
-
-    @property
-    def positive(self) -> int:
-        return int((self.eigenvalues > self.tolerance).sum())
-
-    @property
-    def smallest(self) -> float:
-        return float(self.eigenvalues[0])
-
-    @property
-    def largest(self) -> float:
-        return float(self.eigenvalues[-1])
-
-    def __str__(self) -> str:
-        return (
-            f"eigenvalues {self.smallest:.6g} … {self.largest:.6g}: {self.positive} positive, "
-            f"{self.zero} zero (within {self.tolerance:.1e}), {self.negative} negative"
-        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -82,15 +43,17 @@ class Result:
     theta        the end point, flat (P,); `student` is the network there
     loss         L there; below `problem.objective.loss_floor` it cannot be told from zero
     grad_norm    ∞-norm of ∇L there, over the parameters that move
-    converged    grad_norm ≤ 1e-12·max(s, √s), s = E|f*|² the scale of the problem
+    converged    every component of ∇L is 0 within 1e-12 of the terms that cancel in it, or their rounding
+                 (`critical`); or L is 0 within its own error (`zero_loss`). False on the way to infinity
+    flow_ended   whether the flow was followed to its own end: if not, the critical point need not be its
     stop_reason  why the last stage stopped
     flow         the trajectory, None with `solver=None`
     refinement   the refinement, None with `refiner=None`
     theta_low    with precision="double-double" the end point is θ + θ_low, else None; the loss is then
                  loss + loss_low with an error of at most loss_bound
     reduced_dim  the dimension of the span in which it was solved, None if in the full input space
-    channel      the channel to infinity in which the run ends, or the neuron that goes there; None
-                 elsewhere. Its `loss` is the limit
+    channel      what goes to infinity where the run ends: a pair of neurons (a channel), a neuron, or all of
+                 θ along a direction in which the loss falls for ever; None elsewhere. Its `loss` is the limit
     seed         what `train` was given, or None
     problem      what was minimised; `rates` (P,) are the rates of the flow, zero for frozen parameters
 
@@ -105,13 +68,60 @@ class Result:
     flow: Flow | None
     refinement: Refinement | None
     seconds: float
-    channel: Channel | Saturation | None = None
+    channel: Infinity | None = None
     reduced_dim: int | None = None
     seed: int | None = None
 
     @property
     def converged(self) -> bool:
-        return is_converged(self.grad_norm, self.problem.objective.gradient_scale)
+        finite = self.channel is None or isinstance(self.channel, Saturation)
+        return finite and (self.critical or self.zero_loss)
+
+    @cached_property
+    def flow_ended(self) -> bool | None:
+        """Whether the flow was followed to its own end; None without a flow.
+
+        False where a limit on steps or time, `t1`, stiffness or Ctrl-C stopped it before: what the refinement
+        found from there is a critical point, but need not be the one that the flow leads to.
+        """
+        if self.flow is None:
+            return None
+        if self.flow.stop_reason is not StopReason.NO_PROGRESS:
+            return self.flow.stop_reason.ends_flow
+        objective, moves, theta = self.problem.objective, self.rates != 0, self.flow.step_theta[-1]
+        theta = np.ascontiguousarray(theta)
+        tolerances = objective.gradient_sizes(theta).tolerances(NOISE)[moves]
+        return is_critical(objective.gradient(theta)[moves], tolerances)
+
+    @cached_property
+    def critical(self) -> bool:
+        """Whether ∇L is zero as far as Float64 can tell (`converged`)."""
+        objective, moves = self.problem.objective, self.rates != 0
+        if not np.isfinite(self.theta).all():
+            return False
+        with single_threaded_blas():
+            tolerances = objective.gradient_sizes(self.theta).tolerances(CRITICAL)[moves]
+            return is_critical(objective.gradient(self.theta)[moves], tolerances)
+
+    @cached_property
+    def zero_loss(self) -> bool:
+        """Whether L is zero within the error of its own evaluation: a global minimum, degenerate or not."""
+        objective = self.problem.objective
+        return bool(np.isfinite(self.theta).all()) and objective.is_zero(self.theta, self.loss)
+
+    @cached_property
+    def flat_directions(self) -> int | None:
+        """At loss zero, the eigenvalues of ∇²L that what is left of L cannot tell from zero.
+
+        There ∇²L = 2E JJᵀ + 2E r ∇²f with |r| ≤ √δL: |λ| ≤ λ_max √δL/ρ, ρ the spread of the targets. None
+        elsewhere, and where the spectrum is not at hand.
+        """
+        spectrum = self.spectrum_at_hand if self.zero_loss else None
+        if spectrum is None:
+            return None
+        objective, values = self.problem.objective, np.abs(spectrum.eigenvalues)
+        part = np.sqrt(max(objective.loss_error(self.theta), abs(self.loss))) / objective.spread
+        return int((values <= part * values.max(initial=0.0)).sum())
 
     @property
     def stop_reason(self) -> StopReason:
@@ -153,9 +163,17 @@ class Result:
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
+        self.with_stepper()
+
+    def with_stepper(self) -> Result:
+        """Itself with a flow that can be asked for any time, also from a file or another process."""
         if self.flow is not None:
-            coordinates = coordinates_of(self.problem, self.rates, self.reduced_dim)
-            self.__dict__["flow"] = coordinates.attach(self.flow)
+            basis = None
+            if self.reduced_dim is not None:
+                basis = choose_span(self.problem, None, None, self.rates)[0]
+            coordinates = Coordinates(self.problem, self.rates, basis)
+            self.__dict__["flow"] = attach(coordinates, self.flow)
+        return self
 
     @cached_property
     def student(self) -> MLP:
@@ -178,13 +196,19 @@ class Result:
                 return objective.hessian(self.theta)
             return Restricted(objective, self.theta, free).hessian(self.theta[free])
 
-    def spectrum(self) -> Spectrum:
+    def spectrum(self, tolerance: float | None = None) -> Spectrum:
         """All eigenvalues of ∇²L at the end point over the parameters that move, with multiplicity.
 
-        Where all weights lie in a subspace and the law of the inputs is spherically symmetric, they are those
-        of the block in that subspace and, for each further dimension, of one n × n matrix.
+        tolerance   relative to the largest |λ|: what counts as zero, 8 p ε unless given
+
+        The zeros that symmetry explains are told apart, and the index is stated where it is certain: see
+        `Spectrum`. Where all weights lie in a subspace and the law of the inputs is spherically symmetric,
+        the eigenvalues are those of the block in that subspace and, for each further dimension, of one
+        n × n matrix.
         """
-        return self._spectrum
+        if tolerance is None:
+            return self._spectrum
+        return find_spectrum(self, number("tolerance", tolerance, minimum=0.0))
 
     @property
     def spectrum_order(self) -> int:
@@ -206,18 +230,8 @@ class Result:
 
     @cached_property
     def _spectrum(self) -> Spectrum:
-        if self.span is None:
-            return Spectrum(_eigenvalues(self.hessian()))
-        self.check_hessian()
         check_hessian_memory(self.spectrum_order)
-        problem = self.problem
-        assert isinstance(problem.teacher, MLP)
-        with single_threaded_blas():
-            inside, outside, multiplicity = blocks(
-                self.student, problem.teacher, problem.inputs, self.span, self.rates != 0
-            )
-        values = [_eigenvalues(inside), np.repeat(_eigenvalues(outside), multiplicity)]
-        return Spectrum(np.sort(np.concatenate(values)), inside.shape[0])
+        return find_spectrum(self)
 
     @cached_property
     def span(self) -> np.ndarray | None:
@@ -267,38 +281,7 @@ class Result:
             numbers["grad_norms"] = self.flow.grad_norms / 2
         return numbers
 
-    def neurons(self) -> list[dict]:
-        """One row per neuron of the first hidden layer.
-
-        norm            |w_i| of its input weights
-        output_weight   a_i for one output, the norm of the outgoing weights for several
-        teacher, cosine the teacher neuron of largest |cos(w_i, v_j)| and that cosine with its sign;
-                        None where the teacher has no neurons of the same input dimension
-        dead            a ReLU neuron that no sample activates: silent, and no gradient will wake it
-        """
-        if self.problem.student is None or len(self.student.weights) < 2:
-            return []
-        W, A = self.student.weights[:2]
-        asleep = self._asleep()
-        norms = _row_norms(W)
-        outgoing = A[0] if A.shape[0] == 1 else _row_norms(A.T)
-        cosines = self._cosines(W)
-        rows = []
-        for i in range(W.shape[0]):
-            best = None if cosines is None or norms[i] == 0 else int(np.argmax(np.abs(cosines[i])))
-            rows.append(
-                {
-                    "neuron": i,
-                    "norm": float(norms[i]),
-                    "output_weight": float(outgoing[i]),
-                    "teacher": best,
-                    "cosine": None if best is None or cosines is None else float(cosines[i, best]),
-                    "dead": bool(asleep[i]),
-                }
-            )
-        return rows
-
-    def _asleep(self) -> np.ndarray:
+    def asleep(self) -> np.ndarray:
         """Which neurons of the first hidden layer are ReLUs with z ≤ 0 on all samples."""
         table, bias = self.student.neuron_activations(0), self.student.biases[0]
         relu = np.array([a.name == "relu" for a in table])
@@ -306,12 +289,6 @@ class Result:
             return np.zeros(len(table), dtype=bool)
         z = self.problem.inputs.X @ self.student.weights[0].T + (0.0 if bias is None else bias)
         return relu & (z <= 0).all(axis=0)
-
-    def _cosines(self, W: np.ndarray) -> np.ndarray | None:
-        teacher = self.problem.teacher
-        if not isinstance(teacher, MLP) or len(teacher.weights) < 2 or teacher.sizes[0] != W.shape[1]:
-            return None
-        return _directions(W) @ _directions(teacher.weights[0]).T
 
     def _dead_neurons(self) -> list[int]:
         inputs = self.problem.inputs
@@ -346,25 +323,3 @@ class Result:
     def __repr__(self) -> str:
         state = "converged" if self.converged else "not converged"
         return f"<Result: {state}, loss {self.loss:.6g}, |grad| {self.grad_norm:.2g}>"
-
-
-def _eigenvalues(matrix: np.ndarray) -> np.ndarray:
-    if not np.isfinite(matrix).all():
-        raise HessianUndefinedError("the Hessian at the end point is not finite in Float64")
-    with single_threaded_blas():
-        return scipy.linalg.eigvalsh(matrix, driver="evd") if matrix.size else np.zeros(0)
-
-
-def _row_norms(matrix: np.ndarray) -> np.ndarray:
-    """Euclidean norms of rows, for entries of any size."""
-    largest = np.abs(matrix).max(axis=1)
-    scale = np.where(largest > 0, largest, 1.0)
-    return scale * np.linalg.norm(matrix / scale[:, None], axis=1)
-
-
-def _directions(matrix: np.ndarray) -> np.ndarray:
-    """Rows divided by their norms; zero rows stay zero."""
-    scale = np.abs(matrix).max(axis=1, keepdims=True)
-    rows = matrix / np.where(scale > 0, scale, 1.0)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(norms > 0, norms, 1.0)

@@ -9,28 +9,22 @@ import time
 from collections.abc import Mapping
 from typing import Never
 
-import jax
 import numpy as np
 
 from ..activations import Activation
-from ..infinity.channels import Channel, recognised
-from ..infinity.saturation import Saturation
-from ..losses.base import Objective
 from ..losses.problem import Problem, check_hessian_memory, check_precision
 from ..networks import MLP
-from ..refiners import Refinement, Refiner, TrustRegionNewton, default_refiner, polish
-from ..solvers import CompiledSolver, Flow, FlowSolver, default_solver
+from ..refiners import Refiner, TrustRegionNewton, default_refiner
+from ..solvers import CompiledSolver, FlowSolver, default_solver
 from ..support import families
 from ..support.errors import ArgumentError
-from ..support.memory import memory_errors
 from ..support.progress import Monitor
 from ..support.settings import one_of
-from ..support.stopping import StopReason, is_converged
-from ..support.threads import single_threaded_blas
 from ..support.validate import check_rates, integer
 from .checkpoint import CheckpointFile, check_checkpoint, read_checkpoint
 from .coordinates import Coordinates, choose_span
 from .result import Result
+from .stages import carry_out
 
 
 def train(
@@ -104,8 +98,7 @@ def train(
         coordinates = Coordinates(problem, rates, basis)
         automatic = isinstance(refiner, str) and refiner == "auto"
         if automatic:  # now the kind of problem is known
-            objective = coordinates.objective
-            chosen_refiner = default_refiner(objective.size, objective.sum_of_squares)
+            chosen_refiner = default_refiner(coordinates.size, coordinates.objective.sum_of_squares)
         file = None
         if checkpoint is not None:
             check_checkpoint(checkpoint, problem)
@@ -118,7 +111,7 @@ def train(
                 "automatic": automatic,
             }
             file = CheckpointFile(checkpoint, problem, rates, plan)
-        work = _carry_out(coordinates, chosen_solver, chosen_refiner, automatic, precision, monitor, file)
+        work = carry_out(coordinates, chosen_solver, chosen_refiner, automatic, precision, monitor, file)
     return Result(
         problem=problem,
         rates=rates,
@@ -155,7 +148,7 @@ def resume(
         if plan["refiner"] is not None:
             refiner = families.from_settings(Refiner, "refiner", plan["refiner"])
         coordinates = Coordinates(problem, rates, basis)
-        work = _carry_out(coordinates, solver, refiner, plan["automatic"], plan["precision"], monitor, file)
+        work = carry_out(coordinates, solver, refiner, plan["automatic"], plan["precision"], monitor, file)
     return Result(
         problem=problem,
         rates=rates,
@@ -164,53 +157,6 @@ def resume(
         reduced_dim=None if basis is None else basis.shape[0],
         **work,
     )
-
-
-def _carry_out(
-    coordinates: Coordinates, solver, refiner, automatic: bool, precision: str, monitor: Monitor, checkpoint
-) -> dict:
-    """Flow and refinement in these coordinates; what they give the `Result`."""
-    problem, objective, point = coordinates.problem, coordinates.objective, coordinates.start
-    flow: Flow | None = None
-    refinement: Refinement | None = None
-    channel: Channel | Saturation | None = None
-    kept = {} if checkpoint is None else {"checkpoint": checkpoint}
-    with memory_errors(), single_threaded_blas(), jax.default_device(jax.devices("cpu")[0]):
-        if solver is not None:
-            flow = solver.integrate(objective, point, coordinates.rates, monitor, **kept)
-            point = flow.step_theta[-1]
-        stop = flow.stop_reason if flow is not None else None
-        theta = np.array(coordinates.point(point))
-        if refiner is not None and stop not in (StopReason.INTERRUPTED, StopReason.NON_FINITE):
-            whole = coordinates.whole
-            if whole and automatic:
-                channel, refinement = recognised(problem, theta, None, monitor)
-            if refinement is None:
-                refinement = refiner.refine(objective, np.ascontiguousarray(point), monitor)
-                if precision == "double-double" and refinement.stop_reason not in _HOPELESS:
-                    refinement = polish(objective, refinement, monitor)
-                refinement = coordinates.refinement(refinement)
-                if whole and _lost(refinement, objective):
-                    channel, refinement = recognised(problem, refinement.theta, refinement, monitor)
-            theta = np.array(refinement.theta)
-        flow = None if flow is None else coordinates.flow(flow)
-        loss, grad_norm = coordinates.evaluate(theta)
-        if refinement is not None and refinement.extended is not None:
-            loss, grad_norm = refinement.loss, refinement.grad_norm
-    return {
-        "theta": theta, "loss": loss, "grad_norm": grad_norm, "flow": flow, "refinement": refinement,
-        "channel": channel,
-    }  # fmt: skip
-
-
-_HOPELESS = (StopReason.INTERRUPTED, StopReason.NON_FINITE, StopReason.UNBOUNDED)
-"""After these a Newton step has nothing to start from."""
-
-
-def _lost(refinement: Refinement, objective: Objective) -> bool:
-    """Whether the refinement ended at no critical point, though not because it was stopped."""
-    stopped = refinement.stop_reason in (StopReason.INTERRUPTED, StopReason.NON_FINITE)
-    return not stopped and not is_converged(refinement.grad_norm, objective.gradient_scale)
 
 
 def _problem(teacher, student, inputs) -> Problem:

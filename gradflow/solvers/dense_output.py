@@ -35,12 +35,14 @@ class Interval(NamedTuple):
         """Whether it is one step."""
         return self.stiffness < np.inf
 
-    def mapped(self, point: Callable, velocity: Callable) -> Interval:
-        """In other coordinates, by functions of one θ and of one tangent vector, (P,) → (p,)."""
+    def mapped(self, point: Callable, velocity: Callable, clock: float = 1.0) -> Interval:
+        """In other coordinates, by functions of one θ and of one tangent vector, (P,) → (p,), and with a time
+        that runs `clock` times as fast."""
         return self._replace(
+            times=self.times * clock,
             theta=np.array([point(theta) for theta in self.theta]),
-            velocity=np.array([velocity(v) for v in self.velocity]),
-            acceleration=np.array([velocity(v) for v in self.acceleration]),
+            velocity=np.array([velocity(v / clock) for v in self.velocity]),
+            acceleration=np.array([velocity(v / clock / clock) for v in self.acceleration]),
         )
 
 
@@ -136,10 +138,10 @@ def quintic(interval: Interval, times: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return values, slopes
 
 
-def mapped_stepper(inner: Stepper, point: Callable, back: Callable) -> Stepper:
-    """A stepper in other coordinates (`Flow.mapped`)."""
+def mapped_stepper(inner: Stepper, point: Callable, back: Callable, clock: float = 1.0) -> Stepper:
+    """A stepper in other coordinates and another time (`Flow.mapped`)."""
 
     def path(interval: Interval, times: np.ndarray) -> np.ndarray:
-        return point(inner(interval.mapped(back, back), times))
+        return point(inner(interval.mapped(back, back, clock), times * clock))
 
     return path

@@ -102,19 +102,22 @@ class Flow:
                 values[wanted] = stepper(interval, points[wanted])
         return values
 
-    def mapped(self, point: Callable, velocity: Callable, back: Callable) -> Flow:
+    def mapped(self, point: Callable, velocity: Callable, back: Callable, clock: float = 1.0) -> Flow:
         """This flow in other coordinates.
 
         point     θ (m, p) → θ (m, P); `velocity` the same for tangent vectors
         back      the inverse on the image, of one θ or velocity, (P,) → (p,)
+        clock     how much faster the time of this flow runs than that of the new one
         """
         return dataclasses.replace(
             self,
+            times=self.times / clock,
             theta=point(self.theta),
+            step_times=self.step_times / clock,
             step_theta=point(self.step_theta),
-            step_velocity=velocity(self.step_velocity),
-            step_acceleration=velocity(self.step_acceleration),
-            stepper=None if self.stepper is None else mapped_stepper(self.stepper, point, back),
+            step_velocity=velocity(self.step_velocity) * clock,
+            step_acceleration=velocity(self.step_acceleration) * clock * clock,
+            stepper=None if self.stepper is None else mapped_stepper(self.stepper, point, back, clock),
         )
 
     def __getstate__(self) -> dict:
@@ -161,5 +164,5 @@ def build_flow(
         times=times,
         theta=theta,
         losses=np.array([loss for loss, _ in evaluations]),
-        grad_norms=np.array([np.abs(gradient).max() for _, gradient in evaluations]),
+        grad_norms=np.array([objective.norm(gradient) for _, gradient in evaluations]),
     )

@@ -102,3 +102,34 @@ class Monitor:
         finally:
             signal.signal(signal.SIGINT, previous)
             self.clear()
+
+
+class Rescaled(Monitor):
+    """What a stage in other units reports to: its parent, with the numbers in the units of the problem."""
+
+    def __init__(self, parent: Monitor, loss: float, gradient: float, time: float):
+        self._parent, self._units = parent, (loss, gradient, time)
+
+    def report(
+        self, stage: str, *, loss: float, grad_norm: float, steps: int, t: float | None = None
+    ) -> None:
+        of_loss, of_gradient, of_time = self._units
+        self._parent.report(
+            stage,
+            loss=loss * of_loss,
+            grad_norm=grad_norm * of_gradient,
+            steps=steps,
+            t=None if t is None else t * of_time,
+        )
+
+    def __getattr__(self, name: str):
+        return getattr(self._parent, name)
+
+    def message(self, text: str) -> None:
+        self._parent.message(text)
+
+    def compiling(self):
+        return self._parent.compiling()
+
+    def listening(self):
+        return self._parent.listening()

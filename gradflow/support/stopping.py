@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-import math
+
+import numpy as np
 
 
 class StopReason(enum.Enum):
@@ -16,15 +17,17 @@ class StopReason(enum.Enum):
     )
     FLOOR = "neither the gradient nor the loss can be lowered further in Float64"
     DOUBLE_DOUBLE_FLOOR = "the gradient reached the rounding floor of double-double arithmetic"
-    LOSS_FLOOR = "the loss reached the rounding floor of its own evaluation"
+    LOSS_FLOOR = "the loss is zero within the rounding of its own evaluation"
     END_TIME = "t reached t1"
     MAX_STEPS = "the limit on the number of steps was met"
     MAX_SECONDS = "the limit on the wall-clock time was met"
     STATIONARY_RESIDUAL = "|∇L|² has a local minimum here at which ∇L is not zero: not a critical point"
     OTHER_INDEX = "a critical point, but not with the number of negative eigenvalues asked for"
+    VALLEY = "the loss still falls, ever more slowly, along a flat curved valley: no end was reached"
     NO_PROGRESS = "no further progress, although the gradient is above the rounding floor"
     UNBOUNDED = "the parameters grow without bound: no minimum lies on this path"
     CHANNEL = "weights go to infinity, and the loss approaches a limit there"
+    INFIMUM = "no minimum: the loss falls along a direction to infinity"
     NON_FINITE = "the loss or its gradient became non-finite; the last good state is returned"
     STEP_UNDERFLOW = "the step size fell below what Float64 resolves at this t"
     STIFF = (
@@ -44,22 +47,19 @@ class StopReason(enum.Enum):
             StopReason.LOSS_FLOOR,
             StopReason.END_TIME,
             StopReason.CHANNEL,
+            StopReason.INFIMUM,
         )
 
-
-CONVERGED_GRADIENT = 1e-12
-"""∞-norm of ∇L, in units of `gradient_scale`, below which a point is called converged."""
-
-
-def gradient_scale(loss_scale: float) -> float:
-    """The size of the terms that cancel in a gradient, max(s, √s) for a loss of size s = E|f*|².
-
-    ∇L = 2 E (f − f*) ∂f: the residual is of size √s, and ∂f of size 1, or of the size √s of the output
-    weights where these are large.
-    """
-    return max(loss_scale, math.sqrt(loss_scale))
+    @property
+    def ends_flow(self) -> bool:
+        """Whether a flow that stopped for this reason was followed to its end, and not only so far."""
+        return self in (StopReason.GRADIENT, StopReason.SADDLE, StopReason.LOSS_FLOOR)
 
 
-def is_converged(grad_norm: float, scale: float = 1.0) -> bool:
-    """|∇L|_∞ ≤ 1e-12 · scale: the one predicate behind every `converged` in the package."""
-    return math.isfinite(grad_norm) and grad_norm <= CONVERGED_GRADIENT * scale
+CRITICAL = 1e-12
+"""Components of ∇L, in units of the terms that cancel in them, below which a point is critical."""
+
+
+def is_critical(gradient: np.ndarray, tolerances: np.ndarray) -> bool:
+    """|∂_i L| ≤ tolerance_i for every i: the one predicate behind every `converged` in the package."""
+    return bool(np.isfinite(gradient).all() and (np.abs(gradient) <= tolerances).all())

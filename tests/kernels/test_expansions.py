@@ -1,8 +1,11 @@
 """Pair kernels by Hermite expansion against mpmath quadrature in the plane of the two weight vectors."""
 
+import math
+
 import mpmath
 import numpy as np
 import pytest
+from numba import njit
 
 from gradflow import MLP, Activation, ArgumentError, Gaussian
 from gradflow.kernels.pairs import close as pair_close
@@ -140,7 +143,8 @@ def test_the_expansion_reproduces_closed_forms(monkeypatch):
         student = MLP([weights, rng.standard_normal((1, 4))], activation=name)
         closed = PopulationLoss(student, teacher, Gaussian()).all_derivatives(student.flat())
         with monkeypatch.context() as patch:
-            patch.setattr(population, "_pair_kernel", lambda *_: 0)
+            patch.setattr(population, "_needs_expansion", lambda *_: True)
+            patch.setattr(population, "_closed_kernel", lambda *_: 0)
             expanded = PopulationLoss(student, teacher, Gaussian()).all_derivatives(student.flat())
         for mine, other in zip(expanded, closed):
             np.testing.assert_allclose(mine, other, rtol=0, atol=2e-14 * np.abs(closed[2]).max())
@@ -186,14 +190,16 @@ def test_a_kink_parallel_to_a_smooth_unit(name, size):
 
 
 def test_the_error_of_the_rules_across_close_pairs():
-    for eta in (3.3, 4.6, 6.0, 13.0, 45.0):
+    rule_for = njit(lambda eta: pair_close.rule_for(eta))
+    quadrature_error = njit(lambda eta: pair_close.quadrature_error(eta))
+    for eta in (3.3, 4.6, 6.0, 13.0, 45.0, 2e9):
         step = 0.05
         x = np.arange(-300, 301) * step
         exact = np.sum(np.exp(-0.5 * x * x) / np.cosh(0.5 * np.pi * x / eta) ** 2) * step / np.sqrt(2 * np.pi)
-        rule = np.searchsorted(-np.array(pair_close._FROM), -eta)
+        rule = rule_for(eta)
         nodes, weights = pair_close._HERMITE[rule], pair_close._HERMITE_WEIGHTS[rule]
         error = abs(weights @ (1 / np.cosh(0.5 * np.pi * nodes / eta) ** 2) - exact)
-        assert error < 1e-15 + pair_close.quadrature_error(np.array(eta)) < 2e-15
+        assert error < 1e-15 + quadrature_error(eta) < 2e-15
 
 
 def test_products_agree_with_hessians():
@@ -206,10 +212,14 @@ def test_products_agree_with_hessians():
     np.testing.assert_allclose(loss.hvp(theta, v), hessian @ v, rtol=0, atol=1e-13 * np.abs(hessian).max())
 
 
+@np.errstate(over="ignore")
 def test_pieces_resolve_what_they_claim():
-    edges, error = pieces(lambda z: (np.tanh(z), 1 / np.cosh(z) ** 2, -2 * np.tanh(z) / np.cosh(z) ** 2))
-    assert error == 0.0 and np.all(np.diff(edges) > 0) and 10 < (np.abs(edges) < 64).sum() < 25
-    edges, error = pieces(lambda z: (np.maximum(z - 0.3, 0), 1.0 * (z > 0.3), 0.0 * z))
+    edges, error, step = pieces(
+        lambda z: (np.tanh(z), 1 / np.cosh(z) ** 2, -2 * np.tanh(z) / np.cosh(z) ** 2)
+    )
+    assert error == step == 0.0 and np.all(np.diff(edges) > 0) and 10 < (np.abs(edges) < 64).sum() < 25
+    assert 1.0 < pieces(lambda z: (np.sin(z), np.cos(z), -np.sin(z)))[2] < 20.0  # a wave has no far pieces
+    edges, error, _ = pieces(lambda z: (np.maximum(z - 0.3, 0), 1.0 * (z > 0.3), 0.0 * z))
     assert 0.0 < error < 2e-9 and np.abs(edges - 0.3).min() < 1e-6
     relu = lambda z: (np.maximum(z, 0), 1.0 * (z > 0), 0.0 * z)  # noqa: E731
     assert inconsistency(relu, pieces(relu)[0]) == pytest.approx(1.0)
@@ -229,15 +239,27 @@ def test_the_error_is_estimated():
     for norm, angle in ((1e-3, 1.0), (1.0, 1e-3), (3.0, 1.0), (30.0, 1.0)):
         loss, theta = loss_of(norm, angle)
         assert loss.kernel_error(theta) < 1e-14
-    close, theta = loss_of(30.0, 1e-3)  # by quadrature, not by 1e5 coefficients
-    assert close.kernel_error(theta) < 1e-11
-    steep, theta = loss_of(30.0, 0.05)  # 30,000 coefficients would be needed: told, not hidden
-    assert 1e-6 < steep.kernel_error(theta) < 1.0
+    for angle in (1e-3, 0.05):  # by quadrature, not by 1e5 coefficients
+        close, theta = loss_of(30.0, angle)
+        assert close.kernel_error(theta) < 1e-14
     closed, theta = loss_of(1.0, 0.5, "erf")
     assert 0 < closed.kernel_error(theta) < 1e-14
-    kinked = Activation(lambda z: max(z, 0.0), lambda z: 1.0 if z > 0.0 else 0.0, lambda z: 0.0, name="hinge")
-    loss, theta = loss_of(1.0, 0.5, kinked)
-    assert loss.kernel_error(theta) > 0.1
+    atan = Activation(
+        math.atan, lambda z: 1 / (1 + z * z), lambda z: -2 * z / (1 + z * z) ** 2, symmetry="odd", name="atan"
+    )
+    own, theta = loss_of(10.0, 0.05, atan)
+    assert own.kernel_error(theta) < 2e-14
+    steep, theta = loss_of(
+        1000.0, 0.01, atan
+    )  # poles of one's own function may lie anywhere: told, not hidden
+    assert 1e-10 < steep.kernel_error(theta) <= 2.0  # by Cauchy and Schwarz no kernel can be further off
+
+
+def test_kinks_of_ones_own_are_refused():
+    hinge = Activation(lambda z: max(z, 0.0), lambda z: 1.0 if z > 0.0 else 0.0, lambda z: 0.0, name="hinge")
+    unit = MLP([[[1.0, 0.0]], [[1.0]]], activation=hinge)
+    with pytest.raises(ArgumentError, match="'hinge', whose values or slopes jump"):
+        PopulationLoss(unit, unit, Gaussian())
 
 
 def test_the_estimate_covers_the_rounding_of_close_pairs(rng):
@@ -261,7 +283,7 @@ def test_the_estimate_covers_the_rounding_of_close_pairs(rng):
 
         natural = np.sqrt(mean(size, size, 0.0) * mean(np.sqrt(v @ v), np.sqrt(v @ v), 0.0))
         error = abs(-loss.gradient(theta)[3] / 2 - mean(size, along, across)) / natural
-        assert error < loss.kernel_error(theta) < 1e-13
+        assert error < 1e-15 < loss.kernel_error(theta) < 1e-14
 
 
 def test_expectations_that_diverge_are_refused():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from gradflow.landscape import Ansatz, ReducedLoss, blocks, critical_point, follow
+from gradflow.landscape import Ansatz, AnsatzLoss, blocks, follow, symmetric_point
 
 CASES = {
     "tied": Ansatz((3, 4), (0,), 1),
@@ -31,7 +31,7 @@ def test_loss_and_spectrum_are_those_of_the_full_problem(ansatz, rng):
     student = ansatz.student(x)
     problem = gf.Problem(ansatz.teacher(), student)
     theta = student.flat()
-    value, gradient, hessian = ReducedLoss(ansatz).derivatives(x)
+    value, gradient, hessian = AnsatzLoss(ansatz).derivatives(x)
     assert abs(value - problem.loss(theta)) <= 1e-14 * (1 + abs(value)) * 10
 
     moving = np.ones(theta.size, dtype=bool)
@@ -45,7 +45,7 @@ def test_loss_and_spectrum_are_those_of_the_full_problem(ansatz, rng):
     assert found.index == (expected < -found.tolerance).sum()
 
     step = 1e-6 * np.eye(x.size)
-    loss = ReducedLoss(ansatz)
+    loss = AnsatzLoss(ansatz)
     slopes = [(loss.derivatives(x + e)[0] - loss.derivatives(x - e)[0]) / 2e-6 for e in step]
     curves = [(loss.derivatives(x + e)[1] - loss.derivatives(x - e)[1]) / 2e-6 for e in step]
     assert np.abs(gradient - slopes).max() <= 1e-8 * (1 + np.abs(gradient).max())
@@ -65,7 +65,7 @@ def test_critical_points_have_thirty_digits_for_any_width(activation):
         n = k - k // 10
         ansatz = Ansatz((n, k - n), (0,), 1, activation)
         start = ansatz.point([((1.0, -1 / k), 1 / k, 0.0, 1.0)])
-        point = critical_point(ansatz, start, "minimum")
+        point = symmetric_point(ansatz, start, "minimum")
         assert point.residual <= 1e-28
         assert point.spectrum.smallest >= -point.spectrum.tolerance
         assert point.loss == pytest.approx(float(point.loss_digits), rel=1e-15)
@@ -79,13 +79,13 @@ def test_critical_points_have_thirty_digits_for_any_width(activation):
 def test_an_ansatz_that_is_not_critical_says_so():
     ansatz = Ansatz((3, 2), (0,), 1)
     start = ansatz.point([((1.0, 0.2), 0.2, 0.1, 1.0)])
-    assert critical_point(ansatz, start, max_iterations=1).residual > 1e-6
+    assert symmetric_point(ansatz, start, max_iterations=1).residual > 1e-6
 
 
 def test_a_copy_in_relu_is_no_singular_point():
     ansatz = Ansatz((4,), (0,), 0, "relu")
     point = ansatz.point([((1.0, 0.0), 1.0)])
-    value, gradient, _ = ReducedLoss(ansatz).derivatives(point)
+    value, gradient, _ = AnsatzLoss(ansatz).derivatives(point)
     student = ansatz.student(point)
     expected = np.linalg.eigvalsh(gf.Problem(ansatz.teacher(), student).hessian(student.flat()))
     assert abs(value) <= 1e-15 and np.abs(gradient).max() <= 1e-15
@@ -117,7 +117,7 @@ def test_points_that_do_not_fit_are_refused():
     with pytest.raises(gf.ArgumentError, match="integer"):
         ansatz.student(np.ones(4))
     with pytest.raises(gf.ArgumentError, match="start"):
-        critical_point(ansatz, np.ones(3))
+        symmetric_point(ansatz, np.ones(3))
     with pytest.raises(gf.ArgumentError, match="values"):
         ansatz.point([(1.0, 1.0)])
 

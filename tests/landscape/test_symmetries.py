@@ -225,6 +225,91 @@ def test_teachers_that_differ_are_not_exchanged():
     assert landscape.isotropy(gf.Problem(slanted, student), student) is None
 
 
+@pytest.mark.parametrize("activation", ["erf", "tanh", "relu", "softplus"])
+@pytest.mark.parametrize("norm", [1e-8, 1.0, 1e3])
+@pytest.mark.parametrize("scale", [1e-8, 1.0, 1e3])
+def test_points_are_compared_neuron_by_neuron_in_function_space(activation, norm, scale, rng, transformed):
+    """One neuron of five moved by 1e-7 or 1e-4 of its direction: the outputs decide, whatever the sizes."""
+    student = gf.MLP.random((4, 5, 1), activation, False, seed=2)
+    W, a = norm * student.weights[0], scale * student.weights[1]
+    odd = activation in ("erf", "tanh")
+    for size, expected in ((0.0, True), (1e-8, True), (1e-4, False)):
+        moved = W.copy()
+        moved[1] += size * np.linalg.norm(W[1]) * np.array([1.0, -1, 1, -1]) / 2
+        for outputs in (a, a * (1 + size * np.eye(5)[2])):
+            other = transformed(gf.MLP([moved, outputs], None, activation), rng, -1.0 if odd else 1.0)
+            match = landscape.same_point(gf.MLP([W, a], None, activation), other)
+            # At 1e-8 softplus neurons are constants to eight digits, whatever their weights are.
+            constant = activation == "softplus" and norm == 1e-8 and (outputs == a).all()
+            assert match.same == (match.apart <= 1e-6) == (expected or constant)
+
+
+def test_outputs_that_differ_are_not_the_same_at_large_weights():
+    W = 1e4 * np.array([[1.0, 0.0], [0.0, 1.0]])
+    one = gf.MLP([W, [[1.0, 1.0]]], None, "erf")
+    assert not landscape.same_point(one, gf.MLP([W, [[1.01, 1.0]]], None, "erf")).same
+    assert not landscape.same_point(one, gf.MLP([W + [[0, 0.01], [0, 0]], [[1.0, 1.0]]], None, "erf")).same
+    assert landscape.same_point(one, gf.MLP([W + [[0, 1e-7], [0, 0]], [[1.0, 1.0]]], None, "erf")).same
+
+
+def test_silent_neurons_are_compared_by_what_they_would_add():
+    """a = 0: two points on one hypersurface of critical points, with Hessians of their own."""
+    W = np.eye(2, 3)
+    one = gf.MLP([W, [[1.0, 0.0]]], None, "erf")
+    assert not landscape.same_point(
+        one, gf.MLP([W + [[0, 0, 0], [0, 0, 0.1]], [[1.0, 0.0]]], None, "erf")
+    ).same
+    assert landscape.same_point(one, gf.MLP([-W, [[-1.0, 0.0]]], None, "erf")).same
+
+
+def isotropy_images(activation, rng):
+    """The same teachers and the same student, written down in other ways."""
+    e = np.eye(4, 5)
+    M = np.array([[1, 1, 0, 0], [0, 0, 1, 1], [0.5, 0.5, 0.5, 0.5]], dtype=float) @ e
+    teacher, c = e.copy(), np.ones(4)
+    a = np.array([1.0, 1.0, 0.3])
+    for _ in range(4):
+        if activation in ("erf", "tanh"):  # (v, c) and (−v, −c), (w, a) and (−w, −a)
+            s, t = rng.choice([-1.0, 1.0], 4), rng.choice([-1.0, 1.0], 3)
+            teacher, c, M, a = s[:, None] * teacher, s * c, t[:, None] * M, t * a
+        if activation == "relu":
+            s, t = rng.uniform(0.1, 10, 4), rng.uniform(0.1, 10, 3)
+            teacher, c, M, a = s[:, None] * teacher, c / s, t[:, None] * M, a / t
+        if activation == "square":
+            s, t = rng.choice([-1.0, 1.0], 4), rng.choice([-1.0, 1.0], 3)
+            teacher, M = s[:, None] * teacher, t[:, None] * M
+        p, q, turn = rng.permutation(4), rng.permutation(3), np.linalg.qr(rng.standard_normal((5, 5)))[0]
+        teacher, c, M, a = (teacher @ turn)[p], c[p], (M @ turn)[q], a[q]
+        yield gf.MLP([teacher, [c]], None, activation), gf.MLP([M, [a]], None, activation)
+
+
+@pytest.mark.parametrize(("activation", "order"), [("erf", 8), ("tanh", 8), ("relu", 8), ("square", 16)])
+def test_isotropy_does_not_depend_on_how_neurons_are_written_down(activation, order, rng):
+    """Two pairs of teachers: each exchanged, and the pairs; of squares −1 on all four weights as well."""
+    for teacher, student in isotropy_images(activation, rng):
+        problem = gf.Problem(teacher, student)
+        for scale in (1e-8, 1.0, 1e3):
+            scaled = gf.MLP([student.weights[0], scale * student.weights[1]], None, activation)
+            assert landscape.isotropy(problem, scaled) == order
+        W = student.weights[0].copy()
+        W[0] += 1e-3 * teacher.weights[0][0] / np.linalg.norm(teacher.weights[0][0])
+        moved = landscape.isotropy(problem, gf.MLP([W, student.weights[1]], None, activation))
+        assert moved < order
+
+
+@pytest.mark.parametrize("norm", [1e-8, 1e-3, 1.0, 1e3])
+def test_isotropy_at_any_norm(norm):
+    """A copy of every teacher, and one of two; weights of any size."""
+    teacher = gf.teachers.orthonormal(3, 3, norms=[norm] * 3)
+    student = gf.MLP([norm * np.eye(3), [[1.0, 1.0, 1.0]]], None, "erf")
+    assert landscape.isotropy(gf.Problem(teacher, student), student) == 6
+    student = gf.MLP([norm * np.eye(3), [[1.0, 1.0, 1.01]]], None, "erf")
+    assert landscape.isotropy(gf.Problem(teacher, student), student) == 2
+    W = norm * np.eye(3)
+    W[0, 0] *= 1.001
+    assert landscape.isotropy(gf.Problem(teacher, student), gf.MLP([W, np.ones((1, 3))], None, "erf")) == 2
+
+
 NET = gf.MLP.random((2, 2, 1), "erf", False, seed=0)
 DEEP = gf.MLP.random((2, 2, 2, 1), "erf", False, seed=0)
 

@@ -1,12 +1,14 @@
 """The span of all weights: the same path, the same spectrum, and when it is not used."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 import gradflow as gf
 from gradflow import ArgumentError
-from gradflow.losses.reduced import Reduced, blocks, find_span, span
-from gradflow.run import coordinates as _coordinates
+from gradflow.losses.reduced import Reduced, find_span, span
+from gradflow.run import frames
 
 TIGHT = {"rtol": 1e-11, "atol": 1e-12}
 
@@ -66,7 +68,7 @@ def test_biases_are_not_rotated(activation):
 def test_steps_that_would_fill_the_memory(monkeypatch):
     """Some are left out; the path between those that stay is as accurate."""
     teacher, student = networks()
-    monkeypatch.setattr(_coordinates, "STEP_NUMBERS", 8 * student.size)
+    monkeypatch.setattr(frames, "STEP_NUMBERS", 8 * student.size)
     few, full = both(teacher, student, refiner=None)
     assert few.flow.step_times.size <= 10 < few.flow.accepted
     assert few.flow.stiffness.size == few.flow.step_times.size - 1
@@ -91,14 +93,13 @@ def test_rates_and_frozen_neurons():
 def test_the_hessian_anywhere(rng, activation):
     """The complement is E ⊗ I at any point, by the full Hessian in rotated axes."""
     teacher, student = networks(activation, d=8)
-    basis = find_span(student, teacher, gf.Gaussian(), np.ones(student.size))
-    inside, outside, multiplicity = blocks(
-        student, teacher, gf.Gaussian(), basis, np.ones(student.size, dtype=bool)
-    )
-    assert basis.shape == (5, 8) and multiplicity == 3 and outside.shape == (2, 2)
-    values = np.concatenate([np.linalg.eigvalsh(inside), np.repeat(np.linalg.eigvalsh(outside), 3)])
+    result = gf.train(teacher, student, solver=None, progress=False)
+    result = dataclasses.replace(result, theta=student.flat())
+    assert result.span.shape == (5, 8)
     full = np.linalg.eigvalsh(gf.Problem(teacher, student).hessian(student.flat()))
-    np.testing.assert_allclose(np.sort(values), full, atol=1e-14 * np.abs(full).max())
+    found = result.spectrum()
+    assert found.reduced_dim == 6 and found.index is None  # not a critical point
+    np.testing.assert_allclose(found.eigenvalues, full, atol=1e-14 * np.abs(full).max())
 
 
 def test_the_span(rng):

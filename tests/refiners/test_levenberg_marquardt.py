@@ -71,7 +71,7 @@ def test_small_singular_values_keep_their_digits(rng):
     assert np.abs(found.left * found.values @ found.right - left * values @ right.T).max() <= 1e-15
 
 
-@pytest.mark.parametrize("seed", [0, 5, 7])
+@pytest.mark.parametrize("seed", [1, 5, 7])
 def test_an_over_wide_student_reaches_the_rounding_of_its_outputs(seed):
     result = gf.train(softplus_problem(seed, 8), progress=False)
     assert isinstance(result.refinement.settings, dict)

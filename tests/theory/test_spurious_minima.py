@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 
 import gradflow as gf
-from gradflow.landscape import blocks, critical_point, follow
+from gradflow.landscape import blocks, follow, symmetric_point
 from gradflow.theory.soft_committee import soft_committee
 from gradflow.theory.spurious_minima import minima, spectra
 from gradflow.theory.spurious_minima import rates as spurious_minima
@@ -44,7 +44,7 @@ def test_the_block_formula_of_the_digest_at_a_generic_point(rng):
 
 
 def test_family_blocks_are_the_full_hessian():
-    point = critical_point(spectra.family_ansatz(9), spectra.FAMILY_AT_8)
+    point = symmetric_point(spectra.family_ansatz(9), spectra.FAMILY_AT_8)
     problem = soft_committee("relu", point.ansatz.student(point.x).weights[0], np.eye(9))
     full = np.linalg.eigvalsh(problem.hessian(problem.theta0)[:81, :81])
     np.testing.assert_allclose(point.spectrum.eigenvalues(), full, atol=2e-14)
@@ -85,7 +85,7 @@ def test_family_to_ten_thousand():
 
 
 def test_classes_are_up_to_permutations(rng):
-    point = critical_point(spectra.family_ansatz(8), spectra.FAMILY_AT_8)
+    point = symmetric_point(spectra.family_ansatz(8), spectra.FAMILY_AT_8)
     W = point.ansatz.student(point.x).weights[0]
     outcomes = []
     for seed in range(3):
@@ -121,7 +121,7 @@ def test_minima_of_eight():
     ]  # fmt: skip
     assert abs(found[3].loss / 2 - 0.061834622174271) < 1e-15
     assert abs(found[4].loss / 2 - 0.067731691360437) < 1e-15
-    assert abs(found[0].loss - critical_point(spectra.family_ansatz(8), spectra.FAMILY_AT_8).loss) < 1e-15
+    assert abs(found[0].loss - symmetric_point(spectra.family_ansatz(8), spectra.FAMILY_AT_8).loss) < 1e-15
     assert gf.landscape.isotropy_order(found[3].weights()) == math.factorial(7)
     losses = [found[0].loss + 1e-15, found[0].loss, found[3].loss, 0.05]
     assert minima.tally(losses, found) == [2, 0, 0, 1, 0]

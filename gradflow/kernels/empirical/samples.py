@@ -1,4 +1,4 @@
-"""What single samples say: outputs, their Jacobian, and the gradients of each sample's own loss."""
+"""What single samples say: outputs, their Jacobian and its mean squares, and each sample's own gradient."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from .network_blocks import (
     LAYERS,
     MATRIX,
     OUT,
+    SAMPLE_WEIGHTS,
     SIZE,
     TABLE_WORDS,
     backward,
@@ -120,4 +121,50 @@ def jacobian(descriptor, theta, v, outputs, gradient, matrix):
                         column = (flat_index(descriptor, l, i, j) * width + o) * count + position
                         for s in range(valid):
                             store(matrix, column + s, load(delta, i * length + s) * load(h, j * stride + s))
+    release(table)
+
+
+def squares(descriptor, theta, v, outputs, gradient, matrix):
+    """Σ_s w_s (∂f_o(x_s)/∂θ_i)² in `matrix` (o, P), and Σ_s w_s in `outputs` (`abi.KERNEL`). One thread."""
+    count, layers, size = word(descriptor, COUNT), word(descriptor, LAYERS), word(descriptor, SIZE)
+    block = word(descriptor, BLOCK)
+    longest, doubles = padded(min(block, count)), padded(matrices_size(descriptor))
+    head = padded(TABLE_WORDS * (layers + 1))
+    table = allocate(head + 2 * doubles + place_rows(descriptor, 0, 0, longest, 1, False))
+    width = layer(descriptor, layers - 1, OUT)
+    if table == 0:
+        spoil(outputs, 1)
+        spoil(matrix, width * size)
+        return
+    rows = table + 8 * (head + 2 * doubles)
+    pack(descriptor, theta, table + 8 * head)
+    place_matrices(descriptor, table, MATRIX, table + 8 * head)
+    place_matrices(descriptor, table, GRADIENT, table + 8 * (head + doubles))
+    clear(table + 8 * (head + doubles), doubles)
+    clear(matrix, width * size)
+    total = 0.0
+    for position in range(0, count, block):
+        valid = min(block, count - position)
+        length = padded(valid)
+        place_rows(descriptor, table, rows, length, 1, False)
+        total += load_block(descriptor, table, position, valid, length)
+        weights = get(table, layers, SAMPLE_WEIGHTS)
+        forward(descriptor, table, length, 1)
+        last = get(table, layers - 1, DELTA)
+        for o in range(width):
+            clear(last, width * length)
+            for s in range(length):
+                store(last, o * length + s, 1.0)
+            backward(descriptor, table, length, 1)
+            for l in range(layers):
+                delta, h, stride = get(table, l, DELTA), get(table, l, INPUT), get(table, l, INPUT_STRIDE)
+                for i in range(layer(descriptor, l, OUT)):
+                    for j in range(columns(descriptor, l)):
+                        k = o * size + flat_index(descriptor, l, i, j)
+                        found = 0.0
+                        for s in range(valid):
+                            slope = load(delta, i * length + s) * load(h, j * stride + s)
+                            found += load(weights, s) * slope * slope
+                        store(matrix, k, load(matrix, k) + found)
+    store(outputs, 0, total)
     release(table)

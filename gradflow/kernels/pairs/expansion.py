@@ -7,9 +7,8 @@ With z = rX + b, z' = r'Y + b', corr(X, Y) = u = cos θ, and Stein's lemma in th
     B00 = E σ'Xτ'Y − u α   B01 = r sin θ E σ''Xτ'      B10 = r' sin θ E σ'τ''Y   B11 = r r' sin²θ E σ''τ''
     C0 = E σ''Xτ   C1 = r' sin θ E σ''τ'   D0 = E σ'Xτ'   D1 = r' sin θ E σ'τ''
 
-each Σ_n f_n g_n uⁿ of two arrays of `expansion_tables`: no third derivative of σ appears. The sum ends where
-|u|ⁿ is below rounding or a table ends. A unit with itself takes its table's integrals instead (u = 1).
-Derived here.
+each Σ_n f_n g_n uⁿ of two arrays of `expansion_tables`: no third derivative of σ appears. Pairs that such a
+sum does not serve take another road; which one is in the records of `pairs.roads`. Derived here.
 """
 
 from __future__ import annotations
@@ -20,15 +19,16 @@ import numpy as np
 from numba import carray
 
 from ..math.abi import as_pointer, call_six, inner_jit
+from ..math.blas import vector
 from ..math.hermite import mehler_first, mehler_second
-from ..math.memory import load, scratch, store
+from ..math.memory import allocate, load, release, spoil, store
 from .close import close_pair
 from .expansion_tables import (
     BEND_VALUE,
-    CLOSED,
-    COMPLETE,
+    CLOSED_KERNEL,
     COUNT,
     DATA,
+    DECISIONS,
     HEADER,
     MEAN_SQUARE,
     OWN_TABLE,
@@ -37,12 +37,14 @@ from .expansion_tables import (
     RADIAL_C,
     RADIAL_D,
     REACH,
+    SHORT_REACH,
     SLOPE_SQUARE,
     SLOPE_VALUE,
-    STRIP,
-    is_close,
-    orders_for,
+    UNITS,
 )
+from .panel_nodes import REACH as PANELS_REACH
+from .panels import WORK
+from .roads import ACROSS, CLOSED, DECISION, HOW, OWN, ROAD, SERIES, WAVE, ZERO
 from .units import (
     A00,
     A01,
@@ -61,13 +63,13 @@ from .units import (
     FIELDS,
     FIRST_ORDER_ROWS,
     GAMMA,
+    KIND,
     NORM,
     ROWS,
     TABLE,
     VALUE,
 )
-
-_WORK = 2 + 2 * FIELDS + ROWS
+from .waves import is_wave, wave_pair
 
 
 @inner_jit
@@ -89,6 +91,50 @@ def _closed(kernel, order, j, geometry, unit, units, output, work):
         store(output, f * count + j, load(result, f))
 
 
+@inner_jit
+def _own(output, j, order, table):
+    """A unit with itself: the integrals of its table."""
+    output[VALUE, j] = load(table, MEAN_SQUARE)
+    output[ALPHA, j] = load(table, SLOPE_SQUARE)
+    output[BETA, j] = load(table, BEND_VALUE)
+    output[GAMMA, j] = load(table, SLOPE_VALUE)
+    if order > 1:
+        for f in (A01, A11, B01, B10, B11, C1, D1):
+            output[f, j] = 0.0
+        output[A00, j] = load(table, RADIAL_A)
+        output[B00, j] = load(table, RADIAL_B)
+        output[C0, j] = load(table, RADIAL_C)
+        output[D0, j] = load(table, RADIAL_D)
+
+
+@inner_jit
+def _reach(table, other):
+    """The |X| beyond which nothing is, for two units."""
+    reach = max(load(table, REACH), load(other, REACH))
+    return reach if reach > SHORT_REACH else PANELS_REACH
+
+
+@inner_jit
+def _write(output, j, order, sums, r, rj, u, sine):
+    """The rows of pair j from the sums of `hermite`."""
+    output[VALUE, j] = sums[0]
+    output[ALPHA, j] = sums[1]
+    output[BETA, j] = sums[2]
+    output[GAMMA, j] = sums[3]
+    if order > 1:
+        output[A00, j] = sums[4]
+        output[A01, j] = rj * sine * sums[5]
+        output[A11, j] = rj * rj * sine * sine * sums[6]
+        output[B00, j] = sums[7] - u * sums[1]
+        output[B01, j] = r * sine * sums[5]
+        output[B10, j] = rj * sine * sums[8]
+        output[B11, j] = r * rj * sine * sine * sums[6]
+        output[C0, j] = sums[9]
+        output[C1, j] = rj * sine * sums[10]
+        output[D0, j] = sums[11]
+        output[D1, j] = rj * sine * sums[12]
+
+
 def expansion(count, order, geometry_address, unit_address, units_address, output_address):
     """K and its derivatives for units of any activation; tables as in `units`."""
     geometry = carray(as_pointer(geometry_address), (2, count), np.float64)
@@ -96,61 +142,46 @@ def expansion(count, order, geometry_address, unit_address, units_address, outpu
     units = carray(as_pointer(units_address), (count, FIELDS), np.float64)
     rows = ROWS if order > 1 else FIRST_ORDER_ROWS
     output = carray(as_pointer(output_address), (rows, count), np.float64)
-    work = scratch(_WORK)
+    work = allocate(2 + 2 * FIELDS + ROWS + 16 + WORK)
+    if work == 0:
+        spoil(output_address, rows * count)
+        return
     sums = carray(as_pointer(work), 13, np.float64)
+    panels_at = work + 8 * (2 + 2 * FIELDS + ROWS + 16)
+    values = vector(panels_at, WORK)
     table, r = int(unit[TABLE]), unit[NORM]
-    size, kernel = int(load(table, COUNT)), load(int(load(table, DATA)), CLOSED)
+    size, data = int(load(table, COUNT)), int(load(table, DATA))
+    first = (units_address - int(load(table, UNITS))) // (8 * FIELDS)
+    decisions = int(load(table, DECISIONS)) + 8 * DECISION * first
     for j in range(count):
+        road, how = load(decisions, DECISION * j + ROAD), load(decisions, DECISION * j + HOW)
         other = int(units[j, TABLE])
-        if kernel != 0.0 and load(int(load(other, DATA)), CLOSED) != 0.0:
-            _closed(int(kernel), order, j, geometry, unit_address, units_address, output_address, work)
-            continue
-        u, sine2 = geometry[0, j], geometry[1, j]
-        if other == table:
-            output[VALUE, j] = load(table, MEAN_SQUARE)
-            output[ALPHA, j] = load(table, SLOPE_SQUARE)
-            output[BETA, j] = load(table, BEND_VALUE)
-            output[GAMMA, j] = load(table, SLOPE_VALUE)
-            if order > 1:
-                for f in (A01, A11, B01, B10, B11, C1, D1):
-                    output[f, j] = 0.0
-                output[A00, j] = load(table, RADIAL_A)
-                output[B00, j] = load(table, RADIAL_B)
-                output[C0, j] = load(table, RADIAL_C)
-                output[D0, j] = load(table, RADIAL_D)
-            continue
-        others = int(load(other, COUNT))
-        used = min(min(size, others), orders_for(abs(u)))
-        mine, theirs = table + 8 * HEADER, other + 8 * HEADER
-        ends = (size <= others and load(table, COMPLETE) != 0.0) or used >= orders_for(abs(u))
-        ends = ends or (others <= size and load(other, COMPLETE) != 0.0)
-        first, second = int(load(table, DATA)), int(load(other, DATA))
-        strips = load(first, STRIP) / r + load(second, STRIP) / units[j, NORM]
-        if not ends and is_close(abs(u), 1.001 * strips):
-            sine = math.sqrt(sine2)
-            eta = strips / max(sine, 1e-300)
-            reach = max(load(table, REACH), load(other, REACH))
+        u, sine, rj = geometry[0, j], math.sqrt(geometry[1, j]), units[j, NORM]
+        if road == SERIES:
+            mine, theirs, others = table + 8 * HEADER, other + 8 * HEADER, int(load(other, COUNT))
+            if order < 2:
+                mehler_first(mine, size, theirs, others, int(how), u, work)
+            else:
+                mehler_second(mine, size, theirs, others, int(how), u, work)
+            _write(output, j, order, sums, r, rj, u, sine)
+        elif road == OWN:
+            _own(output, j, order, table)
+        elif road == CLOSED:
+            kernel = int(load(data, CLOSED_KERNEL))
+            _closed(kernel, order, j, geometry, unit_address, units_address, output_address, work)
+        elif road == ACROSS:
+            others = int(load(other, DATA))
+            reach = _reach(table, other)
             close_pair(
-                first, r, unit[BIAS], second, units[j, NORM], units[j, BIAS], u, sine, eta, reach, order, sums
-            )
-        elif order < 2:
-            mehler_first(mine, size, theirs, others, used, u, work)
+                data, r, unit[BIAS], others, rj, units[j, BIAS], u, sine, how, reach, order, sums
+            )  # fmt: skip
+            _write(output, j, order, sums, r, rj, u, sine)
+        elif road == WAVE:
+            along = other if is_wave(unit[KIND]) else table
+            reach = _reach(along, along)
+            axis = int(load(along, DATA))
+            wave_pair(output, j, order, unit, units[j], axis, u, sine, reach, values, panels_at)
         else:
-            mehler_second(mine, size, theirs, others, used, u, work)
-        output[VALUE, j] = sums[0]
-        output[ALPHA, j] = sums[1]
-        output[BETA, j] = sums[2]
-        output[GAMMA, j] = sums[3]
-        if order > 1:
-            rj, sine = units[j, NORM], math.sqrt(sine2)
-            output[A00, j] = sums[4]
-            output[A01, j] = rj * sine * sums[5]
-            output[A11, j] = rj * rj * sine2 * sums[6]
-            output[B00, j] = sums[7] - u * sums[1]
-            output[B01, j] = r * sine * sums[5]
-            output[B10, j] = rj * sine * sums[8]
-            output[B11, j] = r * rj * sine2 * sums[6]
-            output[C0, j] = sums[9]
-            output[C1, j] = rj * sine * sums[10]
-            output[D0, j] = sums[11]
-            output[D1, j] = rj * sine * sums[12]
+            for row in range(rows):
+                output[row, j] = 0.0 if road == ZERO else math.nan
+    release(work)

@@ -2,7 +2,9 @@
 
 For a unit z = rX + b, X ~ N(0, 1), and its activation σ: c_n = E σ h_n, d_n = E σ' h_n, e_n = E σ'' h_n.
 Only the e_n and c_0, d_0 are integrals: E X-derivatives and h_n' = √n h_{n−1} give c_n = r d_{n−1}/√n and
-d_n = r e_{n−1}/√n, and x h_n = √(n+1) h_{n+1} + √n h_{n−1} those of Xσ', Xσ'' and (X²−1)σ''.
+d_n = r e_{n−1}/√n, and x h_n = √(n+1) h_{n+1} + √n h_{n−1} those of Xσ', Xσ'' and (X²−1)σ''. Of a steep
+unit the first c_n are integrals as well, and d_n, e_n follow by the same rules: rounding is multiplied by
+r/√n one way, by √n/r the other.
 
 The integrals are sums over Gauss–Legendre panels of 32 nodes: short where σ bends (`pieces`, in z),
 short enough for h_n elsewhere (in X). A kink of σ at z = 0 is an edge, and its δ in σ'' a node of its own.
@@ -13,49 +15,48 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import carray
 
 from ..empirical.tiles import LANES, gram
-from ..math.abi import as_pointer, call_six, inner_jit
+from ..math.abi import call_six, inner_jit
 from ..math.blas import matrix, vector
+from ..math.errorfree import fma
 from ..math.gauss_legendre import gauss_legendre
 from ..math.hermite import BLOCK, CHUNK, XD, XE, XXE, C, D, E, hermite_chunk
 from ..math.memory import allocate, clear, load, release, scratch, spoil, store
 from ..math.vector_math import gaussian_pdf
-from ..population.geometry import DESCRIPTOR_SIZE, TEACHERS
-from .units import BIAS, FIELDS, INVERSE, NORM, TABLE
 
 NODES = 32
 """Nodes of a panel."""
 
 ORDERS = 4096
-"""Coefficients of a unit at most. Pairs that would need more are told so (`expansion_error`)."""
+"""Coefficients of a unit at most. Pairs that would need more take another road (`pairs.roads`)."""
 
-BLOCK_ADDRESS, CLOSED, OWN_TABLE, JUMP, STRIP, UNRESOLVED, EDGES, FIRST_EDGE = range(8)
+(
+    BLOCK_ADDRESS, CLOSED_KERNEL, OWN_TABLE, SLOW, JUMP, STRIP, SCATTERED, UNRESOLVED, STEP, EDGES, FIRST_EDGE
+) = range(11)  # fmt: skip
 """The data of an activation, doubles: address of its block routine; address of the closed pair kernel
-with the other units that have one (0: none) and the unit's own `units.TABLE` for it; the jump of σ' at 0;
-the distance of σ's nearest pole from the real axis (0: not known); the error of σ on its pieces; the number
-of edges of the pieces and the edges."""
+with the other units that have one (0: none), the unit's own `units.TABLE` for it, and whether a series is
+cheaper; the jump of σ' at 0; the distance of σ's nearest pole from the real axis (0: not known) and whether
+there may be poles elsewhere than beside z = 0; the error of σ on its pieces; the longest panel in z of a σ
+that does not become simple far out (0: none); the number of edges of the pieces and the edges."""
 
 (
     COUNT, ERROR, DATA, MEAN_SQUARE, SLOPE_SQUARE, BEND_SQUARE, BEND_VALUE, SLOPE_VALUE, RADIAL_A, RADIAL_B,
-    RADIAL_C, RADIAL_D, COMPLETE, REACH, HEADER,
-) = range(15)  # fmt: skip
+    RADIAL_C, RADIAL_D, REACH, SLOPE_SIZE, DECISIONS, UNITS, TAILS, HEADER,
+) = range(18)  # fmt: skip
 """The head of a unit's table: number of coefficients; estimated relative error of its integrals; address of
 the activation's data; E σ², E σ'², E σ''², E σ''σ, E σ'σ and (order 2) E σ''σ(X²−1), E σ'²(X²−1), E σ''σX,
-E σ'²X, from quadrature; whether the coefficients go on until those of any partner, times them, are
-below rounding; the |X| beyond which σ² φ is. Then the arrays C, D, E and (order 2) XD, XE, XXE, COUNT
-doubles each."""
+E σ'²X, from quadrature; the |X| beyond which σ² φ is below rounding; r √(E σ'²/E σ²); the addresses of the
+decisions about the unit's pairs, of the records of the units (`pairs.roads`) and of the tails. Then the
+arrays C, D, E and (order 2) XD, XE, XXE, COUNT doubles each; then COUNT/CHUNK + 1 norms of what the
+coefficients from each multiple of CHUNK on hold, those of σ over √E σ² and those of r σ' over the same."""
 
-HEADER = 16
-TABLE_DOUBLES = HEADER + 6 * (ORDERS + LANES)
-
-LONG = 0.965  # above this |u| the series needs more than 1024 terms
-NARROWEST = 3.2  # the smallest η of `pairs.close`
-_FEW = 8  # so many close pairs of a unit cost less by quadrature than by a longer table
+HEADER = 24
+TABLE_DOUBLES = HEADER + 6 * (ORDERS + LANES) + 2 * (ORDERS // CHUNK + 1) + LANES
 
 SHORT_REACH, _FARTHEST = 12.0, 37.0  # φ(12)^½ = 2e-16; φ(38) leaves the normal numbers
 _LONGEST = 4.0
+_STEEP = 4.0
 _TINY = 1e-17  # nodes whose σ'' φ^½ is below this share of the largest are left out
 
 _X, _WEIGHT, _NOW, _SIGMA, _ONE, _WEIGHTED, _ROWS = 0, 1, 2, 3, 6, 9, 14
@@ -109,15 +110,17 @@ def _nodes(data, r, b, reach, longest):
     for p in range(panels):
         left, right = load(edges, p), load(edges, p + 1)
         middle, half = 0.5 * (left + right), 0.5 * (right - left)
+        centre = fma(r, middle, b)  # z from here: the rounding of X would count r times as much
         for q in range(NODES):
             rows[_X, p * NODES + q] = middle + half * GAUSS[q]
+            rows[_NOW, p * NODES + q] = centre + r * half * GAUSS[q]
             rows[_WEIGHT, p * NODES + q] = half * GAUSS_WEIGHTS[q]
     for m in range(panels * NODES, length):
         rows[_X, m] = 0.0
+        rows[_NOW, m] = b
         rows[_WEIGHT, m] = 0.0
     for m in range(length):
         rows[_WEIGHT, m] *= gaussian_pdf(rows[_X, m])
-        rows[_NOW, m] = b + r * rows[_X, m]
         rows[_ONE, m] = 1.0
     start = memory + 8 * length * _SIGMA
     block = int(load(data, BLOCK_ADDRESS))
@@ -172,21 +175,22 @@ def _moments(nodes, rows, order, table):
 
 
 @inner_jit
-def _bends(rows, data, r, b, limit, envelope, square, bends):
-    """e_n from n = 0 on, up to `limit` of them, at address `bends`; how many were needed (0: no memory).
+def _coefficients(rows, f, spike, at, limit, envelope, square, values):
+    """E σ^(f) h_n from n = 0 on, up to `limit`, at address `values`; how many were needed (0: no memory).
 
-    It stops where a chunk of them, times what the coefficients of any other unit are by then
-    (e^(−envelope √n), with a margin), is below rounding.
+    Nodes are those of `rows`, and one of weight `spike` at X = `at` for the δ of a kink. It stops where a
+    chunk of them, times what the coefficients of any other unit are by then (e^(−envelope √n), with a
+    margin), is below rounding; `square` is E σ^(f)².
     """
     length = rows.shape[1]
     first, last, floor = 0, length, _TINY * _TINY * square
-    while first < last and rows[_SIGMA + 2, first] * rows[_WEIGHTED + 2, first] <= floor:
+    while first < last and rows[_SIGMA + f, first] * rows[_WEIGHTED + f, first] <= floor:
         first += 1
-    while last > first and rows[_SIGMA + 2, last - 1] * rows[_WEIGHTED + 2, last - 1] <= floor:
+    while last > first and rows[_SIGMA + f, last - 1] * rows[_WEIGHTED + f, last - 1] <= floor:
         last -= 1
     first = first // BLOCK * BLOCK
     used = max(0, (last - first + BLOCK - 1) // BLOCK * BLOCK)
-    extra = BLOCK if load(data, JUMP) != 0.0 else 0
+    extra = BLOCK if spike != 0.0 else 0
     memory = allocate(3 * (used + extra) + CHUNK * LANES)
     if memory == 0:
         return 0
@@ -196,13 +200,11 @@ def _bends(rows, data, r, b, limit, envelope, square, bends):
     sums, lower = matrix(sums_at, CHUNK, LANES), vector(before, used + extra)
     for m in range(used):
         points[m] = rows[_X, first + m]
-        now[m] = rows[_WEIGHTED + 2, first + m]
+        now[m] = rows[_WEIGHTED + f, first + m]
     if extra > 0:
         clear(memory + 8 * used, extra)
         clear(memory + 8 * (2 * used + extra), extra)
-        if r > 0.0 and abs(b) < _FARTHEST * r:
-            points[used] = -b / r
-            now[used] = load(data, JUMP) / r * gaussian_pdf(b / r)
+        points[used], now[used] = at, spike
     energy, done = 0.0, 0
     while done < limit:
         clear(sums_at, CHUNK * LANES)
@@ -213,7 +215,7 @@ def _bends(rows, data, r, b, limit, envelope, square, bends):
             for lane in range(LANES):
                 value += sums[k, lane]
             value *= scale
-            store(bends, done + k, value)
+            store(values, done + k, value)
             chunk += value * value
             scale /= _ROOTS[done + k + 1]
         done += CHUNK
@@ -229,31 +231,32 @@ def _bends(rows, data, r, b, limit, envelope, square, bends):
 
 
 @inner_jit
-def _without_memory(data, order, table):
+def without_memory(data, order, table):
     """The table of a unit for which there is no memory: NaN throughout; how many doubles it takes."""
-    arrays = 6 if order > 1 else 3
-    spoil(table, HEADER + arrays * CHUNK)
+    arrays = HEADER + (6 if order > 1 else 3) * CHUNK
+    spoil(table, arrays + 4)
     store(table, COUNT, CHUNK)
     store(table, DATA, data)
-    store(table, COMPLETE, 0.0)
     store(table, REACH, SHORT_REACH)
-    return HEADER + arrays * CHUNK
+    store(table, TAILS, table + 8 * arrays)
+    return (arrays + 4 + 7) // 8 * 8
 
 
 @inner_jit
 def expand_unit(data, r, b, limit, envelope, order, table):
     """Fill the table of one unit with up to `limit` coefficients; how many doubles it takes."""
-    asked = limit
     if envelope > 0.0 and r > 0.0:
         # where the unit's own coefficients e^(−a√n), times the others' envelope, are below rounding
         root = 46.0 / (load(data, STRIP) / r + envelope)
         if root * root < limit:
             limit = min(limit, (int(root * root) + CHUNK) // CHUNK * CHUNK)
     longest = min(_LONGEST, 48.0 / _ROOTS[limit])
+    if load(data, STEP) > 0.0 and r > 0.0:
+        longest = min(longest, load(data, STEP) / r)
     reach = SHORT_REACH
     memory, length = _nodes(data, r, b, reach, longest)
     if memory == 0:
-        return _without_memory(data, order, table)
+        return without_memory(data, order, table)
     rows = matrix(memory, _ROWS, length)
     mean, slope = _moments(memory, rows, order, table)
     fits = _decayed(rows, table)
@@ -262,22 +265,28 @@ def expand_unit(data, r, b, limit, envelope, order, table):
         reach = min(_FARTHEST, 1.5 * reach)
         memory, length = _nodes(data, r, b, reach, longest)
         if memory == 0:
-            return _without_memory(data, order, table)
+            return without_memory(data, order, table)
         rows = matrix(memory, _ROWS, length)
         mean, slope = _moments(memory, rows, order, table)
         fits = _decayed(rows, table)
-    bends_at = allocate(limit + CHUNK)
+    bends_at = allocate(2 * (limit + CHUNK))
+    spike, at = 0.0, 0.0
+    if load(data, JUMP) != 0.0 and r > 0.0 and abs(b) < _FARTHEST * r:
+        spike, at = load(data, JUMP) / r * gaussian_pdf(b / r), -b / r
     count = 0
     if bends_at != 0:
-        count = _bends(rows, data, r, b, limit, envelope, load(table, BEND_SQUARE), bends_at)
+        count = _coefficients(rows, 2, spike, at, limit, envelope, load(table, BEND_SQUARE), bends_at)
+    values_at, direct = bends_at + 8 * (limit + CHUNK), 0
+    if r > _STEEP and count > 0:
+        direct = min(count, (int(min(r, float(limit))) + CHUNK) // CHUNK * CHUNK)
+        direct = _coefficients(rows, 0, 0.0, 0.0, direct, 0.0, load(table, MEAN_SQUARE), values_at)
     release(memory)
     if count == 0:
         release(bends_at)
-        return _without_memory(data, order, table)
+        return without_memory(data, order, table)
     store(table, COUNT, count)
     store(table, ERROR, load(data, UNRESOLVED) if fits else math.inf)
     store(table, DATA, data)
-    store(table, COMPLETE, 1.0 if count < asked else 0.0)
     store(table, REACH, reach)
     arrays = 6 if order > 1 else 3
     coefficients = matrix(table + 8 * HEADER, arrays, count)
@@ -289,6 +298,12 @@ def expand_unit(data, r, b, limit, envelope, order, table):
         coefficients[D, n] = r * bends[n - 1] / _ROOTS[n]
     for n in range(1, count):
         coefficients[C, n] = r * coefficients[D, n - 1] / _ROOTS[n]
+    for n in range(direct):
+        coefficients[C, n] = load(values_at, n)
+    for n in range(direct - 1):
+        coefficients[D, n] = _ROOTS[n + 1] * coefficients[C, n + 1] / r
+    for n in range(direct - 2):
+        coefficients[E, n] = bends[n] = _ROOTS[n + 1] * coefficients[D, n + 1] / r
     if order > 1:
         last = count - 1
         coefficients[XD, 0], coefficients[XE, 0] = coefficients[D, 1], bends[1]
@@ -303,66 +318,48 @@ def expand_unit(data, r, b, limit, envelope, order, table):
             coefficients[XXE, n] = sum_n - bends[n]
         coefficients[XXE, last] = _ROOTS[last] * coefficients[XE, last - 1] - bends[last]
     release(bends_at)
-    return HEADER + arrays * count
+    tails = table + 8 * (HEADER + arrays * count)
+    store(table, TAILS, tails)
+    _tails(coefficients, r, table, tails)
+    return (HEADER + arrays * count + 2 * (count // CHUNK + 1) + 7) // 8 * 8
 
 
-def expand(descriptor_address, order, count, units_address, tables, gram_address):
-    """Fill the tables of `count` units, whose field TABLE holds the data of their activation on entry.
+@inner_jit
+def _tails(coefficients, r, table, tails):
+    """Fill the norms of what lies beyond each multiple of CHUNK, and SLOPE_SIZE.
 
-    A unit gets as many coefficients as its largest |cos θ| with another unit asks for, at most ORDERS.
+    What lies beyond the last coefficient follows from the last two halves of chunks, taken as geometric, and
+    from Bessel: Σ c_n² may fall short of E σ² by rounding only.
     """
-    descriptor = carray(as_pointer(descriptor_address), DESCRIPTOR_SIZE, np.int64)
-    every = count + descriptor[TEACHERS]
-    units, inner = matrix(units_address, every, FIELDS), matrix(gram_address, count, every)
-    envelope, strips_at = math.inf, allocate(every)
-    if strips_at == 0:
-        for i in range(count):
-            data = int(units[i, TABLE])
-            units[i, TABLE] = tables
-            tables += 8 * _without_memory(data, order, tables)
-        return
-    strips = vector(strips_at, every)
-    for j in range(every):
-        data = int(units[j, TABLE])
-        if j >= count:
-            data = int(load(data, DATA))
-        strips[j] = load(data, STRIP) / units[j, NORM] if units[j, NORM] > 0.0 else math.inf
-        envelope = min(envelope, strips[j])
-    if every == count:  # teachers alone: nothing is known of the students to come
-        envelope = 0.0
-    for i in range(count):
-        closest, apart, close = 1.0 if every == count else 0.0, 0.0, 0
-        for j in range(every):
-            if j != i:
-                cosine = abs(inner[i, j] * units[i, INVERSE] * units[j, INVERSE])
-                closest = max(closest, cosine)
-                if is_close(cosine, strips[i] + strips[j]):
-                    close += 1
-                else:
-                    apart = max(apart, cosine)
-        root = 46.0 / max(strips[i] + envelope, 1e-3)
-        if every > count and close <= _FEW and root * root > 1024.0:
-            closest = apart
-        data = int(units[i, TABLE])
-        used = expand_unit(data, units[i, NORM], units[i, BIAS], orders_for(closest), envelope, order, tables)
-        units[i, TABLE] = tables
-        tables += 8 * used
-    release(strips_at)
+    levels = coefficients.shape[1] // CHUNK
+    square = load(table, MEAN_SQUARE)
+    scale = 1.0 / math.sqrt(square) if square > 0.0 else 1.0
+    store(table, SLOPE_SIZE, r * math.sqrt(load(table, SLOPE_SQUARE)) * scale)
+    for f in range(2):
+        at, factor = tails + 8 * f * (levels + 1), scale if f == 0 else r * scale
+        total, last, before = 0.0, 0.0, 0.0
+        for level in range(levels):
+            for part in range(2):
+                energy, start = 0.0, level * CHUNK + part * (CHUNK // 2)
+                for n in range(start, start + CHUNK // 2):
+                    energy += coefficients[f, n] * coefficients[f, n]
+                before, last = last, energy
+            store(at, level, before + last)
+            total += before + last
+        whole = load(table, MEAN_SQUARE + f)
+        ratio = min(0.99, last / before) if before > 0.0 else 0.0
+        beyond = last * ratio / (1.0 - ratio)
+        missing = abs(whole - total)
+        if missing > 2e-14 * whole:
+            beyond = max(beyond, missing)
+        store(at, levels, factor * math.sqrt(beyond))
+        for level in range(levels - 1, -1, -1):
+            beyond += load(at, level)
+            store(at, level, factor * math.sqrt(beyond))
 
 
 @inner_jit
-def is_close(cosine, strips):
-    """Whether a pair is one for `pairs.close`: a long series, and η large; strips = a/r + a'/r'."""
-    sine2 = (1.0 - cosine) * (1.0 + cosine)
-    return cosine > LONG and strips * strips > NARROWEST * NARROWEST * sine2 and strips < math.inf
-
-
-@inner_jit
-def orders_for(cosine):
-    """How many orders n until |u|ⁿ is below rounding: a multiple of CHUNK, at most ORDERS."""
-    if cosine <= 0.3:
-        return CHUNK
-    if cosine >= 0.995:
-        return ORDERS
-    wanted = math.ceil(-38.0 / math.log(cosine))
-    return min(ORDERS, (wanted + CHUNK - 1) // CHUNK * CHUNK)
+def tail(table, f, level):
+    """The norm of what the coefficients of σ (f = 0) or r σ' (1) from level · CHUNK on hold, over √E σ²."""
+    levels = int(load(table, COUNT)) // CHUNK + 1
+    return load(int(load(table, TAILS)), f * levels + level)

@@ -10,12 +10,22 @@ import math
 import numpy as np
 from numba import carray
 
-from ..math.abi import as_pointer
+from ..math.abi import as_pointer, inner_jit
 from ..math.blas import vector
 from ..math.memory import scratch
 from .finite import TOWER, finite_pair, is_finite
 from .panels import WORK, pair_by_panels
 from .units import FIELDS, FIRST_ORDER_ROWS, KIND, ROWS
+
+
+@inner_jit
+def elementary_pair(output, j, order, u, v, c, sn, memory):
+    """The rows of pair j; `memory` is room for WORK doubles."""
+    values = vector(memory, WORK)
+    if is_finite(np.int64(u[KIND]), np.int64(v[KIND])):
+        finite_pair(output, j, order > 1, u, v, c, sn, values[:TOWER], values[TOWER : 2 * TOWER])
+    else:
+        pair_by_panels(output, j, order, u, v, c, sn, values, memory)
 
 
 def general(count, order, geometry_address, unit_address, units_address, output_address):
@@ -26,11 +36,5 @@ def general(count, order, geometry_address, unit_address, units_address, output_
     rows = ROWS if order > 1 else FIRST_ORDER_ROWS
     output = carray(as_pointer(output_address), (rows, count), np.float64)
     memory = scratch(WORK)
-    values = vector(memory, WORK)
-    first, second = values[:TOWER], values[TOWER : 2 * TOWER]
     for j in range(count):
-        c, sn = geometry[0, j], math.sqrt(geometry[1, j])
-        if is_finite(np.int64(unit[KIND]), np.int64(units[j, KIND])):
-            finite_pair(output, j, order > 1, unit, units[j], c, sn, first, second)
-        else:
-            pair_by_panels(output, j, order, unit, units[j], c, sn, values, memory)
+        elementary_pair(output, j, order, unit, units[j], geometry[0, j], math.sqrt(geometry[1, j]), memory)

@@ -17,6 +17,9 @@ from numba import carray
 from ..math import jets
 from ..math.abi import as_pointer, inner_jit
 from ..math.angles import atan_ratio
+from ..math.memory import scratch
+from .general import elementary_pair
+from .panels import WORK
 from .units import (
     A00,
     A01,
@@ -58,6 +61,7 @@ _PARTS = np.array([[MIXTURES.get(name, {}).get(p, 0.0) for p in range(7)] for na
 _LEFT = _PARTS.copy()
 _LEFT[:, LINEAR] -= _LEFT[:, ABSOLUTE]
 _LEFT[:, ABSOLUTE] = 0.0
+_STEEP = 64.0  # |w||w'| beyond which derivatives of z erf(z) lose too much: by quadrature then
 _ROOT = math.sqrt(2.0 / math.pi)
 _TWO_OVER_PI = 2.0 / math.pi
 
@@ -155,9 +159,13 @@ def mixture(count, order, geometry_address, unit_address, units_address, output_
     output = carray(as_pointer(output_address), (rows, count), np.float64)
     r, kind = unit[NORM], int(unit[KIND])
     a = _PARTS[kind] if r > 0.0 else _LEFT[kind]
+    memory = scratch(WORK)
     for j in range(count):
         cosine, sine = geometry[0, j], math.sqrt(geometry[1, j])
         rj, kind = units[j, NORM], int(units[j, KIND])
+        if a[GATED] + _PARTS[kind, GATED] != 0.0 and r * rj > _STEEP:
+            elementary_pair(output, j, order, unit, units[j], cosine, sine, memory)
+            continue
         b = _PARTS[kind] if rj > 0.0 else _LEFT[kind]
         s, t, q = jets.variables(r * r, rj * rj, r * rj * cosine)
         area = r * rj * sine  # G = s t sin²θ, accurate, with the derivatives of s t − q²

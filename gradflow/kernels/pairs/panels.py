@@ -63,13 +63,13 @@ from .units import (
     VALUE,
 )
 
-_CAPACITY = 192
-_WEIGHT, _Z, _M = (_CAPACITY * row for row in (1, 2, 3))
-_F0, _F1, _F2, _XF1, _XP, _HF1, _HP = (_CAPACITY * row for row in range(4, 11))
-_G0, _G1, _G2, _G3 = (_CAPACITY * row for row in range(11, 15))
-_BELOW, _PEAK = _CAPACITY * 15, _CAPACITY * 16
-_SUMS = _CAPACITY * 17
-_TOWER = _SUMS + 32
+CAPACITY = 192
+WEIGHT, Z, M = (CAPACITY * row for row in (1, 2, 3))
+F0, F1, F2, _XF1, _XP, _HF1, _HP = (CAPACITY * row for row in range(4, 11))
+_G0, _G1, _G2, _G3 = (CAPACITY * row for row in range(11, 15))
+_BELOW, _PEAK = CAPACITY * 15, CAPACITY * 16
+SUMS = CAPACITY * 17
+_TOWER = SUMS + 32
 _POINTS = _TOWER + 8
 WORK = _POINTS + MOST_POINTS
 """Doubles of work space."""
@@ -90,24 +90,24 @@ def _along(values, count, kind):
     if c2 == 0.0:
         for i in range(count):
             x = values[i]
-            weight = values[_WEIGHT + i] * _ONE_OVER_ROOT_2PI * math.exp(-0.5 * x * x)
-            z = values[_Z + i]
+            weight = values[WEIGHT + i] * _ONE_OVER_ROOT_2PI * math.exp(-0.5 * x * x)
+            z = values[Z + i]
             density, cdf = _ONE_OVER_ROOT_2PI * math.exp(-0.5 * z * z), normal_cdf(z)
             f0, f1, f2 = cdf, density, -z * density
             if kind == ERF:
                 f0, f1, f2 = math.erf(z * _ROOT_HALF), 2.0 * density, -2.0 * z * density
             elif kind == GELU:
                 f0, f1, f2 = z * cdf, cdf + z * density, (2.0 - z * z) * density
-            values[_F0 + i], values[_F1 + i], values[_F2 + i] = weight * f0, weight * f1, weight * f2
+            values[F0 + i], values[F1 + i], values[F2 + i] = weight * f0, weight * f1, weight * f2
         return
     for i in range(count):
         x = values[i]
-        weight = values[_WEIGHT + i] * _ONE_OVER_ROOT_2PI * exp(-0.5 * x * x)
-        z = values[_Z + i]
+        weight = values[WEIGHT + i] * _ONE_OVER_ROOT_2PI * exp(-0.5 * x * x)
+        z = values[Z + i]
         e, rest = exp_and_expm1_of_negative(select(z > 0.0, 0.0, z))
-        values[_F0 + i] = weight * select(z > 0.0, (c1 + c2) * z, c1 * z + c3 * rest)
-        values[_F1 + i] = weight * select(z > 0.0, c1 + c2, c1 + c3 * e)
-        values[_F2 + i] = weight * select(z > 0.0, 0.0, c3 * e)
+        values[F0 + i] = weight * select(z > 0.0, (c1 + c2) * z, c1 * z + c3 * rest)
+        values[F1 + i] = weight * select(z > 0.0, c1 + c2, c1 + c3 * e)
+        values[F2 + i] = weight * select(z > 0.0, 0.0, c3 * e)
 
 
 @inner_jit
@@ -116,13 +116,13 @@ def _moments(values, count, bent):
     for i in range(count):
         x = values[i]
         square = (x - 1.0) * (x + 1.0)
-        first, other = values[_F1 + i], values[bent + i]
+        first, other = values[F1 + i], values[bent + i]
         values[_XF1 + i], values[_HF1 + i] = x * first, square * first
         values[_XP + i], values[_HP + i] = x * other, square * other
 
 
 @inner_jit
-def _across(values, count, kind, s, small):
+def rows_across(values, count, kind, s, small):
     """Rows G0 … G3 of a unit of spread s and mean fields M, which are below 1 or so from node `small` on."""
     c1, c2, c3 = KINKED[kind, 0], KINKED[kind, 1], KINKED[kind, 2]
     if kind == ONE:
@@ -132,7 +132,7 @@ def _across(values, count, kind, s, small):
     if c2 == 0.0:
         tower = values[_TOWER:_POINTS]
         for i in range(count):
-            smooth_means(kind, values[_M + i], s, np.int64(4), tower)
+            smooth_means(kind, values[M + i], s, np.int64(4), tower)
             values[_G0 + i], values[_G1 + i] = tower[0], tower[1]
             values[_G2 + i], values[_G3 + i] = s * tower[2], s * s * tower[3]
         return
@@ -140,7 +140,7 @@ def _across(values, count, kind, s, small):
     inverse, left = (1.0 / s, 0.0) if s > 1e-300 else (1e300, -1e-290)
     half = 0.5 * s * s
     for i in range(count):
-        m = values[_M + i]
+        m = values[M + i]
         h = (m + left) * inverse
         h = select(h > 40.0, 40.0, select(h < -40.0, -40.0, h))
         z = h + s
@@ -166,7 +166,7 @@ def _across(values, count, kind, s, small):
 def _add_series(values, count, s, c3):
     """Add c3 E (e^v − 1) 1(v < 0) = c3 Σ_k E v^k 1(v < 0)/k!, relatively accurate for small fields v."""
     for i in range(count):
-        m = values[_M + i]
+        m = values[M + i]
         before = values[_BELOW + i]
         now = m * before - values[_PEAK + i]
         total, factor = now, 1.0
@@ -198,15 +198,15 @@ def _nodes(values, first, done, f, g, c, sn, order):
         pieces, k = rule_for(length, 0.5 * (high - low) * exponent)
         half = 0.5 * (high - low) / pieces
         for piece in range(done, pieces):
-            if count + 8 * k > _CAPACITY - 8:
+            if count + 8 * k > CAPACITY - 8:
                 return count, p, piece
             middle, first = low + (2 * piece + 1) * half, 4 * k * (k - 1)
             z = field_at(b, r, low, high, 2 * piece + 1, 2 * pieces)
             m = field_at(shift, slope, low, high, 2 * piece + 1, 2 * pieces)
             for i in range(8 * k):
                 node = half * NODES[first + i]
-                values[count + i], values[_WEIGHT + count + i] = middle + node, half * WEIGHTS[first + i]
-                values[_Z + count + i], values[_M + count + i] = z + r * node, m + slope * node
+                values[count + i], values[WEIGHT + count + i] = middle + node, half * WEIGHTS[first + i]
+                values[Z + count + i], values[M + count + i] = z + r * node, m + slope * node
             count += 8 * k
         done = np.int64(0)
     return count, found - 1, np.int64(0)
@@ -214,13 +214,12 @@ def _nodes(values, first, done, f, g, c, sn, order):
 
 @inner_jit
 def _sum_up(values, work, f, g, c, sn, swapped, order):
-    """The matrix M of the module's head, at _SUMS; f is the unit along whose axis X is integrated."""
+    """The matrix M of the module's head, at SUMS; f is the unit along whose axis X is integrated."""
     kind, other, r, b, slope = np.int64(f[KIND]), np.int64(g[KIND]), f[NORM], f[BIAS], g[NORM] * c
-    rows, columns = np.int64(7 if order > 1 else 3), np.int64(4 if order > 1 else 2)
     jump = KINKED[kind, 1] - KINKED[kind, 2]
     kink = jump != 0.0 and r > 1e-300 and abs(b) < 40.0 * r
     for i in range(32):
-        values[_SUMS + i] = 0.0
+        values[SUMS + i] = 0.0
     panel, piece, more = np.int64(0), np.int64(0), True
     while more:
         count, panel, piece = _nodes(values, panel, piece, f, g, c, sn, order)
@@ -228,29 +227,36 @@ def _sum_up(values, work, f, g, c, sn, swapped, order):
         spike = count
         if kink and not more:  # eight places for the δ of f
             for i in range(8):
-                values[count + i], values[_WEIGHT + count + i] = -b / r, 0.0
-                values[_Z + count + i], values[_M + count + i] = 0.0, g[BIAS] - slope * (b / r)
+                values[count + i], values[WEIGHT + count + i] = -b / r, 0.0
+                values[Z + count + i], values[M + count + i] = 0.0, g[BIAS] - slope * (b / r)
             count += 8
         _along(values, count, kind)
         if spike < count:
             density = _ONE_OVER_ROOT_2PI * math.exp(-0.5 * (b / r) * (b / r))
-            values[_F0 + spike], values[_F1 + spike], values[_F2 + spike] = 0.0, 0.0, jump / r * density
+            values[F0 + spike], values[F1 + spike], values[F2 + spike] = 0.0, 0.0, jump / r * density
         if g[NORM] + abs(g[BIAS]) < _SMALL:
             small = np.int64(0)
-        elif abs(values[_M + count - 1]) + 8.0 * g[NORM] * sn < 0.5:
+        elif abs(values[M + count - 1]) + 8.0 * g[NORM] * sn < 0.5:
             small = spike
         else:
             small = count
-        _across(values, count, other, g[NORM] * sn, small)
-        if order > 1:
-            _moments(values, count, np.int64(_F0 if swapped else _F2))
-        for row in range(0, rows, 4):
-            for column in range(0, columns, COLUMNS):
-                gram_tile(
-                    work + 8 * (_F0 + _CAPACITY * row), np.int64(_CAPACITY), rows - row,
-                    work + 8 * (_G0 + _CAPACITY * column), np.int64(_CAPACITY), columns - column,
-                    count, work + 8 * (_SUMS + 4 * row + column), np.int64(4),
-                )  # fmt: skip
+        rows_across(values, count, other, g[NORM] * sn, small)
+        add_products(values, work, count, order, swapped)
+
+
+@inner_jit
+def add_products(values, work, count, order, swapped):
+    """Add to M the products of the rows F and G of the nodes in the buffer."""
+    rows, columns = np.int64(7 if order > 1 else 3), np.int64(4 if order > 1 else 2)
+    if order > 1:
+        _moments(values, count, np.int64(F0 if swapped else F2))
+    for row in range(0, rows, 4):
+        for column in range(0, columns, COLUMNS):
+            gram_tile(
+                work + 8 * (F0 + CAPACITY * row), np.int64(CAPACITY), rows - row,
+                work + 8 * (_G0 + CAPACITY * column), np.int64(CAPACITY), columns - column,
+                count, work + 8 * (SUMS + 4 * row + column), np.int64(4),
+            )  # fmt: skip
 
 
 @inner_jit
@@ -270,11 +276,17 @@ def pair_by_panels(output, j, order, u, v, c, sn, values, work):
         output[VALUE, j] = 1.0
         return
     _sum_up(values, work, f, g, c, sn, swapped, order)
-    m = values[_SUMS:_TOWER]
-    output[VALUE, j] = m[0]
     if constant:
+        output[VALUE, j] = values[SUMS]
         return
-    output[ALPHA, j] = m[5]
+    write_rows(output, j, order, values, c, sn, s, swapped)
+
+
+@inner_jit
+def write_rows(output, j, order, values, c, sn, s, swapped):
+    """The rows of pair j from the matrix M at SUMS; `swapped` if X runs along w'."""
+    m = values[SUMS:_TOWER]
+    output[VALUE, j], output[ALPHA, j] = m[0], m[5]
     output[GAMMA, j], output[BETA, j] = (m[1], -m[0]) if swapped else (m[4], m[8])
     if order < 2:
         return

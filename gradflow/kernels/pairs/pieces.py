@@ -59,8 +59,23 @@ def _residual(derivatives: Callable, left: float, right: float, share: float, sc
     return worst / _TOLERANCE, parts
 
 
-def pieces(derivatives: Callable) -> tuple[np.ndarray, float]:
-    """Edges of the pieces, ascending, and the error of what no halving resolves.
+def _is_simple(derivatives: Callable, left: float, centre: list) -> bool:
+    """Whether one piece from `left` to 2·left resolves all three functions, or they leave Float64.
+
+    Relative to their values there, or to those of `centre` where they are larger.
+    """
+    scales = [
+        max(c, np.abs(f).max()) for c, f in zip(centre, derivatives(left * (1.0 + _SAMPLES)), strict=True)
+    ]
+    here = _residual(derivatives, min(left, 2.0 * left), max(left, 2.0 * left), 1.0, scales)[0]
+    return here <= 1.0 or not np.isfinite(here)
+
+
+def pieces(derivatives: Callable) -> tuple[np.ndarray, float, float]:
+    """Edges of the pieces, ascending, the error of what no halving resolves, and the longest panel far out.
+
+    That is 0 where pieces may double in length beyond ±RANGE; a function that goes on bending there (a
+    wave) is taken to be as it is inside.
 
     The error is relative to the values there, or to those on [−1, 1] where they are larger.
 
@@ -94,8 +109,12 @@ def pieces(derivatives: Callable) -> tuple[np.ndarray, float]:
         scales = [np.abs(f).max() for f in whole]
         if _residual(derivatives, joined[-1], edges[k + 1], 1.0, scales)[0] > 1.0:
             joined.append(edges[k])
-    far = 2.0 ** np.arange(7, 24)
-    return np.concatenate([-far[::-1], joined, edges[-1:], far]), error
+    far = [RANGE * 2.0**k for k in range(1, 18)]
+    simple = all(
+        _is_simple(derivatives, sign * left, centre) for sign in (-1, 1) for left in (RANGE, 4.0 * RANGE)
+    )
+    step = 0.0 if simple else float(np.diff([e for e in [*joined, edges[-1]] if e <= RANGE]).min())
+    return np.concatenate([-np.array(far[::-1]), joined, edges[-1:], far]), error, step
 
 
 def inconsistency(derivatives: Callable, edges: np.ndarray) -> float:

@@ -14,6 +14,7 @@ from ..activation_blocks import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE
 from ..math.abi import inner_jit
 from ..math.bivariate_normal import normal_cdf
 from ..math.blas import vector
+from ..math.gauss_legendre import gauss_legendre
 from ..math.vector_math import inlined, scaled_tail, select
 from .units import KINDS
 
@@ -28,6 +29,11 @@ from .units import KINDS
 )  # fmt: skip
 _ONE_OVER_ROOT_2PI = math.sqrt(0.5 / math.pi)
 _ROOT_HALF = math.sqrt(0.5)
+_WIDE = 2.0
+_X, _W = gauss_legendre(16)
+_EDGES = ((0.0, 2.5), (2.5, 7.0), (7.0, 16.0), (16.0, 42.0))
+_LAGUERRE = np.concatenate([0.5 * (b + a) + 0.5 * (b - a) * _X for a, b in _EDGES])
+_LAGUERRE_WEIGHTS = np.exp(-_LAGUERRE) * np.concatenate([0.5 * (b - a) * _W for a, b in _EDGES])
 
 # c1, c2, c3 of c1 z + c2 max(z, 0) + c3 (e^z − 1) 1(z < 0).
 KINKED = np.zeros((len(KINDS), 3))
@@ -144,6 +150,22 @@ def smooth_means(kind, m, s, count, out):
 
 
 @inner_jit
+def _rising(k, m, s):
+    """E D^k [e^v 1(v < 0)] = s^{−k−1} ∫_{v<0} e^v He_k(y) φ(y) dv, y = (v − m)/s, D of distributions.
+
+    By recursion it is e^v 1(v < 0) less k spikes, which lose a factor s each for large s.
+    """
+    total = 0.0
+    for i in range(_LAGUERRE.size):
+        y = (-_LAGUERRE[i] - m) / s
+        before, now = 0.0, math.exp(-0.5 * y * y)
+        for j in range(k):
+            before, now = now, y * now - j * before
+        total += _LAGUERRE_WEIGHTS[i] * now
+    return total * _ONE_OVER_ROOT_2PI / s ** (k + 1)
+
+
+@inner_jit
 def _kinked_means(kind, m, s, count, out):
     """relu, leaky_relu, elu, selu as c1 z + c2 max(z, 0) + c3 (e^z − 1) 1(z < 0)."""
     c1, c2, c3 = KINKED[kind]
@@ -161,5 +183,7 @@ def _kinked_means(kind, m, s, count, out):
     for n in range(2, count):
         i = n - 2
         total -= spike
+        if c3 != 0.0 and s > _WIDE:
+            total = _rising(n - 1, m, s)
         out[n] = c2 * spike + c3 * total
         spike, older = -(h * spike + i * inverse * older) * inverse, spike

@@ -29,11 +29,12 @@ a unit of the student has a bias; kernels for units without bias leave them unwr
 
 Units whose kernel needs more than a record (an expansion, say) get it from `population.geometry.EXPAND`:
 
-    void expand(descriptor, order, count, units, tables, gram)      (all int64)
+    void expand(descriptor, order, rows, units, tables, gram)       (all int64)
 
-called once per evaluation, after the records of `count` units and the Gram matrix are complete and before any
-pair, with descriptor[TABLE_SIZE] doubles of work space for each unit at `tables`. It writes what the pair
-kernel needs and stores the address in field TABLE. The teacher is expanded once, when the loss is made.
+called once per evaluation, after the rows and records of all units and the Gram matrix are complete and
+before any pair, with descriptor[TABLE_SIZE] doubles of work space for each unit at `tables`. It writes what
+the pair kernel needs and stores the address in field TABLE. The teacher is expanded once, when the loss is
+made.
 """
 
 from __future__ import annotations

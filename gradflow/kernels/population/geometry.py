@@ -56,6 +56,7 @@ NEAR = 0.0625
 """Below this sin²θ the sine comes from a residual: 1 − cos² has an absolute error of 4e-16 or so."""
 
 _TINY, _HUGE = 2.0**-200, 2.0**200
+_LEAST = 2.0**-1000  # shorter rows are taken to be so long: 1e-301, and b/r is finite
 
 
 @inner_jit
@@ -92,9 +93,10 @@ def prepare(descriptor_address, order, theta, rows_address, units_address, gram_
             largest = max(largest, abs(rows[i, a]))
         scale = 1.0
         if largest > 0.0 and not (_TINY < largest < _HUGE):
-            scale = math.ldexp(1.0, max(-1020, math.frexp(largest)[1] - 1))
+            scale = math.ldexp(1.0, math.frexp(largest)[1] - 1)
             for a in range(d):
                 rows[i, a] /= scale
+            scale = max(scale, _LEAST)
         units[i, SCALE] = scale
         units[i, KIND] = kinds[i]
         units[i, BIAS] = bias
@@ -113,7 +115,13 @@ def prepare(descriptor_address, order, theta, rows_address, units_address, gram_
             units[i, COSINE] = units[i, SINE] / r
     if descriptor[EXPAND] != 0:
         call_six(
-            descriptor[EXPAND], descriptor_address, order, total, units_address, tables_address, gram_address
+            descriptor[EXPAND],
+            descriptor_address,
+            order,
+            rows_address,
+            units_address,
+            tables_address,
+            gram_address,
         )
 
 

@@ -10,20 +10,22 @@ from collections.abc import Mapping
 import numpy as np
 
 from ...activations import ACTIVATIONS, Activation
-from ...infinity.channels import Channel
-from ...infinity.saturation import Saturation
+from ...infinity import Channel, Infinity, Recession, Saturation
 from ...losses.base import Counts
-from ...refiners import Extended, Refinement, SmallEigenvalues
+from ...refiners import Extended, Refinement
 from ...solvers import Flow
+from ...support.eigen import Inertia
 from ...support.errors import StorageError
 from ...support.files import opened, write_array, write_header, written_whole
 from ...support.stopping import StopReason
-from ..coordinates import coordinates_of
-from ..result import Result, Spectrum
+from ..result import Result
+from ..spectrum import Spectrum
 from .problems import read_problem, write_problem
 
 FORMAT = "gradflow result"
 SCHEMA = 1
+
+_KINDS: dict[type, str] = {Channel: "pair", Saturation: "neuron", Recession: "direction"}
 
 _CONVENTIONS = {
     "loss": "mean over inputs of the sum over outputs of (f_theta - f_star)^2, no 1/2; dimensionless",
@@ -84,8 +86,7 @@ def write_result(file, result: Result) -> None:
         end.attrs["reduced_dim"] = result.reduced_dim
     spectrum = result.spectrum_at_hand
     if spectrum is not None:
-        write_array(end, "hessian_eigenvalues", spectrum.eigenvalues)
-        end.attrs["hessian_order"] = spectrum.order or spectrum.eigenvalues.size
+        _write_spectrum(end, spectrum)
     if result.seed is not None:
         end.attrs["seed"] = result.seed
     if result.flow is not None:
@@ -100,11 +101,11 @@ def write_result(file, result: Result) -> None:
         _write_stage(group, result.flow)
     if result.channel is not None:
         group = file.create_group("channel")
-        group.attrs["kind"] = "pair" if isinstance(result.channel, Channel) else "neuron"
+        group.attrs["kind"] = _KINDS[type(result.channel)]
         for name, value in dataclasses.asdict(result.channel).items():
             if isinstance(value, np.ndarray):
                 write_array(group, name, value)
-            else:
+            elif value is not None:
                 group.attrs[name] = value
     if result.refinement is not None:
         group = file.create_group("refinement")
@@ -115,8 +116,6 @@ def write_result(file, result: Result) -> None:
             iterations=result.refinement.iterations,
         )
         _write_stage(group, result.refinement)
-        if result.refinement.small_eigenvalues is not None:
-            group.attrs["small_eigenvalues"] = np.array(result.refinement.small_eigenvalues)
         extended = result.refinement.extended
         if extended is not None:
             write_array(group, "theta_low", extended.theta_low)
@@ -156,16 +155,11 @@ def read_result(file, activations: Mapping[str, Activation]) -> Result:
             grad_norm=float(group.attrs["grad_norm"]),
             iterations=int(group.attrs["iterations"]),
             extended=_read_extended(group),
-            small_eigenvalues=SmallEigenvalues(*(int(n) for n in group.attrs["small_eigenvalues"]))
-            if "small_eigenvalues" in group.attrs
-            else None,
             **_read_stage(group),
         )
     problem = read_problem(file, activations)
     rates = end["rates"][()]
     reduced_dim = int(end.attrs["reduced_dim"]) if "reduced_dim" in end.attrs else None
-    if flow is not None:
-        flow = coordinates_of(problem, rates, reduced_dim).attach(flow)
     result = Result(
         problem=problem,
         theta=end["theta"][()],
@@ -178,7 +172,7 @@ def read_result(file, activations: Mapping[str, Activation]) -> Result:
         refinement=refinement,
         reduced_dim=reduced_dim,
         channel=_read_channel(file["channel"]) if "channel" in file else None,
-    )
+    ).with_stepper()
     recomputed = result.problem.loss(result.theta)
     if (
         not abs(recomputed - result.loss)
@@ -189,18 +183,32 @@ def read_result(file, activations: Mapping[str, Activation]) -> Result:
                 f"the loss of the stored point is {recomputed:.17g}, but {result.loss:.17g} was stored: "
                 "not the activations that the file was written with, or a damaged file"
             )
-    if "hessian_eigenvalues" in end:
-        values = end["hessian_eigenvalues"][()]
-        result.__dict__["_spectrum"] = Spectrum(values, int(end.attrs.get("hessian_order", values.size)))
+    if "hessian_eigenvalues" in end and "numbers" in end["hessian_eigenvalues"].attrs:
+        result.__dict__["_spectrum"] = _read_spectrum(end["hessian_eigenvalues"])
     return result
 
 
-def _read_channel(group) -> Channel | Saturation:
+def _write_spectrum(group, spectrum: Spectrum) -> None:
+    write_array(group, "hessian_eigenvalues", spectrum.eigenvalues)
+    numbers = {field.name: getattr(spectrum, field.name) for field in dataclasses.fields(spectrum)}
+    del numbers["eigenvalues"]
+    group["hessian_eigenvalues"].attrs["numbers"] = json.dumps(numbers)
+
+
+def _read_spectrum(dataset) -> Spectrum:
+    numbers = json.loads(dataset.attrs["numbers"])
+    numbers["inertia"] = Inertia(*numbers["inertia"])
+    return Spectrum(dataset[()], **numbers)
+
+
+def _read_channel(group) -> Infinity:
     apart = ("kind", "pair", "signs")
     numbers = {name: value.item() for name, value in group.attrs.items() if name not in apart}
     if group.attrs["kind"] == "neuron":
         return Saturation(**numbers)
     arrays = {name: group[name][()] for name in group}
+    if group.attrs["kind"] == "direction":
+        return Recession(**numbers, **arrays)
     i, j = (int(n) for n in group.attrs["pair"])
     s, t = (int(n) for n in group.attrs["signs"])
     return Channel(pair=(i, j), signs=(s, t), **numbers, **arrays)

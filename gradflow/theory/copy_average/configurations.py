@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...landscape import Ansatz, SymmetricPoint, critical_point
+from ...landscape import Ansatz, SymmetricPoint, symmetric_point
 from ...landscape import follow as continued
 from ...networks import MLP
 from ...support.errors import ArgumentError
@@ -205,7 +205,7 @@ def perturbed_copy(n: float | int, k: float | int, start=None, activation: str =
     ansatz = perturbed_family(k, activation)(n)
     if start is None:
         start = ansatz.point([[(1.0, 0.0), 1.0 / k, 0.0, 1.0]])
-    return critical_point(ansatz, np.asarray(start, dtype=np.float64))
+    return symmetric_point(ansatz, np.asarray(start, dtype=np.float64))
 
 
 def follow(
@@ -223,4 +223,4 @@ def perturbed_average(n: int, k: int, activation: str = "relu") -> SymmetricPoin
     neuron = one_neuron(l, activation)
     ansatz = Ansatz((n - 1, l), (0, None), 1, activation)
     average = [0.0, neuron.norm / math.sqrt(l), 0.0, neuron.output]
-    return critical_point(ansatz, ansatz.point([[(1.0, 0.0), 0.0, 0.0, 1.0], average]))
+    return symmetric_point(ansatz, ansatz.point([[(1.0, 0.0), 0.0, 0.0, 1.0], average]))

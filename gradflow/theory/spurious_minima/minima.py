@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ...landscape import Ansatz, SymmetricPoint, critical_point
+from ...landscape import Ansatz, SymmetricPoint, symmetric_point
 from ...support.errors import ArgumentError
 from ...support.validate import integer
 from ..check import Check, at_least, at_most
@@ -139,10 +139,10 @@ def standing(kind: str, width: int, count: int) -> SymmetricPoint:
     own, among, outside, from_others = STARTS[kind]
     if m == k:
         ansatz = blocks_ansatz((k,))
-        return critical_point(ansatz, ansatz.point([[(own, among), 1.0]]), "minimum")
+        return symmetric_point(ansatz, ansatz.point([[(own, among), 1.0]]), "minimum")
     ansatz = blocks_ansatz((k - m, m))
     start = ansatz.point([[(1.0, 0.0), from_others, 1.0], [outside, (own, among), 1.0]])
-    return critical_point(ansatz, start, "minimum")
+    return symmetric_point(ansatz, start, "minimum")
 
 
 def minima(width: int) -> list[Minimum]:
@@ -198,7 +198,7 @@ def search(sizes: Sequence[int], starts: int, seed: int) -> Iterator[SymmetricPo
     rng = np.random.default_rng([*sizes, seed])
     for _ in range(starts):
         x = rng.choice([0.1, 0.3, 1.0]) * rng.standard_normal(len(ansatz.parameters))
-        point = critical_point(ansatz, x, "minimum")
+        point = symmetric_point(ansatz, x, "minimum")
         if is_minimum(point):
             yield point
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from ...landscape import Ansatz, ReducedLoss, follow
+from ...landscape import Ansatz, AnsatzLoss, follow
 from ...support.validate import integer
 from ..check import Check, at_least, at_most
 from ..registry import Progress, register
@@ -126,7 +126,7 @@ def family(widths: Iterable[int], dense_up_to: int = 12, shift: float = 0.0) -> 
     reduced, gradients, dense = [], [], []
     for width, point in zip(chosen, points):
         ansatz, x = point.ansatz, point.x + np.array([0.0, shift, 0.0, 0.0, 0.0])
-        slope = ReducedLoss(ansatz).derivatives(x)[1] / ansatz.sizes
+        slope = AnsatzLoss(ansatz).derivatives(x)[1] / ansatz.sizes
         reduced.append(float(np.abs(slope).max()) / width)
         if width <= dense_up_to:
             there = soft_committee("relu", ansatz.student(x).weights[0], np.eye(width))

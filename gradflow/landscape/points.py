@@ -1,0 +1,76 @@
+"""Critical points as a search returns them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from ..networks import MLP
+from ..support.eigen import Inertia
+from .table import table
+
+
+@dataclasses.dataclass(eq=False)
+class CriticalPoint:
+    """One critical point, or one class of them under the symmetries.
+
+    student, loss, grad_norm   the point of smallest gradient norm among the hits
+    eigenvalues     of ∇²L over the parameters that move, ascending
+    inertia         index and number of zeros, where they are certain (`support.eigen.inertia`)
+    isotropy        order of the group of teacher permutations that leave the point fixed; None unless the
+                    teachers are orthogonal
+    hits            how many runs ended there, by method
+    """
+
+    student: MLP
+    loss: float
+    grad_norm: float
+    eigenvalues: np.ndarray
+    inertia: Inertia
+    isotropy: int | None
+    hits: dict
+
+    @property
+    def index(self) -> int | None:
+        """The number of negative eigenvalues, None where it is not determined."""
+        return self.inertia.negative
+
+    @property
+    def zero(self) -> int | None:
+        """The number of zero eigenvalues, None where it is not determined."""
+        return self.inertia.zero
+
+
+class CriticalPoints(list):
+    """Critical points in the order of their losses.
+
+    runs, ended   how many runs were made, and how many of them ended at a critical point
+    """
+
+    def __init__(self, points: list, runs: int, ended: int):
+        super().__init__(sorted(points, key=lambda point: point.loss))
+        self.runs, self.ended = runs, ended
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.ended} of {self.runs} runs ended at a critical point, at {len(self)} different ones",
+            str(self.table()),
+        ]
+        lines += [f"{i}: {p.inertia}" for i, p in enumerate(self) if p.index is None]
+        return "\n".join(lines)
+
+    def table(self) -> Any:
+        """One row per point; a DataFrame if pandas is installed."""
+        names = ("loss", "grad_norm", "index", "zero", "isotropy")
+        used = sorted({method for p in self for method in p.hits})
+        rows = [
+            {
+                **{name: getattr(p, name) for name in names},
+                "hits": sum(p.hits.values()),
+                **{method: p.hits.get(method, 0) for method in used},
+            }
+            for p in self
+        ]
+        return table(rows, (*names, "hits", *used))
