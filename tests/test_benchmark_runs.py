@@ -34,13 +34,11 @@ def test_dask_gives_the_same_results(name, tmp_path):
     threads = benchmark(name, tmp_path / "one")["rows"]
     dask = benchmark(name, tmp_path / "two", "--executor", "dask")["rows"]
     assert [timeless(row) for row in threads] == [timeless(row) for row in dask]
-    # what is committed has the same rows, for more starts
+    # what is committed can be read as what a run writes, and is of more starts
     committed = json.loads((ROOT / f"benchmarks/results/{name}.json").read_text())["results"]["rows"]
     for row, there in zip(threads, committed):
-        assert set(row) == set(there) and row["starts"] < there["starts"]
-        assert (row.get("n"), row.get("k"), row.get("width")) == (
-            there.get("n"), there.get("k"), there.get("width")
-        )  # fmt: skip
+        assert set(there) <= set(row) and row["starts"] < there["starts"]
+        assert all(row[axis] == there[axis] for axis in ("n", "k", "width") if axis in row)
 
 
 @pytest.mark.slow
