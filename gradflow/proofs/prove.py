@@ -1,0 +1,147 @@
+"""From a setting and a point to a `Proof`: gauges, Krawczyk, index, loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .balls import arb, arb_mat, bounds, exact, from_text, precision, to_text, upper, version
+from .inertia import inertia
+from .isotypic import matrices
+from .krawczyk import PRECISIONS, Zero, find_zero
+from .proof import Proof, no_proof
+from .settings import build, hexadecimal, scaling_gauges
+
+LOSS_BITS = 128
+"""Precision of the loss at the centre."""
+
+SLACK = 1.25
+"""Radii are quoted with this factor, so that other approximate eigenvectors prove the same theorem."""
+
+WITHIN = 1e-8
+"""A critical point farther from θ than this is not the one that was meant."""
+
+
+def prove(
+    setting: dict,
+    theta: Sequence[float],
+    free: Sequence[int] | None = None,
+    *,
+    within: float = WITHIN,
+    precisions: Sequence[int] = PRECISIONS,
+    box: float | None = None,
+    center: Sequence[str] | None = None,
+    loss=None,
+) -> Proof:
+    """Prove that there is one critical point near θ, and its index.
+
+    Parameters
+    ----------
+    setting : dict
+        Of `settings`.
+    theta : sequence of float (P,)
+        The point; for an ansatz x.
+    free : sequence of int, optional
+        The parameters that move, all of them unless given.
+    within : float
+        No proof for a point farther away than this (∞-norm).
+    precisions : sequence of int
+        Bits of the working precision, tried in turn.
+    box : float, optional
+        The radius of the first box.
+    center : sequence of str, optional
+        The exact centre of an earlier proof: then nothing is polished.
+    loss : optional
+        `build(setting)`, where it is at hand.
+    """
+    loss = build(setting) if loss is None else loss
+    given = tuple(hexadecimal(list(theta)))
+    free = tuple(range(loss.size)) if free is None else tuple(int(i) for i in free)
+    start = exact(theta) if center is None else [from_text(text) for text in center]
+    gauges = tuple(scaling_gauges(setting, start, free))
+    held = {i for i, _ in gauges}
+    moving = [i for i in free if i not in held]
+
+    def gradient(point):
+        g = loss.value_and_gradient(point, False)[1]
+        return [g[i] for i in moving]
+
+    def hessian(point):
+        rows = loss.hessian(point)
+        if len(moving) == loss.size:
+            return rows
+        return [[rows[i][j] for j in moving] for i in moving]
+
+    found = find_zero(gradient, hessian, start, moving, precisions, box, polish=center is None)
+    known = {
+        "step": found.step, "contraction": found.contraction, "bits": found.bits, "box": found.box,
+        "gauges": gauges, "undecided": found.undecided, "center": tuple(map(to_text, found.center)),
+        "kind": "ansatz" if setting["kind"] == "ansatz" else "point", "arithmetic": version(),
+    }  # fmt: skip
+    if not found.proved:
+        return no_proof(found.reason, setting, given, free, **known)
+    with precision(found.bits):
+        away = [c - t for c, t in zip(found.center, exact(theta))]
+        for i, move in zip(moving, found.offset):
+            away[i] = away[i] + move
+        radius = max((upper(v) for v in away), default=0.0)
+    if not radius <= within:
+        reason = f"the critical point found is {radius:.3g} away, more than `within` = {within:.3g}"
+        return no_proof(reason, setting, given, free, **known)
+    ball = _loss_at(loss, found, moving)
+    index, undecided, blocks = found.index, 0, ()
+    if setting["kind"] == "ansatz":
+        index, undecided, blocks = _index_by_blocks(loss, found, moving)
+    low, high = bounds(ball)
+    unique = 0.0 if found.unique_radius is None else max(0.0, _below(found.unique_radius))
+    dimension = sum(loss.parameters[i].size for i in held) if setting["kind"] == "ansatz" else len(gauges)
+    return Proof(
+        exists=True,
+        radius=radius * SLACK,
+        unique_radius=unique / SLACK,
+        index=index,
+        is_minimum=None if index is None else index == 0,
+        loss=(max(low, 0.0), high),
+        loss_text=ball.str(30),
+        reason="",
+        problem=setting,
+        theta=given,
+        free=free,
+        blocks=blocks,
+        dimension=dimension,
+        **(known | {"undecided": undecided}),
+    )
+
+
+def _below(ball) -> float:
+    value = bounds(ball)[0]
+    return float(np.nextafter(value, 0.0))
+
+
+def _loss_at(loss, found: Zero, moving):
+    """L(θ*) = L(m) + ∇L(m)·δ + ½ δ·Jδ."""
+    with precision(max(found.bits, LOSS_BITS)):
+        value, gradient = loss.value_and_gradient(found.center)
+        delta = arb_mat(len(moving), 1, found.offset)
+        linear = sum((gradient[i] * d for i, d in zip(moving, found.offset)), arb(0))
+        curved = (delta.transpose() * (arb_mat(found.hessian) * delta))[0, 0]
+        return value + linear + curved / 2
+
+
+def _index_by_blocks(loss, found: Zero, moving):
+    """The index of the full Hessian at a point of an ansatz, and the part of each representation."""
+    point = list(found.center)
+    with precision(found.bits):
+        for i, move in zip(moving, found.offset):
+            point[i] = point[i] + move
+        total, undecided, blocks = found.index, 0, [("trivial", 1, found.index)]
+        for name, multiplicity, rows in matrices(loss, point):
+            negative, unknown, _ = inertia(rows)
+            total += multiplicity * negative
+            undecided += multiplicity * unknown
+            blocks.append((name, multiplicity, negative))
+    return (None if undecided else total), undecided, tuple(blocks)
+
+
+__all__ = ["LOSS_BITS", "SLACK", "WITHIN", "prove"]
