@@ -17,7 +17,7 @@ SCHEMA = 1
 
 FORMULAS = (
     "pair formulas of erf (Williams 1997) and relu (Cho & Saul 2009), derivatives by Price's theorem 1958; "
-    "Krawczyk's test 1969; Sylvester's law of inertia and Gershgorin's discs"
+    "Krawczyk's test 1969; Sylvester's law of inertia and Gershgorin's discs; docs/proofs.md"
 )
 
 
@@ -58,6 +58,8 @@ class Proof:
         For an ansatz: representation, multiplicity, negative eigenvalues.
     dimension : int
         Of the manifold of critical points through the point that the symmetries, or a loss of zero, make.
+    structure : tuple of (int, str)
+        With a loss of zero: what every student neuron is.
     problem, theta, center, free : dict, tuples
         The problem, θ, the centre and which parameters move, exactly: hexadecimal numbers.
     kind : str
@@ -92,7 +94,7 @@ class Proof:
     arithmetic: str = ""
     blocks: tuple[tuple[str, int, int], ...] = ()
     dimension: int = 0
-    structure: tuple = ()
+    structure: tuple[tuple[int, str], ...] = ()
 
     def __bool__(self) -> bool:
         return self.exists
@@ -147,22 +149,37 @@ class Proof:
         return "\n".join(lines)
 
     def _zero_statement(self, where: str) -> str:
+        rank = len(self.free) - self.dimension - self.undecided
+        if self.undecided:
+            size = (
+                f"It is so on a family of dimension {self.dimension} through θ°; the Hessian there has at least "
+                f"{rank} positive eigenvalues, and what happens in {self.undecided} other directions is not decided."
+            )
+        else:
+            size = (
+                f"The zeros of L near θ° are a manifold of dimension {self.dimension}, and the Hessian there has "
+                f"exactly {rank} positive eigenvalues."
+            )
+        what = "; ".join(f"neuron {i} {words}" for i, words in self.structure)
         return "\n".join(
             [
                 f"Problem: {where}.",
                 f"Theorem. L = 0 is attained at a point θ° with |θ° − θ|_∞ ≤ {self.radius:.3g}, at which the "
-                f"student is the teacher unit by unit. The zeros of L near θ° are a manifold of dimension "
-                f"{self.dimension}: L = 0 on an affine or smooth family of that dimension through θ°, and the "
-                f"Hessian there has {len(self.free) - self.dimension} positive eigenvalues (rank proved).",
-                self._how(),
+                f"student is the teacher unit by unit: {what}. {size}",
+                f"Proof: f_θ° = f* exactly, and the rank by Gershgorin's discs, {self.bits} bits. {self._assumed()}",
             ]
         )
 
     def _how(self) -> str:
         return (
             f"Proof: Krawczyk's test with contraction number {self.contraction:.2g} < 1 on a box of radius "
-            f"{self.box:.2g}, {self.bits} bits. Assumed: {self.arithmetic or 'ball arithmetic'} encloses what it "
-            f"says; IEEE arithmetic only in the approximate eigenvectors, of which nothing is assumed; the "
+            f"{self.box:.2g}, {self.bits} bits. {self._assumed()}"
+        )
+
+    def _assumed(self) -> str:
+        return (
+            f"Assumed: {self.arithmetic or 'ball arithmetic'} encloses what it says; "
+            f"IEEE arithmetic only in the approximate eigenvectors, of which nothing is assumed; the "
             f"{FORMULAS}."
         )
 

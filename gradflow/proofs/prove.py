@@ -136,11 +136,19 @@ def _index_by_blocks(loss, found: Zero, moving):
         for i, move in zip(moving, found.offset):
             point[i] = point[i] + move
         total, undecided, blocks = found.index, 0, [("trivial", 1, found.index)]
+        seen = len(moving)
         for name, multiplicity, rows in matrices(loss, point):
             negative, unknown, _ = inertia(rows)
             total += multiplicity * negative
             undecided += multiplicity * unknown
+            seen += multiplicity * len(rows)
             blocks.append((name, multiplicity, negative))
+    # The representations must account for every direction but those of the scales that are held.
+    held = len(point) - len(moving)
+    neurons = sum(p.size for p in loss.parameters if p.block < 0) if held else 0
+    everything = sum(p.size for p in loss.parameters) - neurons
+    if seen != everything:
+        undecided += abs(everything - seen)
     return (None if undecided else total), undecided, tuple(blocks)
 
 
