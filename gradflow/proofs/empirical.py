@@ -127,9 +127,7 @@ class EmpiricalBalls:
             gradient += [2 * sum(row, arb(0)) for row in scaled]
         if not value:
             return None, gradient
-        loss = sum(
-            (e * s for row, line in zip(residual, scaled) for e, s in zip(row, line)), arb(0)
-        )
+        loss = sum((e * s for row, line in zip(residual, scaled) for e, s in zip(row, line)), arb(0))
         return loss, gradient
 
     def hessian(self, theta: Sequence):
@@ -141,9 +139,7 @@ class EmpiricalBalls:
         zero = arb(0)
         slopes = [[unit[1] for unit in row] for row in units]
         H = [[zero] * self.size for _ in range(self.size)]
-        places = [
-            [i * d + a for a in range(d)] + ([n * d + i] if self.bias else []) for i in range(n)
-        ]
+        places = [[i * d + a for a in range(d)] + ([n * d + i] if self.bias else []) for i in range(n)]
         start = n * width
         for r in range(o):
             columns = []  # J of output r: inner parameters neuron by neuron, then hidden units, then one

@@ -66,7 +66,9 @@ def representations(loss: AnsatzLoss) -> list[Representation]:
     for b, c in combinations(range(len(loss.blocks)), 2):
         if min(loss.blocks[b], loss.blocks[c]) > 1 and {b, c} & tied:
             count = (loss.blocks[b] - 1) * (loss.blocks[c] - 1)
-            found.append(Representation(f"standard({b}) ⊗ standard({c})", count, {b: 2, c: 2}, _product(b, c)))
+            found.append(
+                Representation(f"standard({b}) ⊗ standard({c})", count, {b: 2, c: 2}, _product(b, c))
+            )
     return found
 
 

@@ -132,7 +132,9 @@ class Proof:
         if self.index is None:
             lines.append(f"The index is not decided: {self.undecided} eigenvalues may be zero.")
         else:
-            flat = f" and {self.dimension} zero one(s), the tangents of the symmetries" if self.dimension else ""
+            flat = (
+                f" and {self.dimension} zero one(s), the tangents of the symmetries" if self.dimension else ""
+            )
             lines.append(
                 f"Its Hessian over the parameters that move has exactly {self.index} negative eigenvalue(s)"
                 f"{flat}; the others are positive."

@@ -115,9 +115,13 @@ def certify(
         if rates is not None:
             free = real_array("rates", rates, 1) != 0
             if free.size != theta.size or not free.any():
-                raise ArgumentError("rates", f"{int(free.sum())} that move", f"shape ({theta.size},), some not 0")
+                raise ArgumentError(
+                    "rates", f"{int(free.sum())} that move", f"shape ({theta.size},), some not 0"
+                )
     else:
-        raise ArgumentError("result", type(result).__name__, "a Result, a Problem with θ, or a SymmetricPoint")
+        raise ArgumentError(
+            "result", type(result).__name__, "a Result, a Problem with θ, or a SymmetricPoint"
+        )
     setting = setting_of(problem)
     moving = tuple(int(i) for i in np.flatnonzero(free))
     loss = build(setting)
@@ -133,7 +137,9 @@ def certify(
 
 def _near_zero(problem: Problem, theta: np.ndarray) -> bool:
     """Whether the loss may be zero, as far as Float64 says."""
-    return abs(problem.loss(theta)) <= max(1e-10 * problem.objective.gradient_scale, problem.objective.loss_floor)
+    return abs(problem.loss(theta)) <= max(
+        1e-10 * problem.objective.gradient_scale, problem.objective.loss_floor
+    )
 
 
 def _disagreement(problem: Problem, loss, theta: np.ndarray) -> str:
@@ -186,9 +192,13 @@ def setting_of(problem: Problem) -> dict[str, Any]:
         raise ArgumentError("problem", "a teacher of other activations", f"{name}, as the student has")
     shifted = any(net.biases[0] is not None for net in (student, teacher)) or law.mean is not None
     if name == "relu" and shifted:
-        raise ArgumentError("problem", "relu with hidden biases or a mean", "erf there, or no biases and mean")
+        raise ArgumentError(
+            "problem", "relu with hidden biases or a mean", "erf there, or no biases and mean"
+        )
     if name == "relu" and not np.abs(student.weights[0]).any(axis=1).all():
-        raise ArgumentError("problem", "a ReLU neuron of weight zero at the start", "weights that are not zero")
+        raise ArgumentError(
+            "problem", "a ReLU neuron of weight zero at the start", "weights that are not zero"
+        )
     return {
         "kind": "population", "activation": name, **common,
         "teacher": {
@@ -203,7 +213,9 @@ def _activation(student: MLP, known, where: str) -> str:
     names = {sigma.name for sigma in student.neuron_activations(0)}
     if len(names) != 1 or not names <= set(known):
         given = ", ".join(sorted(names))
-        raise ArgumentError("problem", f"activation {given} {where}", f"there one of {', '.join(sorted(known))}")
+        raise ArgumentError(
+            "problem", f"activation {given} {where}", f"there one of {', '.join(sorted(known))}"
+        )
     return names.pop()
 
 
@@ -211,7 +223,9 @@ def _symmetric(point: SymmetricPoint, within: float, bits: tuple) -> Proof:
     ansatz = point.ansatz
     sizes = [*ansatz.teachers, ansatz.unused]
     if any(size != int(size) for size in sizes):
-        raise ArgumentError("result", f"an ansatz of sizes {sizes}", "whole sizes: there is no network otherwise")
+        raise ArgumentError(
+            "result", f"an ansatz of sizes {sizes}", "whole sizes: there is no network otherwise"
+        )
     count = len(ansatz.teachers)
     setting = {
         "kind": "ansatz",

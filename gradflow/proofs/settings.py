@@ -1,8 +1,8 @@
 """What a proof is about, in exact numbers: plain dictionaries, hexadecimal floats, and the loss they stand for.
 
-    population   erf (hidden and output biases) or relu (output bias), one hidden layer, x ~ N(μ, C)
-    empirical    samples, smooth activations, one hidden layer
-    ansatz       a symmetric student on orthogonal teachers, in its few numbers
+population   erf (hidden and output biases) or relu (output bias), one hidden layer, x ~ N(μ, C)
+empirical    samples, smooth activations, one hidden layer
+ansatz       a symmetric student on orthogonal teachers, in its few numbers
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 from ..support.errors import StorageError
 from .ansatz import AnsatzLoss
 from .balls import exact
-from .population import PopulationLoss
 from .empirical import EmpiricalBalls
+from .population import PopulationLoss
 
 KINDS = ("population", "empirical", "ansatz")
 
@@ -82,7 +82,9 @@ def describe(setting: dict) -> str:
     kind, name = setting["kind"], setting["activation"]
     if kind == "ansatz":
         blocks = ", ".join(map(str, setting["teachers"]))
-        tied = ", ".join("one neuron" if g is None else f"one per teacher of block {g}" for g in setting["groups"])
+        tied = ", ".join(
+            "one neuron" if g is None else f"one per teacher of block {g}" for g in setting["groups"]
+        )
         outputs = "" if setting["train_outputs"] else ", output weights one"
         return (
             f"L(θ) = E(Σ a_i σ(w_i·x) − Σ c_j σ(r_j e_j·x))², σ = {_SIGMA[name]}, x ~ N(0, I) of dimension "

@@ -46,7 +46,9 @@ def prove_zero(
     loss = build(setting) if loss is None else loss
     free = tuple(range(loss.size)) if free is None else tuple(free)
     if setting["kind"] != "population" or len(free) != loss.size:
-        return no_proof("a loss of zero is proved for population losses with all parameters free", setting, given, free)
+        return no_proof(
+            "a loss of zero is proved for population losses with all parameters free", setting, given, free
+        )
     with precision(BITS):
         found = _exact_point(setting, np.array(theta, dtype=np.float64), within)
         if isinstance(found, str):
@@ -54,7 +56,9 @@ def prove_zero(
         point, dimension, structure = found
         radius = max(upper(a - b) for a, b in zip(point, exact(theta)))
         if not radius <= within:
-            return no_proof(f"the zero found is {radius:.3g} away, more than {within:.3g}", setting, given, free)
+            return no_proof(
+                f"the zero found is {radius:.3g} away, more than {within:.3g}", setting, given, free
+            )
         rows = loss.hessian(point)
         positive = _rank(rows, loss.size - dimension)
     known: dict[str, Any] = {

@@ -202,5 +202,3 @@ def _distance(half_loss: float, points: _Points, k: int) -> float:
             proof = points.prove(standing(kind, k, m))
             found = min(found, abs(0.5 * proof.loss[0] - half_loss))
     return found
-
-

@@ -7,11 +7,11 @@ import pytest
 
 pytest.importorskip("flint")
 
-import gradflow as gf  # noqa: E402
-from gradflow.proofs.balls import arb, exact, midpoint, precision, widened  # noqa: E402
-from gradflow.proofs.parallel import Metric, near_pair  # noqa: E402
-from gradflow.proofs.results import setting_of  # noqa: E402
-from gradflow.proofs.settings import build  # noqa: E402
+import gradflow as gf
+from gradflow.proofs.balls import arb, exact, midpoint, precision, widened
+from gradflow.proofs.parallel import Metric, near_pair
+from gradflow.proofs.results import setting_of
+from gradflow.proofs.settings import build
 
 AGREE = 4e-14
 """Rounding of the kernels relative to the scale of what they add up."""
@@ -51,7 +51,9 @@ def _agree(problem, theta):
     error = (AGREE + problem.objective.kernel_error(theta)) * size
     assert abs(midpoint(value - L)) <= error
     assert max(abs(midpoint(b - float(v))) for b, v in zip(gradient, g)) <= error
-    assert max(abs(midpoint(b - float(v))) for row, line in zip(hessian, H) for b, v in zip(row, line)) <= error
+    assert (
+        max(abs(midpoint(b - float(v))) for row, line in zip(hessian, H) for b, v in zip(row, line)) <= error
+    )
     assert max(float(b.rad()) for row in hessian for b in row) < 1e-13
 
 
@@ -130,7 +132,11 @@ def test_an_unknown_direction_is_bounded():
         _, blocks = near_pair(Balls(), s, t, w, v, w, v, Metric(None), True)
         assert all(entry.is_finite() and entry.rad() < 1e-7 for b in blocks for row in b for entry in row)
         # at θ = 0: ∂ww = 0 and ∂wv = ½ I
-        assert all(abs(e.mid() - (0.5 if i == j else 0)) < 1e-7 for i, r in enumerate(blocks[1]) for j, e in enumerate(r))
+        assert all(
+            abs(e.mid() - (0.5 if i == j else 0)) < 1e-7
+            for i, r in enumerate(blocks[1])
+            for j, e in enumerate(r)
+        )
 
 
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid", "softplus", "erf", "g"])
