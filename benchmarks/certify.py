@@ -1,4 +1,4 @@
-"""Proofs in ball arithmetic: per minute by size, share of end points that are proved, spurious minima k = 6 … 20.
+"""Proofs in ball arithmetic: how many a minute, for which share of end points, spurious minima k ≤ 20.
 
     python -m benchmarks certify [--runs 300] [--part speed table share]
 
@@ -79,7 +79,8 @@ def table() -> dict:
             rates = [1.0] * (k * k) + [0.0] * k
             start = time.process_time()
             full = gf.certify(gf.Problem(point.ansatz.teacher(), student), student.flat(), rates=rates)
-            rows[f"{k}, ({m}, {k - m})"] = {
+            key = f"{k}, ({m}, {k - m})"
+            rows[key] = {
                 "loss": proof.loss_text,
                 "index": proof.index,
                 "verified": bool(verified),
@@ -89,8 +90,8 @@ def table() -> dict:
                 "full_reason": full.reason,
             }
             print(
-                f"  k = {k:2d}, type ({m}, {k - m}): L = {proof.loss_text[1:18]}, index {proof.index}, in the full "
-                f"space {full.index}, P = {k * k}, {rows[f'{k}, ({m}, {k - m})']['full_cpu_seconds']:.2f} s"
+                f"  k = {k:2d}, type ({m}, {k - m}): L = {proof.loss_text[1:18]}, index {proof.index}, in "
+                f"the full space {full.index}, P = {k * k}, {rows[key]['full_cpu_seconds']:.2f} s"
             )
     total = time.process_time() - began
     print(f"  {total:.1f} s of CPU in all")
@@ -119,12 +120,14 @@ def share(runs: int) -> dict:
                 steps.append(proof.step)
                 radii.append(proof.radius)
         else:
-            what = "not converged: " + str(result.stop_reason.value) if not result.converged else proof.reason
+            what = proof.reason if result.converged else f"not converged: {result.stop_reason.value}"
             reasons[what] += 1
             failed.append({"n": n, "k": k, "seed": run, "reason": what, "gradient": result.grad_norm})
             print(f"  n = {n}, k = {k}, seed {run}: {what}; {proof.reason}")
     print(f"  {proved} of {runs} proved ({proved / runs:.1%}), {cpu:.1f} s of CPU; {dict(kinds)}")
-    print(f"  median radius {statistics.median(radii):.1e}, median Newton step {statistics.median(steps):.1e}")
+    print(
+        f"  median radius {statistics.median(radii):.1e}, median Newton step {statistics.median(steps):.1e}"
+    )
     return {
         "runs": runs,
         "proved": proved,

@@ -6,8 +6,9 @@ from FLINT (python-flint, the extra `prove`).
 balls, pairs, parallel            arithmetic, and the formulas of single pairs
 population, empirical, ansatz     losses in balls: value, gradient, Hessian over a box
 krawczyk, inertia, isotypic       the two theorems, and the blocks of a symmetric point's Hessian
+rotations, families, zero_loss    what makes a critical point a manifold
 settings, prove, proof, verify    a problem in exact numbers, the proof of a point, its file, its check
-results, distinctness, zero_loss  what users call
+results, distinctness             what users call
 
 What belongs here computes in balls or states what was computed. Only `results` knows networks, problems
 and results; all others may import FLINT, NumPy and `support`, so that a proof is checked again without the

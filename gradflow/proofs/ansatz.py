@@ -2,8 +2,8 @@
 
 Teachers c_b r_b e_j in blocks b of m_b coordinates (a last block of unused coordinates without teachers);
 students in groups: one single neuron, or one neuron per coordinate of a block. A point is x: for each
-group its weight on every block (two on the block it is tied to: own and others), then a. Pairs of units of the
-same kinds have the same s, t, q, each a quadratic form in x with whole coefficients:
+group its weight on every block (two on the block it is tied to: own and others), then a. Pairs of units of
+the same kinds have the same s, t, q, each a quadratic form in x with whole coefficients:
 
     L(x) = Σ_kinds count · α α' · K(s, t, q)
 
@@ -36,7 +36,7 @@ class Kind(NamedTuple):
     s, t, q   lists of (coefficient, i, j): Σ coefficient x_i x_j, where −1 stands for 1
     """
 
-    count: int
+    number: int
     left: Any
     right: Any
     s: list
@@ -182,11 +182,11 @@ class AnsatzLoss:
             s, t, q = (f[0] for f in forms)
             if kind.same:
                 own = self._own(x, s)
-                K, slopes = own.K, ((own.s, forms[0][1]),)
+                K, slopes = own.K, [(own.s, forms[0][1])]
             else:
                 p = self._pair(x, s, t, q, False)
-                K, slopes = p.K, ((p.s, forms[0][1]), (p.t, forms[1][1]), (p.q, forms[2][1]))
-            factor = kind.count * left * right
+                K, slopes = p.K, [(p.s, forms[0][1]), (p.t, forms[1][1]), (p.q, forms[2][1])]
+            factor = kind.number * left * right
             if value:
                 total += factor * K
             for slope, form in slopes:
@@ -194,7 +194,7 @@ class AnsatzLoss:
                     gradient[i] += factor * slope * entry
             for mine, other in ((kind.left, right), (kind.right, left)):
                 if isinstance(mine, int):
-                    gradient[mine] += kind.count * other * K
+                    gradient[mine] += kind.number * other * K
         return total, gradient
 
     def hessian(self, point: Sequence):
@@ -213,7 +213,7 @@ class AnsatzLoss:
                 K, first = p.K, [p.s, p.t, p.q]
                 second = [[p.ss, p.st, p.sq], [p.st, p.tt, p.tq], [p.sq, p.tq, p.qq]]
                 used, lists = forms, [kind.s, kind.t, kind.q]
-            factor = kind.count * left * right
+            factor = kind.number * left * right
             slope: dict = {}
             for d, (_, form) in zip(first, used):
                 for i, entry in form.items():
@@ -233,10 +233,10 @@ class AnsatzLoss:
                 if not isinstance(mine, int):
                     continue
                 for i, entry in slope.items():
-                    H[mine][i] += kind.count * other * entry
-                    H[i][mine] += kind.count * other * entry
+                    H[mine][i] += kind.number * other * entry
+                    H[i][mine] += kind.number * other * entry
                 if isinstance(theirs, int):
-                    H[mine][theirs] += kind.count * K
+                    H[mine][theirs] += kind.number * K
         return H
 
 

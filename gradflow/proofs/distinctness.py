@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..support.errors import ArgumentError
 from .balls import arb, exact, from_text, precision
@@ -47,9 +47,9 @@ def distinct(first: Proof, second: Proof) -> Distinction:
     Notes
     -----
     What a symmetry of the problem leaves as it is: the loss, the index, and of the neurons the multiset of
-    (w·Cw, |a|²), for relu of (w·Cw |a|²), whose scales are free. If two enclosures of one of these are disjoint
-    the points are distinct; for the multisets there must be no matching of overlapping neurons. Then the
-    neurons themselves, up to sign and scale, are tried.
+    (w·Cw, |a|²), for relu of w·Cw |a|², whose scales are free. If two enclosures of one of these are
+    disjoint the points are distinct; for the multisets there must be no matching of overlapping neurons.
+    Then the neurons themselves, up to sign and scale, are tried.
 
     Examples
     --------
@@ -89,8 +89,8 @@ class _Neuron(NamedTuple):
     odd: bool
     rows: list
     outputs: list
-    square: object
-    weight: object
+    square: Any
+    weight: Any
 
 
 def _neurons(proof: Proof) -> list[_Neuron]:

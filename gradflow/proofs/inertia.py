@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,31 +11,62 @@ from ..support.threads import single_threaded_blas
 from .balls import arb, arb_mat, midpoint
 
 
-def inertia(rows: Sequence[Sequence]) -> tuple[int, int, int]:
-    """(negative, undecided, positive) eigenvalues of every symmetric matrix within the balls.
+class Inertia(NamedTuple):
+    """Of every symmetric matrix within the balls: how many eigenvalues are < 0, may be 0, are > 0."""
 
-    Undecided ones make the other two counts lower bounds only where they are not zero.
+    negative: int
+    undecided: int
+    positive: int
+
+
+def inertia(rows: Sequence[Sequence]) -> Inertia:
+    """The inertia of a matrix of balls.
+
+    With V approximate eigenvectors that are proved regular, VᵀHV has the inertia of H (Sylvester), and the
+    union of m of its Gershgorin discs that is apart from the other discs holds m eigenvalues.
     """
     middle = np.array([[midpoint(v) for v in row] for row in rows])
     p = len(rows)
-    if not np.isfinite(middle).all():
-        return 0, p, 0
+    if p == 0 or not np.isfinite(middle).all():
+        return Inertia(0, p, 0)
     with single_threaded_blas():
-        values, vectors = np.linalg.eigh(0.5 * (middle + middle.T))
+        _, vectors = np.linalg.eigh(0.5 * (middle + middle.T))
+    if not defect(vectors) < 0.5:
+        return Inertia(0, p, 0)
     V = arb_mat(vectors.tolist())
     M = (V.transpose() * (arb_mat(rows) * V)).tolist()
-    negative = undecided = positive = 0
+    discs = []
     for i, row in enumerate(M):
         radius = sum((abs(entry) for j, entry in enumerate(row) if j != i), arb(0))
-        if row[i] + radius < 0:
-            negative += 1
-        elif row[i] - radius > 0:
-            positive += 1
-        else:
-            undecided += 1
-    if undecided:  # discs that overlap may share their eigenvalues: nothing is claimed
-        return 0, p, 0
-    return negative, 0, positive
+        discs.append(row[i] + arb(0, radius.upper()))
+    if not all(disc.is_finite() for disc in discs):
+        return Inertia(0, p, 0)
+    unclear = [disc for disc in discs if disc.contains(0)]
+    clear = [disc for disc in discs if not disc.contains(0)]
+    grown = bool(unclear)
+    while grown:  # what touches an unclear disc is as unclear
+        hull = unclear[0]
+        for disc in unclear[1:]:
+            hull = hull.union(disc)
+        touching = [disc for disc in clear if disc.overlaps(hull)]
+        clear = [disc for disc in clear if not disc.overlaps(hull)]
+        unclear += touching
+        grown = bool(touching)
+    negative = sum(bool(disc < 0) for disc in clear)
+    return Inertia(negative, len(unclear), len(clear) - negative)
 
 
-__all__ = ["inertia"]
+def defect(vectors: np.ndarray) -> float:
+    """A bound on ‖VᵀV − I‖_∞ for a square V of floats; V is regular if it is below one.
+
+    A product of floats in any order is within p 2⁻⁵³/(1 − p 2⁻⁵³) times the norms of its vectors, here at
+    most √2.
+    """
+    p = len(vectors)
+    with single_threaded_blas():
+        found = float(np.abs(vectors.T @ vectors - np.eye(p)).sum(axis=1).max()) * (1 + p * 2.0**-50)
+    found += p * p * 2.0**-51
+    return found if found < 0.5 else np.inf
+
+
+__all__ = ["Inertia", "defect", "inertia"]

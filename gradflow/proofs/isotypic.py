@@ -1,7 +1,7 @@
 """The full Hessian at a symmetric point, one small matrix of balls per representation.
 
-The Hessian commutes with ∏ S_m, the permutations within blocks. Weights (neuron, coordinate) and outputs (neuron)
-decompose into
+The Hessian commutes with ∏ S_m, the permutations within blocks. Weights (neuron, coordinate) and outputs
+(neuron) decompose into
 
     trivial                     the reduced loss                         1
     standard(b)                 Σ x = 0 over block b                     m − 1
@@ -16,7 +16,7 @@ vector lives on two to four indices, which are blocks of their own in a finer an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -32,7 +32,7 @@ class Representation(NamedTuple):
     name: str
     dimension: int
     singles: dict
-    entry: object
+    entry: Callable
 
 
 class Number(NamedTuple):
@@ -75,17 +75,18 @@ def representations(loss: AnsatzLoss) -> list[Representation]:
 def matrices(loss: AnsatzLoss, point: Sequence) -> Iterator[tuple[str, int, list]]:
     """(name, multiplicity, rows of balls) of every non-trivial representation; outputs held for relu.
 
-    Where the output weights of relu neurons move, the copies that live on them are left out: with the tangents
-    of positive scaling the others are a basis of each representation.
+    Where the output weights of relu neurons move, the copies that live on them are left out: with the
+    tangents of positive scaling the others are a basis of each representation.
     """
     for found in representations(loss):
         fine, numbers = refine(loss, found.singles)
-        box = [point[loss.position(n.group, n.block, n.own)] for n in numbers]
+        at = [loss.position(n.group, n.block, n.own) for n in numbers]
+        box = [point[i] for i in at if i is not None]
         vectors = _copies(loss, numbers, found)
         if not vectors:
             continue
         H = arb_mat(fine.hessian(box))
-        # In the full space an entry x of size m is m equal ones: full vectors v, v·Hv = c·(∂²L/∂x²)c for v = E c.
+        # A number of x stands for several equal entries of θ: v·Hv = c·(∂²L/∂x²)c for v = E c.
         C = arb_mat(vectors)
         yield found.name, found.dimension, (C * H * C.transpose()).tolist()
 

@@ -6,7 +6,7 @@ which nothing is assumed), J an enclosure of the Hessian over a box X ∋ m of �
     θ = m + V y,   F(y) = Vᵀ ∇L(m + V y),   M = Λ⁻¹ Vᵀ J V
 
 If κ = ‖M − I‖_∞ < 1 and |Λ⁻¹ Vᵀ ∇L(m)|_∞ + κ ρ < ρ, where m + V y is in X for all |y|_∞ ≤ ρ, then there is
-one zero with |y|_∞ ≤ ρ, by Krawczyk 1969 (Rump 1999 for the form), and it has |y|_∞ ≤ |Λ⁻¹ Vᵀ ∇L(m)|_∞/(1 − κ).
+one zero with |y|_∞ ≤ ρ, by Krawczyk 1969, and it has |y|_∞ ≤ |Λ⁻¹ Vᵀ ∇L(m)|_∞/(1 − κ).
 κ < 1 says as well that in every row of Vᵀ J V Gershgorin's disc around Λ_i does not contain zero: V is
 regular and each matrix in J has exactly as many negative eigenvalues as Λ, by Sylvester's law.
 """
@@ -21,6 +21,7 @@ import numpy as np
 
 from ..support.threads import single_threaded_blas
 from .balls import arb, arb_mat, largest, midpoint, precision, upper, widened
+from .inertia import defect
 
 PRECISIONS = (64, 128, 256)
 """Bits of the working precision, tried in turn."""
@@ -114,7 +115,8 @@ def find_zero(
 
 
 def _at_precision(gradient, hessian, center, free, bits, box, polish) -> Zero:
-    radius, found = box, None
+    radius = box
+    found = Zero(False, "", center, bits, box)
     steps = POLISHES if polish else 0
     frame = None
     for _ in range(12):
@@ -190,8 +192,8 @@ def _test(gradient, hessian, center, free, bits, radius, frame) -> Zero:
     if not kappa < 1:
         worst = int(np.argmin(np.abs(values)))
         found.reason = (
-            f"contraction number {found.contraction:.2g}, not below 1: {found.undecided} eigenvalue(s) of the "
-            f"Hessian are not separated from zero (the smallest is near {values[worst]:.2e})"
+            f"contraction number {found.contraction:.2g}, not below 1: {found.undecided} eigenvalue(s) of "
+            f"the Hessian are not separated from zero (the smallest is near {values[worst]:.2e})"
         )
         return found
     # m + V y stays in the box for |y| ≤ ρ
@@ -209,13 +211,10 @@ def _test(gradient, hessian, center, free, bits, radius, frame) -> Zero:
     zero = [slack - e for e in newton]
     found.offset = (V * arb_mat(p, 1, zero)).entries()
     found.radius = largest(found.offset)
-    # |y|_∞ ≤ |y|_2 ≤ |θ − m|_2/σ_min(V), σ_min² ≥ 1 − ‖VᵀV − I‖_∞; a product of floats in any order is
-    # within p·2⁻⁵³/(1 − p·2⁻⁵³) times the norms of its vectors, here at most 1.01 each
-    with single_threaded_blas():
-        defect = float(np.abs(vectors.T @ vectors - np.eye(p)).sum(axis=1).max()) * (1 + p * 2.0**-50)
-    defect += p * p * 2.0**-51
-    if defect < 0.01:
-        found.unique_radius = (rho * arb(1 - defect).sqrt() / arb(p).sqrt()).lower()
+    # |y|_∞ ≤ |y|_2 ≤ |θ − m|_2/σ_min(V), σ_min² ≥ 1 − ‖VᵀV − I‖_∞
+    lost = defect(vectors)
+    if lost < 1:
+        found.unique_radius = (rho * arb(1 - lost).sqrt() / arb(p).sqrt()).lower()
     found.proved = True
     return found
 

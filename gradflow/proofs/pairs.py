@@ -1,12 +1,14 @@
 """Pair functions K(w, w') = E σ(w·x)σ(w'·x), x ~ N(0, I), with their derivatives, in any arithmetic.
 
 K depends on s = |w|², t = |w'|², q = w·w' (with a covariance C: s = w·Cw and so on) and, with biases, on
-b and b'. Every function takes `x`, the arithmetic (`balls.Balls`, or mpmath's `mp`): π, sqrt, exp, erf, atan2.
+b and b'. Every function takes `x`, the arithmetic (`balls.Balls`, or mpmath's `mp`): pi, sqrt, exp, erf,
+atan2.
 
     erf   K = (2/π) atan2(q, √D), D = (1+s)(1+t) − q²
     relu  K = (√D + (π−θ) q)/2π, θ = atan2(√D, q), D = st − q²
     erf with biases   K = 4 BvN − 2(Φ + Φ) + 1; all derivatives are elementary by the heat equation
-          K_s = ½K_bb, K_t = ½K_b'b', K_q = K_bb' = 4 g, g the density of N(0, [[1+s, q], [q, 1+t]]) at (b, b')
+          K_s = ½K_bb, K_t = ½K_b'b', K_q = K_bb' = 4 g,
+          g the density of N(0, [[1+s, q], [q, 1+t]]) at (b, b')
 
 Sources: Williams 1997 (erf), Cho & Saul 2009 (relu); Price's theorem 1958 for K_q. Nothing is shared
 with `gradflow.kernels`.

@@ -20,7 +20,8 @@ from .balls import square_root
 from .pairs import Pair, relu_from
 
 NEAR = 0.01
-"""Units with sin²θ below this are taken as parallel: dividing by √D costs a box of radius r about r/sin³θ, this r/sin θ."""
+"""Units with sin²θ below this are taken as parallel: a division by √D widens a box of radius r to about
+r/sin³θ, this to r/sin θ at most."""
 
 
 class Metric(NamedTuple):

@@ -63,7 +63,7 @@ class PopulationLoss:
         self.teacher_out = [[-arb(float(A[o][j])) for o in range(self.o)] for j in keep]
         self.teacher_const = None if c is None else [-value for value in exact(c)]
         self.size = self.n * (self.d + bias + self.o) + self.o * output_bias
-        self._matrix = None if cov is None else arb_mat(self.C)
+        self._matrix = None if self.C is None else arb_mat(self.C)
 
     # --- parameters -------------------------------------------------------------------------------
 
@@ -239,7 +239,7 @@ class PopulationLoss:
         """∇²L over a box of θ, as rows of balls (P, P)."""
         x = Balls()
         units = self._units(theta)
-        rows, P, _, alpha, _, _ = units
+        _, P, _, alpha, _, _ = units
         images = P.tolist()
         own, pairs, blocks = self._pairs(x, units, True, True)
         n, o, first = self.n, self.o, self.n + self.output_bias

@@ -21,7 +21,7 @@ FORMULAS = (
 )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Proof:
     """What was proved about a point, or why nothing was.
 
@@ -56,6 +56,9 @@ class Proof:
         Why there is no proof; empty with one.
     blocks : tuple of (str, int, int)
         For an ansatz: representation, multiplicity, negative eigenvalues.
+    signs : tuple of two ints
+        So many eigenvalues of the Hessian are proved negative and positive, the zero ones of the symmetries
+        left out.
     dimension : int
         Of the manifold of critical points through the point that the symmetries, or a loss of zero, make.
     structure : tuple of (int, str)
@@ -63,7 +66,7 @@ class Proof:
     problem, theta, center, free : dict, tuples
         The problem, θ, the centre and which parameters move, exactly: hexadecimal numbers.
     kind : str
-        "point", "ansatz" or "zero loss".
+        "point", "ansatz", "family" (neurons that copy one another or are silent) or "zero loss".
     arithmetic : str
         What computed.
 
@@ -95,6 +98,7 @@ class Proof:
     blocks: tuple[tuple[str, int, int], ...] = ()
     dimension: int = 0
     structure: tuple[tuple[int, str], ...] = ()
+    signs: tuple[int, int] = (0, 0)
 
     def __bool__(self) -> bool:
         return self.exists
@@ -117,7 +121,13 @@ class Proof:
         if self.kind == "ansatz":
             lines.append(
                 "It is one within the ansatz, and hence of the full loss: the ansatz is the fixed space of a "
-                "group of permutations that leave L as it is (principle of symmetric criticality, Palais 1979)."
+                "group of permutations that leave L as it is (symmetric criticality, Palais 1979)."
+            )
+        if self.kind == "family":
+            what = "; ".join(f"neuron {i} {words}" for i, words in self.structure)
+            lines.append(
+                f"It lies on a family of critical points of dimension {self.dimension} with the same f: "
+                f"{what}. It comes from a critical point of the student with these merged or left out."
             )
         if self.gauges:
             held = ", ".join(f"{parameter_name(self.problem, i)} ({why})" for i, why in self.gauges)
@@ -125,12 +135,17 @@ class Proof:
         lines.append(
             f"Among the points with the same held numbers it is the only critical one within "
             f"{self.unique_radius:.3g} of the centre ({self.step:.2g} from θ* in Newton's own step)"
-            + (", in the numbers of the ansatz." if self.kind == "ansatz" else ".")
+            f"{_WHERE[self.kind]}."
         )
         low, high = self.loss
         lines.append(f"There {low!r} ≤ L ≤ {high!r}; L = {self.loss_text}.")
         if self.index is None:
-            lines.append(f"The index is not decided: {self.undecided} eigenvalues may be zero.")
+            negative, positive = self.signs
+            lines.append(
+                f"The index is not decided: {negative} eigenvalues of the Hessian are negative and "
+                f"{positive} positive, and {self.undecided} that no symmetry explains may be zero."
+                + (" It is no minimum." if negative else "")
+            )
         else:
             flat = (
                 f" and {self.dimension} zero one(s), the tangents of the symmetries" if self.dimension else ""
@@ -140,6 +155,7 @@ class Proof:
                 f"{flat}; the others are positive."
             )
             up_to = " up to the symmetries named" if self.gauges else ""
+            up_to = " up to the family" if self.kind == "family" else up_to
             lines.append(
                 f"It is a strict local minimum{up_to}." if self.is_minimum else "It is a saddle (no minimum)."
                 if self.index < self._full_size() - self.dimension else "It is a local maximum."
@@ -154,13 +170,13 @@ class Proof:
         rank = len(self.free) - self.dimension - self.undecided
         if self.undecided:
             size = (
-                f"It is so on a family of dimension {self.dimension} through θ°; the Hessian there has at least "
-                f"{rank} positive eigenvalues, and what happens in {self.undecided} other directions is not decided."
+                f"It is so on a family of dimension {self.dimension} through θ°; the Hessian there has at "
+                f"least {rank} positive eigenvalues; {self.undecided} other directions are not decided."
             )
         else:
             size = (
-                f"The zeros of L near θ° are a manifold of dimension {self.dimension}, and the Hessian there has "
-                f"exactly {rank} positive eigenvalues."
+                f"The zeros of L near θ° are a manifold of dimension {self.dimension}, and the Hessian there "
+                f"has exactly {rank} positive eigenvalues."
             )
         what = "; ".join(f"neuron {i} {words}" for i, words in self.structure)
         return "\n".join(
@@ -168,7 +184,8 @@ class Proof:
                 f"Problem: {where}.",
                 f"Theorem. L = 0 is attained at a point θ° with |θ° − θ|_∞ ≤ {self.radius:.3g}, at which the "
                 f"student is the teacher unit by unit: {what}. {size}",
-                f"Proof: f_θ° = f* exactly, and the rank by Gershgorin's discs, {self.bits} bits. {self._assumed()}",
+                f"Proof: f_θ° = f* exactly; the rank by Gershgorin's discs, {self.bits} bits. "
+                f"{self._assumed()}",
             ]
         )
 
@@ -191,6 +208,14 @@ class Proof:
     def __str__(self) -> str:
         return self.statement
 
+    def __repr__(self) -> str:
+        if not self.exists:
+            return f"Proof(exists=False, reason={self.reason!r})"
+        return (
+            f"Proof({self.kind}, {len(self.theta)} parameters, radius={self.radius:.3g}, index={self.index}, "
+            f"dimension={self.dimension}, L={self.loss_text})"
+        )
+
     def save(self, path: str | os.PathLike) -> None:
         """Write the proof as JSON, all numbers exact.
 
@@ -201,12 +226,17 @@ class Proof:
         """
         document = {"format": FORMAT, "schema": SCHEMA} | dataclasses.asdict(self)
         for name in _FLOATS:
-            document[name] = float(document[name]).hex()
+            document[name] = float(getattr(self, name)).hex()
         document["loss"] = [value.hex() for value in self.loss]
         with replacing(path) as name:
             Path(name).write_text(json.dumps(document, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+_WHERE = {
+    "point": "",
+    "ansatz": ", in the numbers of the ansatz",
+    "family": ", in the smaller student",
+}
 _FLOATS = ("radius", "unique_radius", "step", "contraction", "box")
 
 
@@ -232,6 +262,7 @@ def load_proof(path: str | os.PathLike) -> Proof:
             document[name] = tuple(document[name])
         document["gauges"] = tuple((int(i), str(why)) for i, why in document["gauges"])
         document["blocks"] = tuple((str(n), int(m), int(k)) for n, m, k in document["blocks"])
+        document["signs"] = tuple(document["signs"])
         document["structure"] = tuple(tuple(entry) for entry in document["structure"])
         if document["problem"]["kind"] not in KINDS:
             raise StorageError(f"{path}: a proof about {document['problem']['kind']!r}")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from .balls import arb, arb_mat, bounds, exact, from_text, precision, to_text, upper, version
-from .inertia import inertia
+from .inertia import Inertia, inertia
 from .isotypic import matrices
 from .krawczyk import PRECISIONS, Zero, find_zero
 from .proof import Proof, no_proof
+from .rotations import regular, rotation_gauge
 from .settings import build, hexadecimal, scaling_gauges
 
 LOSS_BITS = 128
@@ -57,24 +59,10 @@ def prove(
     """
     loss = build(setting) if loss is None else loss
     given = tuple(hexadecimal(list(theta)))
+    found, gauges, moving = locate(setting, loss, theta, free, precisions, box, center)
     free = tuple(range(loss.size)) if free is None else tuple(int(i) for i in free)
-    start = exact(theta) if center is None else [from_text(text) for text in center]
-    gauges = tuple(scaling_gauges(setting, start, free))
     held = {i for i, _ in gauges}
-    moving = [i for i in free if i not in held]
-
-    def gradient(point):
-        g = loss.value_and_gradient(point, False)[1]
-        return [g[i] for i in moving]
-
-    def hessian(point):
-        rows = loss.hessian(point)
-        if len(moving) == loss.size:
-            return rows
-        return [[rows[i][j] for j in moving] for i in moving]
-
-    found = find_zero(gradient, hessian, start, moving, precisions, box, polish=center is None)
-    known = {
+    known: dict[str, Any] = {
         "step": found.step, "contraction": found.contraction, "bits": found.bits, "box": found.box,
         "gauges": gauges, "undecided": found.undecided, "center": tuple(map(to_text, found.center)),
         "kind": "ansatz" if setting["kind"] == "ansatz" else "point", "arithmetic": version(),
@@ -89,19 +77,18 @@ def prove(
     if not radius <= within:
         reason = f"the critical point found is {radius:.3g} away, more than `within` = {within:.3g}"
         return no_proof(reason, setting, given, free, **known)
-    ball = _loss_at(loss, found, moving)
-    index, undecided, blocks = found.index, 0, ()
+    ball = loss_at(loss, found, moving)
+    signs, blocks = Inertia(found.index, 0, len(moving) - found.index), ()
     if setting["kind"] == "ansatz":
-        index, undecided, blocks = _index_by_blocks(loss, found, moving)
+        signs, blocks = _signs_by_blocks(loss, found, moving)
     low, high = bounds(ball)
-    unique = 0.0 if found.unique_radius is None else max(0.0, _below(found.unique_radius))
+    unique = 0.0 if found.unique_radius is None else max(0.0, below(found.unique_radius))
     dimension = sum(loss.parameters[i].size for i in held) if setting["kind"] == "ansatz" else len(gauges)
     return Proof(
         exists=True,
         radius=radius * SLACK,
         unique_radius=unique / SLACK,
-        index=index,
-        is_minimum=None if index is None else index == 0,
+        **verdict(signs),
         loss=(max(low, 0.0), high),
         loss_text=ball.str(30),
         reason="",
@@ -110,16 +97,51 @@ def prove(
         free=free,
         blocks=blocks,
         dimension=dimension,
-        **(known | {"undecided": undecided}),
+        **{name: value for name, value in known.items() if name != "undecided"},
     )
 
 
-def _below(ball) -> float:
+def locate(setting, loss, theta, free, precisions, box, center) -> tuple[Zero, tuple, list[int]]:
+    """Krawczyk's test on the slice that the gauges leave: what was found, the gauges, what moves in it."""
+    free = range(loss.size) if free is None else free
+    start = exact(theta) if center is None else [from_text(text) for text in center]
+    reference = exact(theta)  # the same choice when a proof is checked again from its centre
+    gauges = scaling_gauges(setting, reference, free)
+    turned, pairs = rotation_gauge(setting, reference, free)
+    gauges += [(i, "rotations of the inputs that leave the teachers fixed") for i in turned]
+    held = {i for i, _ in gauges}
+    moving = [int(i) for i in free if i not in held]
+
+    def gradient(point):
+        g = loss.value_and_gradient(point, False)[1]
+        return [g[i] for i in moving]
+
+    def hessian(point):
+        rows = loss.hessian(point)
+        if len(moving) == loss.size:
+            return rows
+        return [[rows[i][j] for j in moving] for i in moving]
+
+    found = find_zero(gradient, hessian, start, moving, precisions, box, polish=center is None)
+    if found.proved and turned:
+        with precision(found.bits):
+            point = list(found.center)
+            for i, move in zip(moving, found.offset):
+                point[i] = point[i] + move
+            if not regular(setting, point, turned, pairs):
+                found.proved, found.reason = (
+                    False,
+                    "the tangents of rotations are not regular where they are held",
+                )
+    return found, tuple(gauges), moving
+
+
+def below(ball) -> float:
     value = bounds(ball)[0]
     return float(np.nextafter(value, 0.0))
 
 
-def _loss_at(loss, found: Zero, moving):
+def loss_at(loss, found: Zero, moving):
     """L(θ*) = L(m) + ∇L(m)·δ + ½ δ·Jδ."""
     with precision(max(found.bits, LOSS_BITS)):
         value, gradient = loss.value_and_gradient(found.center)
@@ -129,27 +151,40 @@ def _loss_at(loss, found: Zero, moving):
         return value + linear + curved / 2
 
 
-def _index_by_blocks(loss, found: Zero, moving):
-    """The index of the full Hessian at a point of an ansatz, and the part of each representation."""
+def verdict(signs: Inertia) -> dict[str, Any]:
+    """What `Proof` says of the signs of the eigenvalues."""
+    decided = signs.undecided == 0
+    return {
+        "index": signs.negative if decided else None,
+        "is_minimum": signs.negative == 0 if decided or signs.negative else None,
+        "undecided": signs.undecided,
+        "signs": (signs.negative, signs.positive),
+    }
+
+
+def _signs_by_blocks(loss, found: Zero, moving):
+    """The inertia of the full Hessian at a point of an ansatz, and the negative part by representation."""
     point = list(found.center)
     with precision(found.bits):
         for i, move in zip(moving, found.offset):
             point[i] = point[i] + move
-        total, undecided, blocks = found.index, 0, [("trivial", 1, found.index)]
+        negative, undecided, positive = found.index, 0, len(moving) - found.index
+        blocks = [("trivial", 1, found.index)]
         seen = len(moving)
         for name, multiplicity, rows in matrices(loss, point):
-            negative, unknown, _ = inertia(rows)
-            total += multiplicity * negative
-            undecided += multiplicity * unknown
+            part = inertia(rows)
+            negative += multiplicity * part.negative
+            undecided += multiplicity * part.undecided
+            positive += multiplicity * part.positive
             seen += multiplicity * len(rows)
-            blocks.append((name, multiplicity, negative))
+            blocks.append((name, multiplicity, part.negative))
     # The representations must account for every direction but those of the scales that are held.
     held = len(point) - len(moving)
     neurons = sum(p.size for p in loss.parameters if p.block < 0) if held else 0
     everything = sum(p.size for p in loss.parameters) - neurons
     if seen != everything:
         undecided += abs(everything - seen)
-    return (None if undecided else total), undecided, tuple(blocks)
+    return Inertia(negative, undecided, positive), tuple(blocks)
 
 
-__all__ = ["LOSS_BITS", "SLACK", "WITHIN", "prove"]
+__all__ = ["LOSS_BITS", "SLACK", "WITHIN", "below", "locate", "loss_at", "prove", "verdict"]

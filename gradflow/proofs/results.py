@@ -16,6 +16,7 @@ from ..support.errors import ArgumentError
 from ..support.validate import number, real_array, sequence
 from . import empirical, population
 from .balls import exact, midpoint, precision, upper
+from .families import prove_family
 from .krawczyk import PRECISIONS
 from .proof import Proof, no_proof
 from .prove import WITHIN, prove
@@ -101,7 +102,8 @@ def certify(
         if not result.converged:
             raise ArgumentError(
                 "result",
-                f"a result that has not converged (|∇L|_∞ = {result.grad_norm:.3g}, {result.stop_reason.value})",
+                f"a result that has not converged (|∇L|_∞ = {result.grad_norm:.3g}, "
+                f"{result.stop_reason.value})",
                 "a converged one: refine it further, or give (problem, theta) to try all the same",
             )
     elif isinstance(result, Problem):
@@ -132,7 +134,11 @@ def certify(
         found = prove_zero(setting, theta.tolist(), moving, within=within, loss=loss)
         if found.exists:
             return found
-    return prove(setting, theta.tolist(), moving, within=within, precisions=bits, loss=loss)
+    found = prove(setting, theta.tolist(), moving, within=within, precisions=bits, loss=loss)
+    if not found.exists and found.undecided:
+        family = prove_family(setting, theta.tolist(), moving, within=within, precisions=bits, loss=loss)
+        return family if family.exists else found
+    return found
 
 
 def _near_zero(problem: Problem, theta: np.ndarray) -> bool:
@@ -143,7 +149,7 @@ def _near_zero(problem: Problem, theta: np.ndarray) -> bool:
 
 
 def _disagreement(problem: Problem, loss, theta: np.ndarray) -> str:
-    """The kernels' gradient against its enclosure: two implementations that share nothing. "" if they agree."""
+    """The kernels' gradient against its enclosure, which shares nothing with it. "" if they agree."""
     with precision(64):
         enclosed = loss.value_and_gradient(exact(theta), False)[1]
         given = problem.gradient(theta)

@@ -1,4 +1,4 @@
-"""What a proof is about, in exact numbers: plain dictionaries, hexadecimal floats, and the loss they stand for.
+"""What a proof is about, in exact numbers: dictionaries, hexadecimal floats, and the loss they stand for.
 
 population   erf (hidden and output biases) or relu (output bias), one hidden layer, x ~ N(μ, C)
 empirical    samples, smooth activations, one hidden layer
@@ -88,8 +88,8 @@ def describe(setting: dict) -> str:
         outputs = "" if setting["train_outputs"] else ", output weights one"
         return (
             f"L(θ) = E(Σ a_i σ(w_i·x) − Σ c_j σ(r_j e_j·x))², σ = {_SIGMA[name]}, x ~ N(0, I) of dimension "
-            f"{sum(setting['teachers']) + setting['unused']}, orthonormal e_j in blocks of {blocks}, students in "
-            f"groups ({tied}){outputs}"
+            f"{sum(setting['teachers']) + setting['unused']}, orthonormal e_j in blocks of {blocks}, "
+            f"students in groups ({tied}){outputs}"
         )
     d, n, o = setting["sizes"]
     student = f"a student of {n} neurons on {d} inputs with {o} output{'s' * (o > 1)}"
@@ -99,7 +99,8 @@ def describe(setting: dict) -> str:
         k = len(setting["teacher"]["weights"])
         mean = "0" if setting["mean"] is None else "μ"
         cov = "I" if setting["cov"] is None else "C"
-        return f"L(θ) = E|f_θ − f*|², σ = {_SIGMA[name]}, x ~ N({mean}, {cov}), {student}, a teacher of {k} neurons"
+        law = f"x ~ N({mean}, {cov})"
+        return f"L(θ) = E|f_θ − f*|², σ = {_SIGMA[name]}, {law}, {student}, a teacher of {k} neurons"
     return f"L(θ) = mean |f_θ(x_s) − y_s|² over {len(setting['X'])} samples, σ = {_SIGMA[name]}, {student}"
 
 
@@ -132,8 +133,8 @@ def scaling_gauges(setting: dict, center: Sequence, free: Sequence[int]) -> list
     """The output weights to hold for relu: (position, why), one for every neuron that may be rescaled.
 
     w_i ↦ λ w_i, a_i ↦ a_i/λ, λ > 0, leaves L as it is, so L has the tangent (w_i, −a_i) at every θ. Holding
-    one entry of a_i that is not zero picks one point of every orbit on which it has that sign, and the tangent
-    together with the other coordinates is a basis: criticality and inertia are those of the slice.
+    one entry of a_i that is not zero picks one point of every orbit on which it has that sign, and the
+    tangent together with the other coordinates is a basis: criticality and inertia are those of the slice.
     """
     if setting["activation"] != "relu":
         return []
@@ -143,7 +144,7 @@ def scaling_gauges(setting: dict, center: Sequence, free: Sequence[int]) -> list
         if not moving.issuperset([*weights, *outputs]):
             continue
         at = max(outputs, key=lambda i: abs(float(center[i].mid())))
-        if center[at] != 0:
+        if center[at] != 0:  # and so at θ*: it is held
             held.append((at, f"positive scaling of {neuron}"))
     return held
 

@@ -6,6 +6,7 @@ import os
 from typing import NamedTuple
 
 from ..support.errors import ArgumentError
+from .families import prove_family
 from .proof import Proof, load_proof
 from .prove import SLACK, prove
 from .settings import floats
@@ -20,6 +21,9 @@ class Verification(NamedTuple):
 
     def __bool__(self) -> bool:
         return self.holds
+
+    def __repr__(self) -> str:
+        return f"Verification(holds={self.holds}, reason={self.reason!r}, proof={self.proof!r})"
 
 
 def verify_proof(proof: Proof | str | os.PathLike) -> Verification:
@@ -67,7 +71,7 @@ def verify_proof(proof: Proof | str | os.PathLike) -> Verification:
 
         again = prove_zero(proof.problem, floats(list(proof.theta)), proof.free)
     else:
-        again = prove(
+        again = (prove_family if proof.kind == "family" else prove)(
             proof.problem,
             floats(list(proof.theta)),
             proof.free,
@@ -87,7 +91,7 @@ def _compare(claimed: Proof, found: Proof) -> tuple[bool, str]:
         return False, f"radius {found.radius:.3g}, not the {claimed.radius:.3g} claimed"
     if not found.unique_radius * SLACK >= claimed.unique_radius * raw:
         return False, f"unique within {found.unique_radius:.3g}, not the {claimed.unique_radius:.3g} claimed"
-    for name in ("index", "is_minimum", "dimension", "gauges", "blocks", "structure"):
+    for name in ("index", "is_minimum", "signs", "undecided", "dimension", "gauges", "blocks", "structure"):
         if getattr(found, name) != getattr(claimed, name):
             return False, f"{name} {getattr(found, name)}, not the {getattr(claimed, name)} claimed"
     low, high = claimed.loss

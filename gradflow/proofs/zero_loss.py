@@ -41,7 +41,7 @@ def prove_zero(
     within: float = 1e-6,
     loss=None,
 ) -> Proof:
-    """The proof that L = 0 is attained near θ, with the dimension of the manifold; arguments as `prove.prove`."""
+    """The proof that L = 0 is attained near θ, with the manifold's dimension; arguments as `prove.prove`."""
     given = tuple(hexadecimal(list(theta)))
     loss = build(setting) if loss is None else loss
     free = tuple(range(loss.size)) if free is None else tuple(free)
@@ -67,8 +67,9 @@ def prove_zero(
     }  # fmt: skip
     return Proof(
         exists=True, radius=radius * 1.25, unique_radius=0.0, index=0, is_minimum=True, loss=(0.0, 0.0),
-        loss_text="0", box=0.0, gauges=(), undecided=loss.size - dimension - positive, reason="", problem=setting, theta=given,
-        center=given, free=free, **known,
+        undecided=loss.size - dimension - positive, signs=(0, positive), loss_text="0", box=0.0, gauges=(),
+        reason="",
+        problem=setting, theta=given, center=given, free=free, **known,
     )  # fmt: skip
 
 
@@ -83,7 +84,7 @@ def _rank(rows, most: int) -> int:
     if clear <= 0:
         return 0
     V = arb_mat(vectors[:, len(rows) - clear :].tolist())
-    return inertia((V.transpose() * (arb_mat(rows) * V)).tolist())[2]
+    return inertia((V.transpose() * (arb_mat(rows) * V)).tolist()).positive
 
 
 def _exact_point(setting: dict, theta: np.ndarray, within: float):
@@ -108,8 +109,8 @@ def _exact_point(setting: dict, theta: np.ndarray, within: float):
     dimension = 0
     point = exact(theta)
     for i in range(n):
-        best = min((_copy_of(rows[i], targets[j], relu)[0], j) for j in range(len(V)))
-        _, factor = _copy_of(rows[i], targets[best[1]], relu)
+        best = min((copy_of(rows[i], targets[j], relu)[0], j) for j in range(len(V)))
+        _, factor = copy_of(rows[i], targets[best[1]], relu)
         if best[0] <= within:
             j = best[1]
             groups[j].append((i, factor))
@@ -167,7 +168,7 @@ def _alike(rows: np.ndarray, indices: list[int], relu: bool, within: float) -> l
     groups: list[list[tuple[int, float]]] = []
     for i in indices:
         for group in groups:
-            apart, factor = _copy_of(rows[i], rows[group[0][0]], relu)
+            apart, factor = copy_of(rows[i], rows[group[0][0]], relu)
             if apart <= within:
                 group.append((i, factor))
                 break
@@ -176,7 +177,7 @@ def _alike(rows: np.ndarray, indices: list[int], relu: bool, within: float) -> l
     return groups
 
 
-def _copy_of(row: np.ndarray, target: np.ndarray, relu: bool) -> tuple[float, float]:
+def copy_of(row: np.ndarray, target: np.ndarray, relu: bool) -> tuple[float, float]:
     """How far a neuron is from the nearest copy of a teacher, and the factor of that copy."""
     if not target.any():
         return np.inf, 1.0
@@ -189,4 +190,4 @@ def _copy_of(row: np.ndarray, target: np.ndarray, relu: bool) -> tuple[float, fl
     return float(np.abs(row - factor * target).max()), factor
 
 
-__all__ = ["prove_zero"]
+__all__ = ["copy_of", "prove_zero"]

@@ -1,4 +1,4 @@
-"""Checks of the papers that are proofs: critical points certified in ball arithmetic (`gradflow verify --prove`).
+"""Checks of the papers that are proofs in ball arithmetic: `gradflow verify --prove`.
 
 Each point goes through `certify` and its proof through `verify_proof`. A check holds if all points are
 proved to exist within 1e-12 of where Newton's method ended, with the index and the order of losses that
@@ -87,8 +87,8 @@ def check_crossing(size: str, progress: Progress, widths: Sequence[int] | None =
     return Check(
         name="proved.copy_average.crossing",
         statement=(
-            "For k ≤ 20 teachers P-n-C has the lower loss than optimal copy/average at all n above the crossing "
-            "and the higher one below it: both points exist, and their losses lie in disjoint intervals."
+            "For k ≤ 20 teachers P-n-C has a lower loss than optimal copy/average at all n above the "
+            "crossing and a higher one below it: both points exist, and their losses lie in disjoint intervals."
         ),
         source=f"{SOURCE}; proved here",
         parts=[
@@ -116,8 +116,8 @@ def check_index(size: str, progress: Progress, largest: int | None = None) -> Ch
     return Check(
         name="proved.copy_average.index",
         statement=(
-            "The index of every copy-average point of k ≤ 6 teachers is that of the closed form, by Gershgorin's "
-            "discs of the full Hessian; none of the other eigenvalues is zero."
+            "The index of every copy-average point of k ≤ 6 teachers is that of the closed form, by "
+            "Gershgorin's discs of the full Hessian; none of the other eigenvalues is zero."
         ),
         source=f"{SOURCE} for the points; proved here",
         parts=[*points.parts(), never("indices that are not those of the closed form", wrong)],
@@ -181,13 +181,13 @@ def check_spurious(size: str, progress: Progress, widths: Sequence[int] | None =
     return Check(
         name="proved.spurious_minima",
         statement=(
-            "For k ReLU students on k orthonormal teachers, output weights one, there is a spurious strict minimum "
-            "of type (1, k−1) for k = 6 … 20, and a critical point of type (2, k−2) that is a saddle for k = 6, 7 "
-            "and a strict minimum for k = 8 … 20; their losses to 15 digits."
+            "For k ReLU students on k orthonormal teachers, output weights one, there is a spurious strict "
+            "minimum of type (1, k−1) for k = 6 … 20, and a critical point of type (2, k−2) that is a saddle "
+            "for k = 6, 7 and a strict minimum for k = 8 … 20; their losses to 15 digits."
         ),
         source=(
-            "Safran & Shamir, ICML 2018 (minima by computer-assisted proof for k ≤ 20); here within the ansatz, "
-            "with the index of the full Hessian by representations"
+            "Safran & Shamir, ICML 2018 (minima by computer-assisted proof for k ≤ 20); here within the "
+            "ansatz, with the index of the full Hessian by representations"
         ),
         parts=parts,
         computed={"k, type: loss, index": rows},

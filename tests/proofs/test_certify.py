@@ -85,7 +85,8 @@ sys.modules["gradflow"] = package
 from gradflow.proofs.verify import verify_proof
 found = verify_proof({str(path)!r})
 heavy = [name for name in sys.modules if name.split(".")[0] in ("numba", "jax", "scipy", "diffrax")]
-heavy += [n for n in sys.modules if n.startswith("gradflow.") and n.split(".")[1] not in ("proofs", "support", "_version")]
+light = ("proofs", "support", "_version")
+heavy += [n for n in sys.modules if n.startswith("gradflow.") and n.split(".")[1] not in light]
 print(found.holds, found.proof.index, heavy)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -230,6 +231,83 @@ def test_two_copies_of_one_teacher_are_not_overclaimed(tmp_path):
     assert "not decided" in proof.statement
     proof.save(tmp_path / "p.json")
     assert gf.verify_proof(tmp_path / "p.json")
+
+
+# --- families: copies, silent neurons, rotations ----------------------------------------------------------
+
+
+def _split(student, shares, activation, scale=1.0):
+    """The student with a copy of its first neuron, `scale` times as long, and its output shared out."""
+    W, a = student.weights
+    rows = np.vstack([W, scale * W[:1]])
+    outputs = np.concatenate([a[0], [0.0]])
+    outputs[0], outputs[-1] = shares[0], shares[1] / scale
+    return gf.MLP([rows, outputs[None]], None, activation)
+
+
+@pytest.mark.parametrize("shares", [(1.5, 0.5), (2.5, -0.5)])
+def test_copies_of_a_neuron(shares):
+    """The index of a split neuron, by the full Hessian in Float64; zero eigenvalues are not explained away."""
+    problem, theta = _bucket((2, 3))
+    student = _split(problem.student.with_flat(theta), shares, "erf")
+    wide = gf.Problem(problem.teacher, student)
+    values = np.linalg.eigvalsh(wide.hessian(student.flat()))
+    proof = gf.certify(wide, student.flat())
+    assert proof.exists and proof.kind == "family" and proof.dimension == 1
+    assert proof.signs[0] == (values < -1e-12).sum()
+    # five more zero eigenvalues: a copy-average point has no curvature E r σ'' x xᵀ in those directions
+    assert proof.undecided == (abs(values) < 1e-12).sum() - 1 == 5
+    assert proof.index is None and proof.is_minimum is False and "may be zero" in proof.statement
+    assert gf.verify_proof(proof)
+
+
+@pytest.mark.parametrize("shares", [(-1.0, 1.0), (1.0, -0.5)])
+def test_copies_of_a_relu_neuron(relu_trained, shares):
+    student = relu_trained.student
+    a = student.weights[1][0, 0]
+    wide = _split(student, (a - shares[1], shares[1]), "relu", scale=2.0)
+    problem = gf.Problem(relu_trained.problem.teacher, wide)
+    values = np.linalg.eigvalsh(problem.hessian(wide.flat()))
+    proof = gf.certify(problem, wide.flat())
+    assert proof.exists and proof.kind == "family"
+    assert proof.dimension == 4 + 2 == (abs(values) < 1e-12).sum()
+    assert proof.index == (values < -1e-12).sum()
+    assert gf.verify_proof(proof)
+
+
+def test_a_silent_neuron():
+    """a = 0 and w on the hypersurface E r σ(w·x) = 0: five dimensions, and a pair of signs more."""
+    problem, theta = _bucket((2, 3))
+    W, a = problem.student.with_flat(theta).weights
+    w = np.array([1.0, -1.0, 0.3, -0.3, 0.0, 0.2])
+    student = gf.MLP([np.vstack([W, w]), np.append(a[0], 0.0)[None]], None, "erf")
+    wide = gf.Problem(problem.teacher, student)
+    values = np.linalg.eigvalsh(wide.hessian(student.flat()))
+    proof = gf.certify(wide, student.flat())
+    assert proof.exists and proof.kind == "family" and proof.dimension == 5
+    assert proof.index == (values < -1e-12).sum() == closed_index((2, 3)) + 1
+    assert gf.verify_proof(proof)
+    far = student.flat()
+    far[12:18] += 1e-3  # beside the hypersurface
+    assert not gf.certify(wide, far).exists
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_rotations_out_of_the_span(turned):
+    """Three ReLU neurons that leave the span of two teachers in four dimensions."""
+    teacher = gf.teachers.orthonormal(2, 4, "relu", seed=3 if turned else None)
+    refiner = gf.refiners.TrustRegionNewton(target="critical point", max_iterations=300)
+    student = gf.MLP.random((4, 3, 1), "relu", False, seed=6, init="normal")
+    if turned:  # the same start in the coordinates of the turned teachers
+        basis = np.linalg.svd(teacher.weights[0])[2][2:]
+        frame = np.vstack([teacher.weights[0], basis])
+        student = gf.MLP([student.weights[0] @ frame, student.weights[1]], None, "relu")
+    result = gf.train(teacher, student, solver=None, refiner=refiner, progress=False)
+    proof = gf.certify(result)
+    assert proof.exists and proof.index == result.spectrum().negative == 2
+    assert proof.dimension == result.spectrum().zero == 4
+    assert sum("rotations" in why for _, why in proof.gauges) == 1
+    assert gf.verify_proof(proof)
 
 
 # --- what must not be proved --------------------------------------------------------------------------

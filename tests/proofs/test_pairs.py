@@ -26,7 +26,7 @@ def _phi(z):
 
 
 def erf_truth(s, t, q, b, c):
-    """E erf((u+b)/√2) erf((v+c)/√2) as an integral over u by the trapezoidal rule, exact to 30 digits here."""
+    """E erf((u+b)/√2) erf((v+c)/√2) as an integral over u: the trapezoidal rule, to 30 digits here."""
     r, slope, rest = _conditional(s, t, q)
     width, step = mp.sqrt(2 * (1 + rest)), mp.mpf(1) / 8
     total = mp.mpf(0)
@@ -104,11 +104,12 @@ def test_own_and_means():
         assert abs(own.ss - mp.diff(lambda z: pairs.erf_own(mp, z).K, s, 2)) < 1e-15
         again = pairs.own_of(pairs.erf_pair(mp, s, s, s))
         assert abs(own.s - again.s) < 1e-35 and abs(own.ss - again.ss) < 1e-35
-        for mean in (lambda z, y: pairs.erf_mean(mp, z, y), lambda z, y: pairs.relu_mean(mp, z)):
+        means = (lambda z, y: pairs.erf_mean(mp, z, y), lambda z, y: pairs.relu_mean(mp, z))
+        for mean in means:
             found = mean(s, b)
             for letters in ("s", "ss", "b", "sb", "bb"):
                 orders = (letters.count("s"), letters.count("b"))
-                expected = mp.diff(lambda z, y: mean(z, y).K, (s, b), orders)
+                expected = mp.diff(lambda z, y, mean=mean: mean(z, y).K, (s, b), orders)
                 assert abs(getattr(found, letters) - expected) < 1e-15, letters
         r = mp.sqrt(s)
         truth = mp.quad(lambda x: _phi(x) * mp.erf((r * x + b) / mp.sqrt(2)), [-14, 0, 14])
