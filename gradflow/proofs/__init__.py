@@ -18,6 +18,7 @@ kernels and solvers that found the point. A test runs them without the rest of t
 import importlib as _importlib
 
 _LATE = {
+    "Distinction": "distinctness",
     "Proof": "proof",
     "Verification": "verify",
     "certify": "results",
@@ -27,7 +28,7 @@ _LATE = {
 }
 """Imported when first used: without FLINT the package works, and a check of proofs loads no kernels."""
 
-__all__ = ["Proof", "Verification", "certify", "distinct", "load_proof", "verify_proof"]
+__all__ = ["Distinction", "Proof", "Verification", "certify", "distinct", "load_proof", "verify_proof"]
 
 
 def __getattr__(name: str):

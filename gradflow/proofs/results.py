@@ -83,11 +83,11 @@ def certify(
     >>> import gradflow as gf
     >>> from gradflow.theory.copy_average import bucket_student
     >>> import numpy as np
-    >>> student = bucket_student([1, 2], np.eye(3, 4))
-    >>> problem = gf.Problem(gf.teachers.orthonormal(3, 4), student)
+    >>> student = bucket_student([3, 3], np.eye(6, 7))
+    >>> problem = gf.Problem(gf.teachers.orthonormal(6, 7), student)
     >>> proof = gf.certify(problem, student.flat())
     >>> proof.exists, proof.index, proof.radius < 1e-14
-    (True, 1, True)
+    (True, 4, True)
     """
     within = number("within", within, minimum=0.0, exclusive=True)
     bits = tuple(sequence("precisions", precisions, "a list of numbers of bits, such as (64, 128)"))

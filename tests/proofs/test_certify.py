@@ -247,7 +247,7 @@ def _split(student, shares, activation, scale=1.0):
 
 @pytest.mark.parametrize("shares", [(1.5, 0.5), (2.5, -0.5)])
 def test_copies_of_a_neuron(shares):
-    """The index of a split neuron, by the full Hessian in Float64; zero eigenvalues are not explained away."""
+    """The index of a split neuron, by the full Hessian in Float64; zero ones stay undecided."""
     problem, theta = _bucket((2, 3))
     student = _split(problem.student.with_flat(theta), shares, "erf")
     wide = gf.Problem(problem.teacher, student)
