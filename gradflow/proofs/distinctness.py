@@ -70,6 +70,8 @@ def distinct(first: Proof, second: Proof) -> Distinction:
         return Distinction(True, _ALL, "the losses are in disjoint intervals")
     if first.index is not None and second.index is not None and first.index != second.index:
         return Distinction(True, _ALL, f"the indices are {first.index} and {second.index}")
+    if "family" in (first.kind, second.kind) or "zero loss" in (first.kind, second.kind):
+        return Distinction(False, "", "the losses overlap, and neurons move along the family")
     if first.problem["kind"] == "ansatz":
         return Distinction(False, "", "the losses overlap and the indices agree: certify the full networks")
     with precision(BITS):

@@ -88,6 +88,8 @@ def prove_family(
         if not radius <= within:
             reason = f"the critical point found is {radius:.3g} away, more than `within` = {within:.3g}"
             return no_proof(reason, setting, given, free, **known)
+        if shape.relu and any(full[at].contains(0) for at, why in held if "scaling" in why):
+            return no_proof("the scale of a copy is not proved to be regular", setting, given, free, **known)
         rows = loss.hessian(full)
         out = {i for i, _ in held}
         kept = [i for i in range(loss.size) if i not in out]

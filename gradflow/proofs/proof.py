@@ -134,8 +134,7 @@ class Proof:
             lines.append(f"Held at their values at the centre: {held}.")
         lines.append(
             f"Among the points with the same held numbers it is the only critical one within "
-            f"{self.unique_radius:.3g} of the centre ({self.step:.2g} from θ* in Newton's own step)"
-            f"{_WHERE[self.kind]}."
+            f"{self.unique_radius:.3g} of the centre{_WHERE[self.kind]} (Newton's step there: {self.step:.2g})."
         )
         low, high = self.loss
         lines.append(f"There {low!r} ≤ L ≤ {high!r}; L = {self.loss_text}.")
@@ -197,9 +196,9 @@ class Proof:
 
     def _assumed(self) -> str:
         return (
-            f"Assumed: {self.arithmetic or 'ball arithmetic'} encloses what it says; "
-            f"IEEE arithmetic only in the approximate eigenvectors, of which nothing is assumed; the "
-            f"{FORMULAS}."
+            f"Assumed: {self.arithmetic or 'ball arithmetic'} encloses what it says; IEEE arithmetic only in "
+            f"approximate eigenvectors, of which nothing is assumed, and in a bound on their products; the "
+            f"{FORMULAS}. All numbers of the problem are in `problem`."
         )
 
     def _full_size(self) -> int:

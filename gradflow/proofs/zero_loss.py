@@ -130,8 +130,9 @@ def _exact_point(setting: dict, theta: np.ndarray, within: float):
         first, _ = members[0]
         if len(members) == 1 and np.abs(a[:, first]).max() > within:
             return f"neuron {first} is neither a copy of a teacher nor silent"
-        structure += [(i, "is silent, a = 0" if len(members) == 1 else f"cancels with neuron {first}")
-                      for i, _ in members]  # fmt: skip
+        for i, _ in members:
+            others = ", ".join(str(other) for other, _ in members if other != i)
+            structure.append((i, f"cancels with neuron {others}" if others else "is silent, a = 0"))
         m = len(members)
         dimension += d + bias + o * (m - 1) + (m - 1 if relu else 0)
         for i, factor in members:

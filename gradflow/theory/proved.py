@@ -87,7 +87,7 @@ def check_crossing(size: str, progress: Progress, widths: Sequence[int] | None =
     return Check(
         name="proved.copy_average.crossing",
         statement=(
-            "For k ≤ 20 teachers P-n-C has a lower loss than optimal copy/average at all n above the crossing, "
+            "For k ≤ 20 teachers P-n-C has a lower loss than optimal copy/average at all n above the crossing "
             "and a higher one below it: both points exist, with losses in disjoint intervals."
         ),
         source=f"{SOURCE}; proved here",

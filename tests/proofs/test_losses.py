@@ -121,6 +121,32 @@ def test_inclusion_over_boxes(activation, bias, outputs, law, rng):
             assert all(a.overlaps(b) for row, line in zip(rows, hessian) for a, b in zip(row, line))
 
 
+@pytest.mark.parametrize("law", ["", "C"])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("gap, radius", [(0.0, 1e-3), (1e-3, 1e-3), (1e-2, 1e-4), (0.0, 1e-8)])
+def test_inclusion_where_units_align(law, sign, gap, radius, rng):
+    """Hessians at points of a box that contains parallel units, the parallel ones included, lie within."""
+    d = 3
+    teacher = _network("relu", False, (d, 2, 1), 1)
+    W = rng.standard_normal((2, d))
+    W[0] = sign * 1.5 * teacher.weights[0][0] + gap * rng.standard_normal(d)
+    W[1] = -sign * W[0] + gap * rng.standard_normal(d)
+    student = gf.MLP([W, rng.standard_normal((1, 2))], None, "relu")
+    loss = build(setting_of(gf.Problem(teacher, student, _law(law, d, rng))))
+    theta = student.flat()
+    with precision(64):
+        rows = loss.hessian(widened(exact(theta), radius))
+        assert all(entry.is_finite() for row in rows for entry in row)
+        for trial in range(20):
+            point = theta + radius * rng.uniform(-1, 1, theta.size)
+            if trial % 2:  # nearer and nearer to parallel
+                point = theta + 10.0 ** (-trial / 2) * (point - theta)
+            with precision(200):
+                hessian = loss.hessian(exact(point))
+            pairs = [(a, b) for row, line in zip(rows, hessian) for a, b in zip(row, line)]
+            assert all(a.contains(b.mid()) or a.overlaps(b) for a, b in pairs)
+
+
 def test_an_unknown_direction_is_bounded():
     """Two units whose box contains parallel ones: the blocks are finite, and narrow."""
     from gradflow.proofs.balls import Balls
