@@ -134,7 +134,8 @@ class Proof:
             lines.append(f"Held at their values at the centre: {held}.")
         lines.append(
             f"Among the points with the same held numbers it is the only critical one within "
-            f"{self.unique_radius:.3g} of the centre{_WHERE[self.kind]} (Newton's step there: {self.step:.2g})."
+            f"{self.unique_radius:.3g} of the centre"
+            f"{_WHERE[self.kind]} (Newton's step there: {self.step:.2g})."
         )
         low, high = self.loss
         lines.append(f"There {low!r} ≤ L ≤ {high!r}; L = {self.loss_text}.")

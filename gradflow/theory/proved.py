@@ -7,7 +7,7 @@ the theory says. The balls come from python-flint (extra `prove`); without it th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -68,13 +68,15 @@ def _best(n: int, k: int) -> SymmetricPoint:
 
 
 @register("proved.copy_average.crossing")
-def check_crossing(size: str, progress: Progress, widths: Sequence[int] | None = None) -> Check:
+def check_crossing(
+    size: str, progress: Progress, limits: Callable = gammas, widths: Sequence[int] | None = None
+) -> Check:
     """Optimal copy/average against P-n-C: the lower loss, on either side of the crossing."""
     if widths is None:
         widths = (6, 8, 12, 20) if size == "quick" else range(4, 21)
     points, overlap, wrong, rows = _Points(), [], [], {}
     for k in widths:
-        crossing = gammas(k)["crossing"] * k
+        crossing = limits(k)["crossing"] * k
         for n in range(2, k):
             if size == "quick" and not abs(n - crossing) < 1.0:
                 continue
@@ -87,8 +89,8 @@ def check_crossing(size: str, progress: Progress, widths: Sequence[int] | None =
     return Check(
         name="proved.copy_average.crossing",
         statement=(
-            "For k ≤ 20 teachers P-n-C has a lower loss than optimal copy/average at all n above the crossing "
-            "and a higher one below it: both points exist, with losses in disjoint intervals."
+            "For k ≤ 20 teachers P-n-C has a lower loss than optimal copy/average at all n above the crossing"
+            " and a higher one below it: both points exist, with losses in disjoint intervals."
         ),
         source=f"{SOURCE}; proved here",
         parts=[
@@ -101,7 +103,9 @@ def check_crossing(size: str, progress: Progress, widths: Sequence[int] | None =
 
 
 @register("proved.copy_average.index")
-def check_index(size: str, progress: Progress, largest: int | None = None) -> Check:
+def check_index(
+    size: str, progress: Progress, formula: Callable = closed_index, largest: int | None = None
+) -> Check:
     """The index of every copy-average point, by the full Hessian."""
     largest = (4 if size == "quick" else 6) if largest is None else largest
     points, wrong, table = _Points(), [], {}
@@ -111,7 +115,7 @@ def check_index(size: str, progress: Progress, largest: int | None = None) -> Ch
                 progress(f"index of {'+'.join(map(str, sizes))}")
                 student = bucket_student(sizes, np.eye(k, k + 1))
                 proof = points.prove(Problem(orthonormal(k, k + 1), student), student.flat())
-                wrong.append(proof.index != closed_index(sizes))
+                wrong.append(proof.index != formula(sizes))
                 table["+".join(map(str, sizes))] = -1 if proof.index is None else proof.index
     return Check(
         name="proved.copy_average.index",
@@ -126,15 +130,17 @@ def check_index(size: str, progress: Progress, largest: int | None = None) -> Ch
 
 
 @register("proved.copy_average.transitions")
-def check_transitions(size: str, progress: Progress, widths: Sequence[int] | None = None) -> Check:
+def check_transitions(
+    size: str, progress: Progress, limits: Callable = gammas, widths: Sequence[int] | None = None
+) -> Check:
     """γ₁ and γ₂ between two neighbouring n: P-n-C becomes a minimum, copy/average ceases to be one."""
     if widths is None:
         widths = (7, 12, 20) if size == "quick" else range(7, 41)
     points, wrong, rows = _Points(), [], {}
     for k in widths:
-        limits = gammas(k)
+        found = limits(k)
         for name, minimum_above in (("gamma_1", True), ("gamma_2", False)):
-            n = limits[name] * k
+            n = found[name] * k
             if not np.isfinite(n):
                 continue
             for beside in sorted({max(2, int(np.floor(n))), min(k - 1, int(np.floor(n)) + 1)}):
@@ -156,7 +162,9 @@ def check_transitions(size: str, progress: Progress, widths: Sequence[int] | Non
 
 
 @register("proved.spurious_minima")
-def check_spurious(size: str, progress: Progress, widths: Sequence[int] | None = None) -> Check:
+def check_spurious(
+    size: str, progress: Progress, find: Callable = standing, widths: Sequence[int] | None = None
+) -> Check:
     """Spurious minima of k ReLU neurons on k orthonormal ones, k from 6 to 20."""
     if widths is None:
         widths = (6, 7, 8, 12, 20) if size == "quick" else range(6, 21)
@@ -164,13 +172,13 @@ def check_spurious(size: str, progress: Progress, widths: Sequence[int] | None =
     for k in widths:
         for m in (1, 2):  # the types (1, k − 1) and (2, k − 2): students apart from their teachers
             progress(f"({m}, {k - m}), k = {k}")
-            proof = points.prove(standing("apart", k, m))
+            proof = points.prove(find("apart", k, m))
             expected = m == 1 or k >= 8
             wrong.append(proof.is_minimum is None or proof.is_minimum != expected)
             at_zero.append(proof.loss[0])
             rows[f"{k}, ({m}, {k - m})"] = [proof.loss_text[:24], -1 if proof.index is None else proof.index]
         for loss in DESCENDED.get(k, ()):
-            known += [_distance(loss, points, k)]
+            known += [_distance(loss, points, k, find)]
     parts = [
         *points.parts(),
         never("points that are a minimum or a saddle against the table", wrong),
@@ -194,11 +202,11 @@ def check_spurious(size: str, progress: Progress, widths: Sequence[int] | None =
     )
 
 
-def _distance(half_loss: float, points: _Points, k: int) -> float:
+def _distance(half_loss: float, points: _Points, k: int, find: Callable) -> float:
     """From half of a known loss to the nearest of the proved points of this width."""
     found = np.inf
     for kind in ("apart", "together"):
         for m in range(1, k + 1):
-            proof = points.prove(standing(kind, k, m))
+            proof = points.prove(find(kind, k, m))
             found = min(found, abs(0.5 * proof.loss[0] - half_loss))
     return found
