@@ -1,14 +1,15 @@
 """A zero of ∇L in a box by Krawczyk's test, in coordinates in which the Hessian is nearly diagonal.
 
-Let m be the centre, V approximate eigenvectors of the Hessian and Λ its approximate eigenvalues (floats, of
-which nothing is assumed), J an enclosure of the Hessian over a box X ∋ m of θ, and
+Let m be the centre, D a scale for every parameter (powers of two), J an enclosure of the Hessian over a box
+X ∋ m of θ, V approximate eigenvectors of D J D and Λ its approximate eigenvalues (floats, of which nothing is
+assumed), and
 
-    θ = m + V y,   F(y) = Vᵀ ∇L(m + V y),   M = Λ⁻¹ Vᵀ J V
+    θ = m + D V y,   F(y) = Vᵀ D ∇L(m + D V y),   M = Λ⁻¹ Vᵀ D J D V
 
-If κ = ‖M − I‖_∞ < 1 and |Λ⁻¹ Vᵀ ∇L(m)|_∞ + κ ρ < ρ, where m + V y is in X for all |y|_∞ ≤ ρ, then there is
-one zero with |y|_∞ ≤ ρ, by Krawczyk 1969, and it has |y|_∞ ≤ |Λ⁻¹ Vᵀ ∇L(m)|_∞/(1 − κ).
-κ < 1 says as well that in every row of Vᵀ J V Gershgorin's disc around Λ_i does not contain zero: V is
-regular and each matrix in J has exactly as many negative eigenvalues as Λ, by Sylvester's law.
+If κ = ‖M − I‖_∞ < 1 and |Λ⁻¹ F(0)|_∞ + κ ρ < ρ, where m + D V y is in X for all |y|_∞ ≤ ρ, then there is one
+zero with |y|_∞ ≤ ρ, by Krawczyk 1969, and it has |y|_∞ ≤ |Λ⁻¹ F(0)|_∞/(1 − κ). κ < 1 says as well that in
+every row of Vᵀ D J D V Gershgorin's disc around Λ_i does not contain zero: V is regular and each matrix in J
+has exactly as many negative eigenvalues as Λ, by Sylvester's law.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..support.threads import single_threaded_blas
-from .balls import arb, arb_mat, largest, midpoint, precision, upper, widened
+from .balls import arb, arb_mat, exact, largest, midpoint, precision, upper
 from .inertia import defect
 
 PRECISIONS = (64, 128, 256)
@@ -42,7 +43,7 @@ class Zero:
     unique_radius every point within it of the centre (that agrees with it in the parameters held) is in the
                   box in which there is no other zero
     contraction   κ
-    step          |Λ⁻¹ Vᵀ ∇L(m)|_∞, Newton's own step
+    step          |Λ⁻¹ Vᵀ D ∇L(m)|_∞, Newton's own step
     offset        V y*, enclosures of θ* − m over the parameters that move
     eigenvalues   Λ; `index` of them are negative
     undecided     rows of M − I whose sum is not below one
@@ -58,7 +59,6 @@ class Zero:
     contraction: float = np.inf
     step: float = np.inf
     offset: list = dataclasses.field(default_factory=list)
-    gradient: list = dataclasses.field(default_factory=list)
     eigenvalues: np.ndarray = dataclasses.field(default_factory=lambda: np.empty(0))
     undecided: int = 0
     hessian: Any = None
@@ -81,6 +81,7 @@ def find_zero(
     precisions: Sequence[int] = PRECISIONS,
     box: float | None = None,
     polish: bool = True,
+    scales: Sequence[float] | None = None,
 ) -> Zero:
     """A zero of the gradient near `center`, proved if it can be.
 
@@ -97,14 +98,17 @@ def find_zero(
         The radius of the first box; by default 2⁻³³ of the largest parameter.
     polish : bool
         Whether the centre may move by Newton steps.
+    scales : sequence of float, optional
+        D, powers of two, one for every parameter that moves: the box has `box` times D as its radii.
     """
     center = list(center)
-    scale = max(1.0, max(abs(midpoint(c)) for c in center))
-    first = FIRST_BOX * scale if box is None else box
+    D = np.ones(len(free)) if scales is None else np.array(scales, dtype=np.float64)
+    sizes = [1.0, *(abs(midpoint(center[i])) / d for i, d in zip(free, D))]
+    first = FIRST_BOX * max(sizes) if box is None else box
     last: Zero | None = None
     for bits in precisions:
         with precision(bits):
-            found = _at_precision(gradient, hessian, center, list(free), bits, first, polish)
+            found = _at_precision(gradient, hessian, center, list(free), bits, first, polish, D)
         if found.proved:
             return found
         if last is not None and not found.contraction < 0.5 * last.contraction:
@@ -114,13 +118,12 @@ def find_zero(
     return last
 
 
-def _at_precision(gradient, hessian, center, free, bits, box, polish) -> Zero:
+def _at_precision(gradient, hessian, center, free, bits, box, polish, D) -> Zero:
     radius = box
     found = Zero(False, "", center, bits, box)
     steps = POLISHES if polish else 0
-    frame = None
     for _ in range(12):
-        found = _test(gradient, hessian, center, free, bits, radius, frame)
+        found = _test(gradient, hessian, center, free, bits, radius, D)
         if found.proved:
             return found
         if found.contraction < 1.0 and np.isfinite(found.step):
@@ -149,13 +152,18 @@ def _moved(center, free, found: Zero) -> list:
     return result
 
 
-def _test(gradient, hessian, center, free, bits, radius, frame) -> Zero:
+def _test(gradient, hessian, center, free, bits, radius, D) -> Zero:
     around = arb(radius)
+    plain = bool((D == 1.0).all())
+    scales = exact(D)
     boxed = list(center)
-    for i, ball in zip(free, widened([center[i] for i in free], around)):
-        boxed[i] = ball
+    for i, d in zip(free, scales):
+        boxed[i] = boxed[i] + arb(0, (around * d).upper())
     found = Zero(False, "", center, bits, radius)
     rows = hessian(boxed)
+    found.hessian = rows
+    if not plain:
+        rows = [[d * v * e for v, e in zip(row, scales)] for row, d in zip(rows, scales)]
     J = arb_mat(rows)
     middle = np.array([[midpoint(v) for v in row] for row in rows])
     if not np.isfinite(middle).all():
@@ -163,7 +171,7 @@ def _test(gradient, hessian, center, free, bits, radius, frame) -> Zero:
         return found
     with single_threaded_blas():
         values, vectors = np.linalg.eigh(0.5 * (middle + middle.T))
-    found.eigenvalues, found.hessian = values, rows
+    found.eigenvalues = values
     p = len(free)
     V = arb_mat(vectors.tolist())
     Vt = V.transpose()
@@ -181,14 +189,15 @@ def _test(gradient, hessian, center, free, bits, radius, frame) -> Zero:
     found.contraction = upper(kappa)
     found.undecided = sum(not s < 1 for s in sums)
     g = gradient(center)
-    found.gradient = g
+    if not plain:
+        g = [d * v for v, d in zip(g, scales)]
     newton = [f * e for f, e in zip(inverse, (Vt * arb_mat(p, 1, g)).entries())]
     step = largest(newton)
     found.step = upper(step)
     if not np.isfinite(found.step):
         found.reason = "the gradient has no finite enclosure at the point"
         return found
-    found.offset = [-v for v in (V * arb_mat(p, 1, newton)).entries()]
+    found.offset = [-d * v for d, v in zip(scales, (V * arb_mat(p, 1, newton)).entries())]
     if not kappa < 1:
         worst = int(np.argmin(np.abs(values)))
         found.reason = (
@@ -209,12 +218,12 @@ def _test(gradient, hessian, center, free, bits, radius, frame) -> Zero:
     length = (step / (1 - kappa)).upper()
     slack = arb(0, (kappa * length).upper())
     zero = [slack - e for e in newton]
-    found.offset = (V * arb_mat(p, 1, zero)).entries()
+    found.offset = [d * v for d, v in zip(scales, (V * arb_mat(p, 1, zero)).entries())]
     found.radius = largest(found.offset)
-    # |y|_∞ ≤ |y|_2 ≤ |θ − m|_2/σ_min(V), σ_min² ≥ 1 − ‖VᵀV − I‖_∞
+    # |y|_∞ ≤ |y|_2 ≤ |D⁻¹(θ − m)|_2/σ_min(V), σ_min² ≥ 1 − ‖VᵀV − I‖_∞
     lost = defect(vectors)
     if lost < 1:
-        found.unique_radius = (rho * arb(1 - lost).sqrt() / arb(p).sqrt()).lower()
+        found.unique_radius = (arb(float(D.min())) * rho * arb(1 - lost).sqrt() / arb(p).sqrt()).lower()
     found.proved = True
     return found
 

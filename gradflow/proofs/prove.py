@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -122,7 +123,8 @@ def locate(setting, loss, theta, free, precisions, box, center) -> tuple[Zero, t
             return rows
         return [[rows[i][j] for j in moving] for i in moving]
 
-    found = find_zero(gradient, hessian, start, moving, precisions, box, polish=center is None)
+    D = [_scale(setting, theta, i) for i in moving] if setting["activation"] == "relu" else None
+    found = find_zero(gradient, hessian, start, moving, precisions, box, center is None, D)
     if found.proved and turned:
         with precision(found.bits):
             point = list(found.center)
@@ -136,17 +138,36 @@ def locate(setting, loss, theta, free, precisions, box, center) -> tuple[Zero, t
     return found, tuple(gauges), moving
 
 
+def _scale(setting: dict, theta: Sequence[float], i: int) -> float:
+    """A power of two near the size of the vector that a relu parameter belongs to: scales do not matter."""
+    if setting["kind"] == "ansatz":
+        return 1.0
+    d, n, o = setting["sizes"]
+    if i < n * d:
+        size = max(abs(v) for v in theta[i // d * d : i // d * d + d])
+    elif i < n * (d + o):
+        size = max(abs(theta[n * d + r * n + (i - n * d) % n]) for r in range(o))
+    else:
+        size = 1.0
+    return 2.0 ** round(math.log2(size)) if size > 0.0 else 1.0
+
+
 def below(ball) -> float:
     value = bounds(ball)[0]
     return float(np.nextafter(value, 0.0))
 
 
 def loss_at(loss, found: Zero, moving):
-    """L(θ*) = L(m) + ∇L(m)·δ + ½ δ·Jδ."""
+    """L(θ*) = L(m') + ∇L(m')·δ + ½ δ·Jδ, m' the centre after a Newton step, δ the rest of the offset."""
     with precision(max(found.bits, LOSS_BITS)):
-        value, gradient = loss.value_and_gradient(found.center)
-        delta = arb_mat(len(moving), 1, found.offset)
-        linear = sum((gradient[i] * d for i, d in zip(moving, found.offset)), arb(0))
+        point = list(found.center)
+        rest = []
+        for i, move in zip(moving, found.offset):
+            point[i] = (point[i] + move.mid()).mid()
+            rest.append(found.center[i] + move - point[i])
+        value, gradient = loss.value_and_gradient(point)
+        delta = arb_mat(len(moving), 1, rest)
+        linear = sum((gradient[i] * d for i, d in zip(moving, rest)), arb(0))
         curved = (delta.transpose() * (arb_mat(found.hessian) * delta))[0, 0]
         return value + linear + curved / 2
 

@@ -109,6 +109,31 @@ def test_scaling_of_relu_is_divided_out(relu_trained):
     assert gf.verify_proof(moved)
 
 
+@pytest.mark.parametrize("exponent", [4, 16])
+def test_far_out_on_the_orbit_of_the_scales(relu_trained, exponent):
+    """The test is done in units of each neuron: κ and Newton's step are those of the balanced network."""
+    W, a = relu_trained.student.weights
+    scales = np.array([2.0**exponent, 1.0, 1.0, 2.0**-exponent])[:, None]
+    proof = gf.certify(relu_trained.problem, gf.MLP([W * scales, a / scales.T], None, "relu").flat())
+    balanced = gf.certify(relu_trained)
+    assert proof.exists and proof.index == 0
+    assert proof.contraction == pytest.approx(balanced.contraction, rel=1e-6)
+    assert proof.step == pytest.approx(balanced.step, rel=1e-6)
+
+
+def test_more_bits_where_they_are_needed():
+    """Two teachers at 0.01: the smallest eigenvalue of the copies is 1e-14."""
+    directions = np.array([[1.0, 0.0, 0.0], [np.cos(0.01), np.sin(0.01), 0.0], [0.0, 0.0, 1.0]])
+    teacher = gf.MLP([directions, np.ones((1, 3))], None, "erf")
+    problem = gf.Problem(teacher, teacher)
+    theta = teacher.flat() + 1e-9
+    low = prove(setting_of(problem), theta.tolist(), precisions=(64,), within=1e-2)
+    high = prove(setting_of(problem), theta.tolist(), precisions=(64, 128, 256), within=1e-2)
+    assert not low.exists and low.reason
+    assert high.exists and high.bits > 64 and high.index == 0
+    assert high.loss[0] == 0.0 and high.loss[1] < 1e-30
+
+
 def test_frozen_output_weights():
     """Minima of Safran & Shamir: the full network against the same point within its ansatz."""
     point = standing("together", 7, 6)
