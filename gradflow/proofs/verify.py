@@ -69,7 +69,8 @@ def verify_proof(proof: Proof | str | os.PathLike) -> Verification:
     if proof.kind == "zero loss":
         from .zero_loss import prove_zero
 
-        again = prove_zero(proof.problem, floats(list(proof.theta)), proof.free)
+        theta = floats(list(proof.theta))
+        again = prove_zero(proof.problem, theta, proof.free, within=proof.radius)
     else:
         again = (prove_family if proof.kind == "family" else prove)(
             proof.problem,

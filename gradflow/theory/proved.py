@@ -34,8 +34,8 @@ def __dir__() -> list[str]:
 
 
 WITHIN = 1e-10
-"""How far a proved point may be from the Float64 one: numbers rounded to Float64 are off by rounding times the
-condition of the Hessian, 1e5 at k = 20."""
+"""How far a proved point may be from the Float64 one: numbers rounded to Float64 are off by rounding times
+the condition of the Hessian, 1e5 at k = 20."""
 
 
 class _Points:

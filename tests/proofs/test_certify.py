@@ -247,6 +247,15 @@ def test_manifolds_of_wide_students(seed, dimension):
     assert gf.verify_proof(proof)
 
 
+def test_copies_that_a_flow_reaches_at_fourth_order_only():
+    teacher = gf.teachers.orthonormal(4, 5)
+    result = gf.train(teacher, gf.MLP.random((5, 5, 1), "erf", False, seed=0), progress=False)
+    proof = gf.certify(result)
+    assert proof.exists and proof.kind == "zero loss" and 1e-5 < proof.radius < 1e-3
+    assert proof.dimension == 1 and proof.undecided == 5 and proof.signs == (0, 24)
+    assert gf.verify_proof(proof)
+
+
 def test_two_copies_of_one_teacher_are_not_overclaimed(tmp_path):
     teacher = gf.teachers.orthonormal(2, 2)
     W = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
