@@ -4,7 +4,7 @@
 from FLINT (python-flint, the extra `prove`).
 
 balls, pairs, parallel            arithmetic, and the formulas of single pairs
-population, empirical, ansatz     losses in balls: value, gradient, Hessian over a box
+population (with assembly), empirical, ansatz     losses in balls: value, gradient, Hessian over a box
 krawczyk, inertia, isotypic       the two theorems, and the blocks of a symmetric point's Hessian
 rotations, families, zero_loss    what makes a critical point a manifold
 settings, prove, proof, verify    a problem in exact numbers, the proof of a point, its file, its check

@@ -12,15 +12,14 @@ A mean μ is a bias b̃ = b + w·μ of each unit.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
-from .balls import Balls, acb, arb, arb_mat, exact, precision
+from .assembly import Assembly, dot, put
+from .balls import Balls, acb, arb, arb_mat, exact
 from .pairs import (
     Own,
     Pair,
     biased_erf_pair,
-    density,
     erf_mean,
     erf_own,
     erf_pair,
@@ -165,7 +164,7 @@ class PopulationLoss:
         first = self.n + self.output_bias
         total = arb(0)
         for u in range(first, len(alpha)):
-            total += _dot(alpha[u], alpha[u]) * self._own(x, gram[u][u], biases[u], u in const, True).K
+            total += dot(alpha[u], alpha[u]) * self._own(x, gram[u][u], biases[u], u in const, True).K
             for v in range(u + 1, len(alpha)):
                 s, t, q = gram[u][u], gram[v][v], gram[u][v]
                 if u in const or v in const:
@@ -177,7 +176,7 @@ class PopulationLoss:
                     K = _biased_value(x, s, t, q, biases[u], biases[v])
                 else:
                     K = erf_pair(x, s, t, q, False).K
-                total += 2 * _dot(alpha[u], alpha[v]) * K
+                total += 2 * dot(alpha[u], alpha[v]) * K
         return total
 
     # --- what is asked for --------------------------------------------------------------------------
@@ -194,13 +193,13 @@ class PopulationLoss:
         K = [[zero] * total for _ in range(first)]
         db = [zero] * n
         for u in range(first):
-            square = _dot(alpha[u], alpha[u])
+            square = dot(alpha[u], alpha[u])
             K[u][u] = own[u].K
             if u < n:
                 G[u][u] += 2 * square * own[u].s
                 db[u] += square * own[u].b
         for (u, v), p in pairs.items():
-            both = 2 * _dot(alpha[u], alpha[v])
+            both = 2 * dot(alpha[u], alpha[v])
             K[u][v] = p.K
             if v < first:
                 K[v][u] = p.K
@@ -230,9 +229,9 @@ class PopulationLoss:
             return None, gradient
         loss = self._teacher_term(x, units)
         for u in range(first):
-            loss += _dot(alpha[u], alpha[u]) * own[u].K
+            loss += dot(alpha[u], alpha[u]) * own[u].K
         for (u, v), p in pairs.items():
-            loss += 2 * _dot(alpha[u], alpha[v]) * p.K
+            loss += 2 * dot(alpha[u], alpha[v]) * p.K
         return loss, gradient
 
     def hessian(self, theta: Sequence):
@@ -245,7 +244,7 @@ class PopulationLoss:
         n, o, first = self.n, self.o, self.n + self.output_bias
         zero = arb(0)
         H = [[zero] * self.size for _ in range(self.size)]
-        assemble = _Assembly(self, H, images)
+        assemble = Assembly(self, H, images)
         partners: list[list] = [[] for _ in range(first)]
         for (u, v), p in pairs.items():
             block = blocks.get((u, v))
@@ -258,10 +257,10 @@ class PopulationLoss:
             if v >= first:
                 continue
             for r in range(o):
-                self._set(H, self.output_at(u, r), self.output_at(v, r), 2 * p.K)
+                put(H, self.output_at(u, r), self.output_at(v, r), 2 * p.K)
             block = blocks.get((u, v))
             if u < n and v < n:
-                assemble.off_diagonal(u, v, p, 2 * _dot(alpha[u], alpha[v]), block)
+                assemble.off_diagonal(u, v, p, 2 * dot(alpha[u], alpha[v]), block)
             if v < n:
                 assemble.output(u, v, p.swapped(), [2 * c for c in alpha[v]])
             if u < n:
@@ -272,162 +271,12 @@ class PopulationLoss:
                 H[at][at] = H[at][at] + 2 * own[u].K
         return H
 
-    @staticmethod
-    def _set(H, i: int, j: int, value) -> None:
-        H[i][j] = value
-        H[j][i] = value
-
-
-class _Assembly:
-    """Puts the blocks of pairs into the Hessian; a mean turns ∂/∂b̃ into a part of ∂/∂w."""
-
-    def __init__(self, loss: PopulationLoss, H: list, images: list):
-        self.loss, self.H, self.images = loss, H, images
-        self.d, self.C, self.mean = loss.d, loss.C, loss.mean
-        self.shifted = loss.shifted
-
-    def diagonal(self, i: int, own: Own, partners: list, alpha: list) -> None:
-        """∂²L/∂w_i² with its bias, and ∂²L/∂a_i∂w_i."""
-        loss, d, p = self.loss, self.d, self.images[i]
-        zero = arb(0)
-        square = _dot(alpha[i], alpha[i])
-        scale, middle = 2 * square * own.s, 4 * square * own.ss
-        left: list = []
-        right: list = []
-        along = [zero] * d
-        special: list = []
-        wb, bb, bias_self = [zero] * d, square * own.bb, 2 * square * own.sb
-        cross = [[4 * c * own.s * y for y in p] for c in alpha[i]]
-        cross_b = [2 * c * own.b for c in alpha[i]]
-        for v, pair, block in partners:
-            c = 2 * _dot(alpha[i], alpha[v])
-            z = self.images[v]
-            plain = not (isinstance(pair.q, int) and pair.q == 0)
-            for r in range(loss.o):
-                factor = 2 * alpha[v][r]
-                f, g = 2 * factor * pair.s, factor * pair.q
-                row = cross[r]
-                cross[r] = [y + f * a + g * e for y, a, e in zip(row, p, z)] if plain else [
-                    y + f * a for y, a in zip(row, p)
-                ]  # fmt: skip
-                cross_b[r] += factor * pair.b
-            if block is not None:
-                special.append((c, block))
-                continue
-            scale += 2 * c * pair.s
-            middle += 4 * c * pair.ss
-            if plain:
-                f, g = 2 * c * pair.sq, c * pair.qq
-                left.append(z)
-                right.append([g * e + f * a for e, a in zip(z, p)])
-                along = [y + f * e for y, e in zip(along, z)]
-            if self.shifted:
-                bias_self += 2 * c * pair.sb
-                bb += c * pair.bb
-                if plain:
-                    f = c * pair.qb
-                    wb = [y + f * e for y, e in zip(wb, z)]
-        along = [y + middle * a for y, a in zip(along, p)]
-        left.append(p)
-        right.append(along)
-        block = (arb_mat(left).transpose() * arb_mat(right)).tolist()
-        for c, extra in special:
-            for a, b in itertools.product(range(d), range(d)):
-                block[a][b] += c * extra[a][b]
-        for a in range(d):
-            if self.C is None:
-                block[a][a] += scale
-            else:
-                block[a] = [y + scale * c for y, c in zip(block[a], self.C[a])]
-        wb = [y + bias_self * a for y, a in zip(wb, p)]
-        self._place(i, i, block, wb, wb, bb)
-        for r in range(loss.o):
-            self._place_output(i, r, i, cross[r], cross_b[r])
-
-    def off_diagonal(self, i: int, j: int, pair: Pair, c, block) -> None:
-        """∂²L/∂w_i∂w_j with the biases."""
-        d, p, z = self.d, self.images[i], self.images[j]
-        if block is not None:
-            rows = [[c * entry for entry in row] for row in block[1]]
-        else:
-            f, g = 4 * c * pair.st, 2 * c * pair.sq
-            h, k = 2 * c * pair.tq, c * pair.qq
-            with_p = [f * e + g * a for a, e in zip(p, z)]
-            with_z = [h * e + k * a for a, e in zip(p, z)]
-            rows = [[a * y + e * w for y, w in zip(with_p, with_z)] for a, e in zip(p, z)]
-            scale = c * pair.q
-            if self.C is None:
-                for a in range(d):
-                    rows[a][a] += scale
-            else:
-                rows = [[y + scale * e for y, e in zip(row, line)] for row, line in zip(rows, self.C)]
-        wb = bw = bb = None
-        if self.shifted:
-            f, g = 2 * c * pair.sc, c * pair.qc
-            wb = [f * a + g * e for a, e in zip(p, z)]  # ∂w_i ∂b_j
-            f, g = 2 * c * pair.tb, c * pair.qb
-            bw = [f * e + g * a for a, e in zip(p, z)]  # ∂b_i ∂w_j
-            bb = c * pair.bc
-        self._place(i, j, rows, wb, bw, bb)
-
-    def output(self, u: int, j: int, pair: Pair, factors: list) -> None:
-        """∂²L/∂a_u∂w_j, the pair seen from j."""
-        p, z = self.images[j], self.images[u]
-        plain = not (isinstance(pair.q, int) and pair.q == 0)
-        for r, factor in enumerate(factors):
-            f, g = 2 * factor * pair.s, factor * pair.q
-            row = [f * a + g * e for a, e in zip(p, z)] if plain else [f * a for a in p]
-            self._place_output(u, r, j, row, factor * pair.b)
-
-    def _place(self, i: int, j: int, block, wb, bw, bb) -> None:
-        loss, d, H, mean = self.loss, self.d, self.H, self.mean
-        if mean is not None:
-            block = [
-                [block[a][b] + wb[a] * mean[b] + mean[a] * bw[b] + bb * mean[a] * mean[b] for b in range(d)]
-                for a in range(d)
-            ]
-            wb = [y + m * bb for y, m in zip(wb, mean)]
-            bw = [y + m * bb for y, m in zip(bw, mean)]
-        top, side = i * d, j * d
-        for a in range(d):
-            H[top + a][side : side + d] = block[a]
-        if i != j:
-            for b in range(d):
-                H[side + b][top : top + d] = [block[a][b] for a in range(d)]
-        if loss.bias:
-            at_i, at_j = loss.bias_at(i), loss.bias_at(j)
-            for a in range(d):
-                loss._set(H, top + a, at_j, wb[a])
-                loss._set(H, at_i, side + a, bw[a])
-            loss._set(H, at_i, at_j, bb)
-
-    def _place_output(self, u: int, r: int, j: int, row, b) -> None:
-        loss = self.loss
-        at = loss.output_at(u, r)
-        if self.mean is not None:
-            row = [y + b * m for y, m in zip(row, self.mean)]
-        for a in range(self.d):
-            loss._set(self.H, at, j * self.d + a, row[a])
-        if loss.bias:
-            loss._set(self.H, at, loss.bias_at(j), b)
-
-
-def _dot(left: Sequence, right: Sequence):
-    if len(left) == 1:
-        return left[0] * right[0]
-    total = left[0] * right[0]
-    for a, b in zip(left[1:], right[1:]):
-        total += a * b
-    return total
-
 
 def _biased_value(x, s, t, q, b, c):
     """K of erf with biases: erf · erf at q = 0, plus the integral of the density from 0 to q.
 
     At the midpoint, and from there by bounds on the first derivatives.
     """
-    from .balls import Balls as At
-
     center = [v.mid() for v in (s, t, q, b, c)]
     S, T, Q, B, E = (1 + center[0], 1 + center[1], *center[2:])
     value = (B / (2 * S).sqrt()).erf() * (E / (2 * T).sqrt()).erf()
@@ -442,10 +291,10 @@ def _biased_value(x, s, t, q, b, c):
         value += 2 * Q / x.pi * acb.integral(integrand, 0, 1).real
     if all(v.is_exact() for v in (s, t, q, b, c)):
         return value
-    p = biased_erf_pair(At(), s, t, q, b, c, arb(0))
+    p = biased_erf_pair(x, s, t, q, b, c, arb(0))
     for slope, v in zip((p.s, p.t, p.q, p.b, p.c), (s, t, q, b, c)):
         value += slope * arb(0, v.rad())
     return value
 
 
-__all__ = ["ACTIVATIONS", "PopulationLoss", "density", "precision"]
+__all__ = ["ACTIVATIONS", "PopulationLoss"]

@@ -37,7 +37,8 @@ class Proof:
     index : int or None
         The number of negative eigenvalues of the Hessian there, over the parameters that move.
     is_minimum : bool or None
-        A strict local minimum up to the symmetries named in `gauges`; None where nothing is proved.
+        A strict local minimum up to the symmetries named in `gauges`; None where nothing is proved. With a
+        loss of zero it is a global one, strict up to the family if `undecided` is zero.
     loss : tuple of two floats
         L there lies between them (rounded outwards).
     loss_text : str

@@ -468,6 +468,13 @@ def test_bad_input(trained, rng):
         gf.verify_proof(3)
 
 
+def test_a_relu_neuron_of_weight_zero():
+    teacher = gf.teachers.orthonormal(2, 3, "relu")
+    student = gf.MLP([[[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]], [[1.0, 1.0]]], None, "relu")
+    proof = gf.certify(gf.Problem(teacher, student), student.flat())
+    assert not proof.exists and "weight zero" in proof.reason
+
+
 def test_a_run_that_did_not_converge():
     teacher = gf.teachers.orthonormal(4, 5)
     student = gf.MLP.random((5, 2, 1), bias=False, seed=0)
