@@ -34,7 +34,12 @@ def inertia(rows: Sequence[Sequence]) -> Inertia:
     if not defect(vectors) < 0.5:
         return Inertia(0, p, 0)
     V = arb_mat(vectors.tolist())
-    M = (V.transpose() * (arb_mat(rows) * V)).tolist()
+    return by_discs((V.transpose() * (arb_mat(rows) * V)).tolist())
+
+
+def by_discs(M: Sequence[Sequence]) -> Inertia:
+    """The inertia of a matrix of balls that is nearly diagonal, by its Gershgorin discs as they are."""
+    p = len(M)
     discs = []
     for i, row in enumerate(M):
         radius = sum((abs(entry) for j, entry in enumerate(row) if j != i), arb(0))
@@ -69,4 +74,4 @@ def defect(vectors: np.ndarray) -> float:
     return found if found < 0.5 else np.inf
 
 
-__all__ = ["Inertia", "defect", "inertia"]
+__all__ = ["Inertia", "by_discs", "defect", "inertia"]

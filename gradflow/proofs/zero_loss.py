@@ -25,12 +25,15 @@ import numpy as np
 
 from ..support.threads import single_threaded_blas
 from .balls import arb, arb_mat, exact, midpoint, precision, upper, version
-from .inertia import inertia
+from .inertia import by_discs
 from .proof import Proof, no_proof
 from .settings import build, floats, hexadecimal
 
 BITS = 160
-"""Working precision: θ° is a ball of this relative width where a division does not come out even."""
+"""Precision of θ°, a ball of this relative width where a division does not come out even."""
+
+RANK_BITS = 64
+"""Precision of the Hessian there."""
 
 
 def prove_zero(
@@ -59,8 +62,8 @@ def prove_zero(
             return no_proof(
                 f"the zero found is {radius:.3g} away, more than {within:.3g}", setting, given, free
             )
-        rows = loss.hessian(point)
-        positive = _rank(rows, loss.size - dimension)
+    with precision(RANK_BITS):
+        positive = _rank(loss.hessian(point), loss.size - dimension)
     known: dict[str, Any] = {
         "bits": BITS, "kind": "zero loss", "arithmetic": version(), "dimension": dimension,
         "structure": structure, "contraction": 0.0, "step": 0.0,
@@ -84,7 +87,7 @@ def _rank(rows, most: int) -> int:
     if clear <= 0:
         return 0
     V = arb_mat(vectors[:, len(rows) - clear :].tolist())
-    return inertia((V.transpose() * (arb_mat(rows) * V)).tolist()).positive
+    return by_discs((V.transpose() * (arb_mat(rows) * V)).tolist()).positive
 
 
 def _exact_point(setting: dict, theta: np.ndarray, within: float):
