@@ -99,11 +99,13 @@ def bounds(ball) -> tuple[float, float]:
 
 
 def largest(balls: Iterable):
-    """The largest upper bound of |x| over balls, as an exact ball; zero for none."""
+    """The largest upper bound of |x| over balls, exact; zero for none, infinity if any is not finite."""
     found = arb(0)
     for ball in balls:
         size = ball.abs_upper()
-        if not size <= found:  # also for what is not a number
+        if not size.is_finite():  # what is not a number compares as false with everything
+            return arb("inf")
+        if size > found:
             found = size
     return found
 

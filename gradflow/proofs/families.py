@@ -95,6 +95,8 @@ def prove_family(
         kept = [i for i in range(loss.size) if i not in out]
         signs = inertia([[rows[i][j] for j in kept] for i in kept])
     ball = loss_at(base, found, moving)
+    if not ball.is_finite():
+        return no_proof("the loss has no finite enclosure at the point", setting, given, free, **known)
     low, high = bounds(ball)
     unique = 0.0 if found.unique_radius is None else max(0.0, below(found.unique_radius))
     return Proof(

@@ -79,6 +79,8 @@ def prove(
         reason = f"the critical point found is {radius:.3g} away, more than `within` = {within:.3g}"
         return no_proof(reason, setting, given, free, **known)
     ball = loss_at(loss, found, moving)
+    if not ball.is_finite():
+        return no_proof("the loss has no finite enclosure at the point", setting, given, free, **known)
     signs, blocks = Inertia(found.index, 0, len(moving) - found.index), ()
     if setting["kind"] == "ansatz":
         signs, blocks = _signs_by_blocks(loss, found, moving)

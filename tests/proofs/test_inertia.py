@@ -60,7 +60,9 @@ def test_numbers_go_out_and_come_in():
         low, high = bounds(third)
         assert low < 1 / 3 + 1e-16 and arb(low) <= third <= arb(high) and high - low <= 2e-16
         assert bounds(arb(0.5)) == (0.5, 0.5) and upper(third) >= high
-        assert largest(exact([1.0, -4.0, 2.0])) == 4 and not largest([arb("nan"), arb(1)]) < 2
+        assert largest(exact([1.0, -4.0, 2.0])) == 4 and largest([]) == 0
+        for balls in ([arb("nan"), arb(1)], [arb(1), arb("nan")], [arb(0, 1), arb("inf")]):
+            assert not largest(balls).is_finite() and upper(balls[0] + balls[1]) == np.inf
         with pytest.raises(ValueError, match="radius zero"):
             to_text(third)
 
