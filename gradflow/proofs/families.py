@@ -4,7 +4,9 @@ Merge the copies (w_i = f_i w with f_i > 0 for relu, ±1 for odd activations, el
 the output Σ f_i a_i and leave out the silent ones (a_i = 0): a smaller student, whose critical point is
 proved as any other. Then, at the full student,
 
-    copies    are critical however Σ f_i a_i is shared out: o (m − 1) dimensions, for relu m scales more
+    copies    with a_i = τ_i A, A = Σ f_i a_i ≠ 0 and Σ τ_i f_i = 1, are critical however A is shared
+              out: ∂L/∂a_i is f_i ∂L/∂A and ∂L/∂w_i a multiple of ∂L/∂w; m − 1 dimensions, for relu m scales
+              more. (Of several outputs only A·E[r σ'(w·x) x] vanishes: a_i must be parallel to A.)
     silent    ∂L/∂w_i = 0 as a_i = 0, and ∂L/∂a_i = 2 E r σ(w_i·x) = 0 on a hypersurface of w_i (one output),
               reached along one coordinate by an interval Newton step; d − 1 dimensions, d with a bias
 
@@ -26,7 +28,7 @@ from .krawczyk import PRECISIONS
 from .proof import Proof, no_proof
 from .prove import SLACK, WITHIN, below, locate, loss_at, verdict
 from .settings import build, hexadecimal
-from .zero_loss import copy_of
+from .zero_loss import copy_of, is_silent
 
 ODD = ("erf", "tanh")
 
@@ -55,27 +57,39 @@ def prove_family(
     groups, silent = shape.parts(within)
     if not silent and all(len(group) == 1 for group in groups):
         return no_proof("no neurons copy one another, and none is silent", setting, given, free)
-    if not groups:
-        return no_proof("all neurons are silent", setting, given, free)
+    if not groups and setting["output_bias"]:
+        return no_proof(
+            "all neurons are silent, and the output bias alone is not solved for", setting, given, free
+        )
     if silent and shape.o > 1:
         return no_proof("a silent neuron is isolated or not by several equations", setting, given, free)
-    smaller, start = shape.merged(groups)
-    base = build(smaller)
-    found, gauges, moving = locate(smaller, base, start, None, precisions, box, center)
-    if any("rotations" in why for _, why in gauges):
-        return no_proof("copies outside the span of the teachers: not decided", setting, given, free)
-    known: dict[str, Any] = {
-        "step": found.step, "contraction": found.contraction, "bits": found.bits, "box": found.box,
-        "center": tuple(map(to_text, found.center)), "kind": "family", "arithmetic": version(),
-    }  # fmt: skip
-    if not found.proved:
-        return no_proof(f"merged: {found.reason}", setting, given, free, **known)
-    with precision(max(128, found.bits)):
-        point = list(found.center)
-        for i, move in zip(moving, found.offset):
-            point[i] = point[i] + move
+    known: dict[str, Any] = {"kind": "family", "arithmetic": version(), "within": within}
+    found = base = None
+    if groups:
+        smaller, start = shape.merged(groups)
+        base = build(smaller)
+        found, gauges, moving = locate(smaller, base, start, None, precisions, box, center)
+        known |= {
+            "step": found.step, "contraction": found.contraction, "bits": found.bits, "box": found.box,
+            "center": tuple(map(to_text, found.center)),
+        }  # fmt: skip
+        if any("rotations" in why for _, why in gauges):
+            return no_proof("copies outside the span of the teachers: not decided", setting, given, free)
+        if not found.proved:
+            return no_proof(f"merged: {found.reason}", setting, given, free, **known)
+    else:  # f = 0: there is nothing to solve for
+        known |= {"step": 0.0, "contraction": 0.0, "bits": 128, "box": 0.0, "center": ()}
+    with precision(128 if found is None else max(128, found.bits)):
+        point = []
+        if found is not None:
+            point = list(found.center)
+            for i, move in zip(moving, found.offset):
+                point[i] = point[i] + move
         full = shape.spread(groups, point)
         held = shape.held(groups)
+        for g, group in enumerate(groups):
+            if len(group) > 1 and all(point[at].contains(0) for at in shape.output(g, len(groups))):
+                return no_proof("copies whose outputs cancel", setting, given, free, **known)
         for i in silent:
             column = _on_hypersurface(loss, full, shape, i)
             if column is None:
@@ -88,17 +102,19 @@ def prove_family(
         if not radius <= within:
             reason = f"the critical point found is {radius:.3g} away, more than `within` = {within:.3g}"
             return no_proof(reason, setting, given, free, **known)
-        if shape.relu and any(full[at].contains(0) for at, why in held if "scaling" in why):
-            return no_proof("the scale of a copy is not proved to be regular", setting, given, free, **known)
+        if any(full[at].contains(0) for at, why in held if "silent" not in why):
+            return no_proof(
+                "the tangents of copies are not proved to be regular", setting, given, free, **known
+            )
         rows = loss.hessian(full)
         out = {i for i, _ in held}
         kept = [i for i in range(loss.size) if i not in out]
         signs = inertia([[rows[i][j] for j in kept] for i in kept])
-    ball = loss_at(base, found, moving)
+        ball = loss.value_and_gradient(full)[0] if found is None else loss_at(base, found, moving)
     if not ball.is_finite():
         return no_proof("the loss has no finite enclosure at the point", setting, given, free, **known)
     low, high = bounds(ball)
-    unique = 0.0 if found.unique_radius is None else max(0.0, below(found.unique_radius))
+    unique = 0.0 if found is None or found.unique_radius is None else max(0.0, below(found.unique_radius))
     return Proof(
         exists=True, radius=radius * SLACK, unique_radius=unique / SLACK, **verdict(signs),
         loss=(max(low, 0.0), high), loss_text=ball.str(30),
@@ -140,7 +156,7 @@ class _Shape:
                     group.append((i, factor))
                     break
             else:
-                if np.abs(self.outputs[i]).max() <= within:
+                if is_silent(self.outputs[i], self.rows[i], self.relu, within):
                     silent.append(i)
                 else:
                     groups.append([(i, 1.0)])
@@ -163,23 +179,26 @@ class _Shape:
         return self.setting | {"sizes": [self.d, n, self.o]}, theta.tolist()
 
     def spread(self, groups, point: list) -> list:
-        """θ of the full network from the balls of the smaller one; outputs but the first are as given."""
+        """θ of the full network from the balls of the smaller one, outputs of groups shared out as given."""
         n = len(groups)
         full = exact(self.theta)
         for i in range(self.n):  # silent ones keep w
             for at in self.output(i):
                 full[at] = arb(0)
         for g, group in enumerate(groups):
-            rest = [point[at] for at in self.output(g, n)]
-            for i, factor in group:
+            total = [point[at] for at in self.output(g, n)]
+            A = np.array([midpoint(v) for v in total])
+            left = arb(1)
+            for i, factor in reversed(group):  # the first one takes the rest
                 for at, source in zip(self.row(i), self.row(g, n)):
                     full[at] = point[source] * arb(factor)
                 if i != group[0][0]:
-                    for r, at in enumerate(self.output(i)):
-                        full[at] = arb(float(self.theta[at]))
-                        rest[r] = rest[r] - full[at] * arb(factor)
-            for at, value in zip(self.output(group[0][0]), rest):
-                full[at] = value
+                    share = arb(float(self.outputs[i] @ A / (A @ A)))
+                    left = left - share * arb(factor)
+                else:
+                    share = left / arb(factor)
+                for at, value in zip(self.output(i), total):
+                    full[at] = share * value
         if self.setting["output_bias"]:
             full[-self.o :] = point[-self.o :]
         return full
@@ -191,7 +210,8 @@ class _Shape:
             first = group[0][0]
             for i, _ in group:
                 if i != first:
-                    found += [(at, f"neuron {i} copies neuron {first}") for at in self.output(i)]
+                    at = max(self.output(i), key=lambda p: abs(self.theta[p]))
+                    found.append((at, f"neuron {i} copies neuron {first}"))
                 if self.relu:
                     if i == first:
                         at = max(self.output(i), key=lambda p: abs(self.theta[p]))

@@ -62,6 +62,8 @@ class Proof:
         left out.
     dimension : int
         Of the manifold of critical points through the point that the symmetries, or a loss of zero, make.
+    within : float
+        How far the point was allowed to be.
     structure : tuple of (int, str)
         With a loss of zero: what every student neuron is.
     problem, theta, center, free : dict, tuples
@@ -100,6 +102,7 @@ class Proof:
     dimension: int = 0
     structure: tuple[tuple[int, str], ...] = ()
     signs: tuple[int, int] = (0, 0)
+    within: float = 0.0
 
     def __bool__(self) -> bool:
         return self.exists
@@ -238,7 +241,7 @@ _WHERE = {
     "ansatz": ", in the numbers of the ansatz",
     "family": ", in the smaller student",
 }
-_FLOATS = ("radius", "unique_radius", "step", "contraction", "box")
+_FLOATS = ("within", "radius", "unique_radius", "step", "contraction", "box")
 
 
 def load_proof(path: str | os.PathLike) -> Proof:

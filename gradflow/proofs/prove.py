@@ -66,7 +66,8 @@ def prove(
     known: dict[str, Any] = {
         "step": found.step, "contraction": found.contraction, "bits": found.bits, "box": found.box,
         "gauges": gauges, "undecided": found.undecided, "center": tuple(map(to_text, found.center)),
-        "kind": "ansatz" if setting["kind"] == "ansatz" else "point", "arithmetic": version(),
+        "within": within, "kind": "ansatz" if setting["kind"] == "ansatz" else "point",
+        "arithmetic": version(),
     }  # fmt: skip
     if not found.proved:
         return no_proof(found.reason, setting, given, free, **known)
@@ -75,7 +76,12 @@ def prove(
         for i, move in zip(moving, found.offset):
             away[i] = away[i] + move
         radius = max((upper(v) for v in away), default=0.0)
-    if not radius <= within:
+        units = [min(1.0, _scale(setting, theta, i)) for i in range(len(away))]
+        if setting["activation"] == "relu":  # a tiny neuron must not become another one
+            apart = max((upper(v) / unit for v, unit in zip(away, units)), default=0.0)
+        else:
+            apart = radius
+    if not apart <= within:
         reason = f"the critical point found is {radius:.3g} away, more than `within` = {within:.3g}"
         return no_proof(reason, setting, given, free, **known)
     ball = loss_at(loss, found, moving)

@@ -70,13 +70,13 @@ def verify_proof(proof: Proof | str | os.PathLike) -> Verification:
         from .zero_loss import prove_zero
 
         theta = floats(list(proof.theta))
-        again = prove_zero(proof.problem, theta, proof.free, within=proof.radius)
+        again = prove_zero(proof.problem, theta, proof.free, within=proof.within)
     else:
         again = (prove_family if proof.kind == "family" else prove)(
             proof.problem,
             floats(list(proof.theta)),
             proof.free,
-            within=proof.radius,
+            within=proof.within,
             precisions=(proof.bits,),
             box=proof.box,
             center=proof.center,

@@ -66,7 +66,7 @@ def prove_zero(
         positive = _rank(loss.hessian(point), loss.size - dimension)
     known: dict[str, Any] = {
         "bits": BITS, "kind": "zero loss", "arithmetic": version(), "dimension": dimension,
-        "structure": structure, "contraction": 0.0, "step": 0.0,
+        "structure": structure, "within": within, "contraction": 0.0, "step": 0.0,
     }  # fmt: skip
     return Proof(
         exists=True, radius=radius * 1.25, unique_radius=0.0, index=0, is_minimum=True, loss=(0.0, 0.0),
@@ -131,7 +131,7 @@ def _exact_point(setting: dict, theta: np.ndarray, within: float):
             silent.append(i)
     for members in _alike(rows, silent, relu, within):
         first, _ = members[0]
-        if len(members) == 1 and np.abs(a[:, first]).max() > within:
+        if len(members) == 1 and not is_silent(a[:, first], rows[first], relu, within):
             return f"neuron {first} is neither a copy of a teacher nor silent"
         for i, _ in members:
             others = ", ".join(str(other) for other, _ in members if other != i)
@@ -181,17 +181,27 @@ def _alike(rows: np.ndarray, indices: list[int], relu: bool, within: float) -> l
     return groups
 
 
+def is_silent(outputs: np.ndarray, row: np.ndarray, relu: bool, within: float) -> bool:
+    """Whether a neuron's output weights are zero within the tolerance; for relu relative to its weight."""
+    return float(np.abs(outputs).max()) <= within * (float(np.abs(row).max()) if relu else 1.0)
+
+
 def copy_of(row: np.ndarray, target: np.ndarray, relu: bool) -> tuple[float, float]:
-    """How far a neuron is from the nearest copy of a teacher, and the factor of that copy."""
-    if not target.any():
+    """How far a neuron is from the nearest copy of another one, and the factor of that copy.
+
+    For relu, whose scales are free, relative to the neuron's size: else a tiny weight would copy everything.
+    """
+    if not target.any() or (relu and not row.any()):
         return np.inf, 1.0
     if relu:
-        factor = float(row @ target / (target @ target))
-        if factor <= 0.0:
+        length = float(target @ target)
+        factor = float(row @ target) / length if length > 0.0 else 0.0
+        if not 0.0 < factor < np.inf:
             return np.inf, 1.0
     else:
         factor = 1.0 if row @ target >= 0 else -1.0
-    return float(np.abs(row - factor * target).max()), factor
+    apart = float(np.abs(row - factor * target).max())
+    return (apart / float(np.abs(row).max()) if relu else apart), factor
 
 
-__all__ = ["copy_of", "prove_zero"]
+__all__ = ["copy_of", "is_silent", "prove_zero"]

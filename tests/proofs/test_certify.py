@@ -309,6 +309,41 @@ def test_copies_of_a_relu_neuron(relu_trained, shares):
     assert gf.verify_proof(proof)
 
 
+@pytest.mark.parametrize("activation", ["erf", "relu"])
+def test_copies_with_several_outputs(activation):
+    """a_i parallel to their sum: a family of one dimension; a_i that are not: not critical, not proved."""
+    teacher = gf.MLP.random((3, 4, 2), activation, False, seed=3, init="normal")
+    result = gf.train(teacher, gf.MLP.random((3, 2, 2), activation, False, seed=1), progress=False)
+    W, A = result.student.weights
+    rows = np.vstack([W, W[:1]])
+    parallel = np.column_stack([0.75 * A[:, 0], A[:, 1], 0.25 * A[:, 0]])
+    student = gf.MLP([rows, parallel], None, activation)
+    problem = gf.Problem(teacher, student)
+    values = np.linalg.eigvalsh(problem.hessian(student.flat()))
+    proof = gf.certify(problem, student.flat())
+    assert proof.exists and proof.kind == "family"
+    assert proof.dimension == (1 if activation == "erf" else 1 + 3)
+    assert proof.signs[0] == (values < -1e-11).sum()
+    assert proof.dimension + proof.undecided == (abs(values) < 1e-11).sum()
+    assert gf.verify_proof(proof)
+    shift = 0.1 * np.array([A[1, 0], -A[0, 0]])
+    askew = gf.MLP([rows, parallel + np.column_stack([shift, 0 * shift, -shift])], None, activation)
+    assert np.abs(problem.gradient(askew.flat())).max() > 1e-6
+    assert not gf.certify(problem, askew.flat()).exists
+
+
+def test_all_neurons_silent():
+    """f = 0, each w on the hypersurface E σ(w·x) f* = 0: as many negative eigenvalues as neurons."""
+    teacher = gf.teachers.orthonormal(3, 3)
+    student = gf.MLP([[[1.0, -1.0, 0.0], [0.0, 0.5, -0.5]], [[0.0, 0.0]]], None, "erf")
+    problem = gf.Problem(teacher, student)
+    values = np.linalg.eigvalsh(problem.hessian(student.flat()))
+    proof = gf.certify(problem, student.flat())
+    assert proof.exists and proof.dimension == 4 and proof.index == (values < -1e-12).sum() == 2
+    assert proof.loss[0] <= 1.0 <= proof.loss[1]  # E f*² = 3 (2/π) asin(1/2)
+    assert gf.verify_proof(proof)
+
+
 def test_a_silent_neuron():
     """a = 0 and w on the hypersurface E r σ(w·x) = 0: five dimensions, and a pair of signs more."""
     problem, theta = _bucket((2, 3))
