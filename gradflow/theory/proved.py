@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..landscape import SymmetricPoint, critical_point
+from ..landscape import SymmetricPoint, symmetric_point
 from ..losses.problem import Problem
 from ..teachers import orthonormal
 from .check import Check, at_least, at_most, never
@@ -65,7 +65,7 @@ class _Points:
 
 
 def _best(n: int, k: int) -> SymmetricPoint:
-    return critical_point(*best_ansatz(n, k))
+    return symmetric_point(*best_ansatz(n, k))
 
 
 @register("proved.copy_average.crossing")

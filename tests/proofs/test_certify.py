@@ -167,7 +167,7 @@ def test_index_by_representations_is_that_of_the_full_hessian(kind, k, m):
 def test_ansatz_of_a_run(trained, relu_trained):
     for result in (trained, relu_trained):
         ansatz, x = landscape.find_ansatz(result)
-        proof = gf.certify(landscape.critical_point(ansatz, x))
+        proof = gf.certify(landscape.symmetric_point(ansatz, x))
         assert proof.exists and proof.index == result.spectrum().negative
         assert proof.dimension == result.spectrum().zero
         assert "symmetric criticality" in proof.statement
