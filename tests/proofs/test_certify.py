@@ -453,7 +453,8 @@ def test_claims_that_are_too_strong_do_not_verify(trained):
         ("erf", False, (4, 3, 1), 3, range(8)),
         ("relu", False, (4, 3, 1), 3, range(13, 24)),
         ("relu", [False, True], (3, 3, 2), 4, (0, 5, 11, 14, 17, 27, 36)),
-        ("erf", True, (3, 2, 2), 3, range(8)),
+        ("erf", True, (3, 2, 2), 3, range(11)),
+        ("erf", [False, True], (4, 3, 1), 5, range(4)),
     ],
 )
 def test_random_saddles(activation, bias, sizes, width, seeds):
@@ -478,7 +479,7 @@ def test_random_saddles(activation, bias, sizes, width, seeds):
             proved += 1
             assert proof.index == result.spectrum().negative
             assert proof.dimension == result.spectrum().zero
-    assert proved or (activation, bias) == ("erf", True)
+    assert proved
 
 
 # --- two points -----------------------------------------------------------------------------------------
