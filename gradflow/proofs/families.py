@@ -7,8 +7,8 @@ proved as any other. Then, at the full student,
     copies    with a_i = τ_i A, A = Σ f_i a_i ≠ 0 and Σ τ_i f_i = 1, are critical however A is shared
               out: ∂L/∂a_i is f_i ∂L/∂A and ∂L/∂w_i a multiple of ∂L/∂w; m − 1 dimensions, for relu m scales
               more. (Of several outputs only A·E[r σ'(w·x) x] vanishes: a_i must be parallel to A.)
-    silent    ∂L/∂w_i = 0 as a_i = 0, and ∂L/∂a_i = 2 E r σ(w_i·x) = 0 on a hypersurface of w_i (one output),
-              reached along one coordinate by an interval Newton step; d − 1 dimensions, d with a bias
+    silent    ∂L/∂w_i = 0 as a_i = 0, and ∂L/∂a_i = 2 E r σ(w_i·x) = 0 on a surface of (w_i, b_i), as many
+              equations as outputs, reached along as many coordinates by an interval Newton step
 
 These tangents T are in the kernel of the Hessian, since every point of the family is critical. Coordinates
 on which T is regular are held, named; the other coordinate vectors with T are a basis, so the inertia is that
@@ -22,11 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from .balls import arb, bounds, exact, midpoint, precision, to_text, upper, version
+from .balls import arb, arb_mat, bounds, exact, midpoint, precision, to_text, upper, version
 from .inertia import inertia
 from .krawczyk import PRECISIONS
 from .proof import Proof, no_proof
 from .prove import SLACK, WITHIN, below, locate, loss_at, verdict
+from .rotations import pivots
 from .settings import build, hexadecimal
 from .zero_loss import copy_of, is_silent
 
@@ -57,12 +58,8 @@ def prove_family(
     groups, silent = shape.parts(within)
     if not silent and all(len(group) == 1 for group in groups):
         return no_proof("no neurons copy one another, and none is silent", setting, given, free)
-    if not groups and setting["output_bias"]:
-        return no_proof(
-            "all neurons are silent, and the output bias alone is not solved for", setting, given, free
-        )
-    if silent and shape.o > 1:
-        return no_proof("a silent neuron is isolated or not by several equations", setting, given, free)
+    if silent and shape.o > len(shape.row(0)):
+        return no_proof("a silent neuron has more equations than weights", setting, given, free)
     known: dict[str, Any] = {"kind": "family", "arithmetic": version(), "within": within}
     found = base = None
     if groups:
@@ -86,18 +83,21 @@ def prove_family(
             for i, move in zip(moving, found.offset):
                 point[i] = point[i] + move
         full = shape.spread(groups, point)
+        if found is None and setting["output_bias"]:  # L is a parabola in c, of second derivative 2
+            full[-shape.o :] = exact(shape.theta[-shape.o :])
+            slopes = loss.value_and_gradient(full, False)[1][-shape.o :]
+            full[-shape.o :] = [c - slope / 2 for c, slope in zip(full[-shape.o :], slopes)]
         held = shape.held(groups)
         for g, group in enumerate(groups):
             if len(group) > 1 and all(point[at].contains(0) for at in shape.output(g, len(groups))):
                 return no_proof("copies whose outputs cancel", setting, given, free, **known)
         for i in silent:
-            column = _on_hypersurface(loss, full, shape, i)
-            if column is None:
-                return no_proof(
-                    f"no w near that of the silent neuron {i} is critical", setting, given, free, **known
-                )
-            others = [at for at in shape.row(i) if at != column]
-            held += [(at, f"neuron {i} is silent: its hypersurface") for at in others]
+            columns = _on_surface(loss, full, shape, i)
+            if columns is None:
+                reason = f"no w near that of the silent neuron {i} is proved to be critical"
+                return no_proof(reason, setting, given, free, **known)
+            others = [at for at in shape.row(i) if at not in columns]
+            held += [(at, f"neuron {i} is silent: its surface") for at in others]
         radius = max(upper(a - b) for a, b in zip(full, exact(theta)))
         if not radius <= within:
             reason = f"the critical point found is {radius:.3g} away, more than `within` = {within:.3g}"
@@ -199,7 +199,7 @@ class _Shape:
                     share = left / arb(factor)
                 for at, value in zip(self.output(i), total):
                     full[at] = share * value
-        if self.setting["output_bias"]:
+        if self.setting["output_bias"] and point:
             full[-self.o :] = point[-self.o :]
         return full
 
@@ -228,28 +228,43 @@ class _Shape:
         return tuple(sorted(words))
 
 
-def _on_hypersurface(loss, full: list, shape: _Shape, i: int) -> int | None:
-    """Move one weight of a silent neuron to where ∂L/∂a_i = 0; its position, None if that is not proved."""
-    at = shape.output(i)[0]
-    slopes = loss.hessian(full)[at]
-    column = max(shape.row(i), key=lambda p: abs(midpoint(slopes[p])))
-    if slopes[column].contains(0):
+def _on_surface(loss, full: list, shape: _Shape, i: int) -> list[int] | None:
+    """Move some weights of a silent neuron to where ∂L/∂a_i = 0; which, or None if that is not proved."""
+    outputs, o = shape.output(i), shape.o
+
+    def values():
+        gradient = loss.value_and_gradient(full, False)[1]
+        return arb_mat(o, 1, [gradient[at] for at in outputs])
+
+    def slopes(point, columns):
+        rows = loss.hessian(point)
+        return [[rows[at][column] for column in columns] for at in outputs]
+
+    middle = np.array([[midpoint(v) for v in row] for row in slopes(full, shape.row(i))])
+    if not np.isfinite(middle).all() or np.linalg.matrix_rank(middle) < o:
         return None
-    for _ in range(20):
-        value = loss.value_and_gradient(full, False)[1][at]
-        step = value / loss.hessian(full)[at][column]
-        full[column] = (full[column] - step.mid()).mid()
-        if abs(step.mid()) < 2.0**-100:
-            break
-    value = loss.value_and_gradient(full, False)[1][at]
-    size = 4 * upper(value / slopes[column]) + 2.0**-100
-    boxed = list(full)
-    boxed[column] = full[column] + arb(0, size)
-    newton = value / loss.hessian(boxed)[at][column]
-    if not upper(newton) < size:
+    columns = [shape.row(i)[c] for c in pivots(middle, o)]
+    try:
+        for _ in range(20):
+            step = arb_mat(slopes(full, columns)).solve(values()).entries()
+            for column, move in zip(columns, step):
+                full[column] = (full[column] - move.mid()).mid()
+            if max(upper(move.mid()) for move in step) < 2.0**-90:
+                break
+        value = values()
+        first = arb_mat(slopes(full, columns)).solve(value).entries()
+        size = 4 * max(upper(move) for move in first) + 2.0**-90
+        boxed = list(full)
+        for column in columns:
+            boxed[column] = full[column] + arb(0, size)
+        newton = arb_mat(slopes(boxed, columns)).solve(value).entries()
+    except ZeroDivisionError:
         return None
-    full[column] = full[column] + arb(0, upper(newton))
-    return column
+    if not max(upper(move) for move in newton) < size:
+        return None
+    for column, move in zip(columns, newton):
+        full[column] = full[column] - move
+    return columns
 
 
 __all__ = ["prove_family"]

@@ -102,6 +102,8 @@ def find_zero(
         D, powers of two, one for every parameter that moves: the box has `box` times D as its radii.
     """
     center = list(center)
+    if not free:
+        return Zero(False, "no parameter moves", center, precisions[0], 0.0)
     D = np.ones(len(free)) if scales is None else np.array(scales, dtype=np.float64)
     sizes = [1.0, *(abs(midpoint(center[i])) / d for i, d in zip(free, D))]
     first = FIRST_BOX * max(sizes) if box is None else box

@@ -37,7 +37,7 @@ def complement(setting: dict) -> list | None:
     if rank < len(V):
         return None
     # V = [V₁ V₂] after a choice of columns: z = (−V₁⁻¹V₂ e, e)
-    first = sorted(_pivots(V, rank))
+    first = sorted(pivots(V, rank))
     rest = [a for a in range(d) if a not in first]
     try:
         head = arb_mat(V[:, first].tolist()).solve(arb_mat((-V[:, rest]).tolist()))
@@ -75,8 +75,8 @@ def rotation_gauge(
         pairs = [(p, q) for p in range(r) for q in range(p)]
         count = r * (r - 1) // 2 - (r - rank) * (r - rank - 1) // 2
         T = np.array([(np.outer(U[:, q], z[p]) - np.outer(U[:, p], z[q])).ravel() for p, q in pairs])
-        chosen = sorted(_pivots(T.T, count))
-        return sorted(_pivots(T[chosen], count)), [pairs[i] for i in chosen]
+        chosen = sorted(pivots(T.T, count))
+        return sorted(pivots(T[chosen], count)), [pairs[i] for i in chosen]
 
 
 def regular(setting: dict, theta: Sequence, held: Sequence[int], pairs: Sequence[tuple[int, int]]) -> bool:
@@ -106,7 +106,7 @@ def regular(setting: dict, theta: Sequence, held: Sequence[int], pairs: Sequence
     )
 
 
-def _pivots(A: np.ndarray, count: int) -> list[int]:
+def pivots(A: np.ndarray, count: int) -> list[int]:
     """`count` independent columns, each the longest of what is left (Gram and Schmidt)."""
     left, chosen = A.copy(), []
     for _ in range(count):
@@ -122,4 +122,4 @@ def _dot(a: Sequence, b: Sequence):
     return sum((x * y for x, y in zip(a, b)), arb(0))
 
 
-__all__ = ["complement", "regular", "rotation_gauge"]
+__all__ = ["complement", "pivots", "regular", "rotation_gauge"]

@@ -444,6 +444,44 @@ def test_claims_that_are_too_strong_do_not_verify(trained):
     assert not gf.verify_proof(dataclasses.replace(proof, theta=tuple(theta)))
 
 
+# --- random saddles -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "activation, bias, sizes, width, seeds",
+    [
+        ("erf", False, (4, 3, 1), 3, range(8)),
+        ("relu", False, (4, 3, 1), 3, range(13, 24)),
+        ("relu", [False, True], (3, 3, 2), 4, (0, 5, 11, 14, 17, 27, 36)),
+        ("erf", True, (3, 2, 2), 3, range(11)),
+        ("erf", [False, True], (4, 3, 1), 5, range(4)),
+    ],
+)
+def test_random_saddles(activation, bias, sizes, width, seeds):
+    """Where Newton's method ends from random starts: many copies and silent neurons. No index is wrong."""
+    refiner = gf.refiners.TrustRegionNewton(target="critical point", max_iterations=200)
+    proved = 0
+    for seed in seeds:
+        teacher = gf.MLP.random(
+            (sizes[0], width, sizes[2]), activation, bias, seed=1000 + seed, init="normal"
+        )
+        start = gf.MLP.random(sizes, activation, bias, seed=seed, init="normal")
+        result = gf.train(teacher, start, solver=None, refiner=refiner, progress=False)
+        if not result.converged:
+            continue
+        proof = gf.certify(result)
+        if not proof.exists:
+            assert proof.reason
+            continue
+        assert gf.verify_proof(proof)
+        assert proof.loss[0] - 1e-12 <= result.loss <= proof.loss[1] + 1e-12
+        if proof.radius < 1e-12:  # else the Float64 spectrum is that of another point
+            proved += 1
+            assert proof.index == result.spectrum().negative
+            assert proof.dimension == result.spectrum().zero
+    assert proved
+
+
 # --- two points -----------------------------------------------------------------------------------------
 
 
