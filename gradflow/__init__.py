@@ -67,6 +67,7 @@ __all__ = [
     "online",
     "order_parameters",
     "plot",
+    "recovery",
     "refiners",
     "resume",
     "solvers",
@@ -80,6 +81,7 @@ __all__ = [
 _LATE = {
     "landscape": "landscape",
     "plot": "plot",
+    "recovery": "recovery",
     "theory": "theory",
     "Batch": "many",
     "Failure": "many",

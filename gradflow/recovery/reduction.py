@@ -1,0 +1,61 @@
+"""From one student at the floor to the smallest network that is: neurons are removed as long as it stays there."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.linalg
+
+from .students import Student, Task, fit
+
+TRIES = 4
+"""So many single neurons are tried before a network counts as irreducible."""
+
+
+def removal_costs(task: Task, student: Student, each: float = 5.0) -> np.ndarray:
+    """By how much the loss rises if a neuron is removed and all output weights are refitted, for every one.
+
+    With G = ΦᵀΦ the rise is Σ_o C_io² / (G⁻¹)_ii, the distance of φ_i from the others times its weight.
+    """
+    model = task.model(task.points(student.width, each))
+    Phi = model.basis(student.V)[0]
+    scale = np.linalg.norm(Phi, axis=0)
+    scale[scale == 0.0] = 1.0
+    R = np.linalg.qr(Phi / scale, mode="r")
+    # Dependent functions: the inverse is large there, the cost small, and its digits do not matter.
+    R[np.diag_indices(len(R))] += np.where(np.abs(R.diagonal()) < 1e-14, 1e-14, 0.0)
+    inverse = scipy.linalg.solve_triangular(R, np.eye(len(R)))
+    apart = 1.0 / (inverse**2).sum(axis=1)
+    C = student.C * scale[:, None]
+    return ((C**2).sum(axis=1) * apart)[: student.width]
+
+
+def reduce(
+    task: Task, student: Student, *, iterations: int = 60, each: float = 5.0
+) -> tuple[Student, float]:
+    """The smallest network at the floor that removals from this student lead to, and the least loss with one
+    neuron fewer.
+
+    The neurons whose removal costs least go first, half of them at once where that is possible (bisection);
+    after each removal the rest is fitted again and must be at the floor.
+    """
+    least = np.inf
+    while student.width > 0:
+        least = np.inf
+        order = np.argsort(removal_costs(task, student, each), kind="stable")
+        share = student.width // 2 if student.width > 2 else 1
+        smaller = None
+        while share >= 1 and smaller is None:
+            choices = [order[:share]] if share > 1 else [order[i : i + 1] for i in range(min(TRIES, len(order)))]
+            for drop in choices:
+                rest = np.delete(student.V, drop, axis=0)
+                trial = fit(task, rest, iterations=iterations, each=each, window=15)
+                if trial.loss <= task.goal:
+                    smaller = trial
+                    break
+                if len(drop) == 1:
+                    least = min(least, trial.loss)
+            share //= 2
+        if smaller is None:
+            break
+        student = smaller
+    return student, least
