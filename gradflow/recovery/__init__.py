@@ -16,6 +16,7 @@ ICML 2024; consensus and reduction are derived here. May import the rooms below 
 """
 
 from .certificate import Certificate
+from .clustering import Clusters, cluster, expand_and_cluster
 from .neuron_types import Group, Simplified, simplify
 from .one_layer import recover
 from .result import Comparison, Recovery, compare
@@ -24,13 +25,16 @@ from .symmetry import Symmetry, symmetry_of
 
 __all__ = [
     "Certificate",
+    "Clusters",
     "Comparison",
     "Group",
     "Recovery",
     "Signs",
     "Simplified",
     "Symmetry",
+    "cluster",
     "compare",
+    "expand_and_cluster",
     "recover",
     "simplify",
     "symmetry_of",

@@ -48,8 +48,8 @@ class Certificate:
 
     @property
     def irreducible(self) -> bool:
-        """Whether no neuron could be removed: with one fewer the loss is well above the floor."""
-        return not self.smaller <= 3.0 * self.floor
+        """Whether no neuron could be removed: it was tried, and the loss was well above the floor."""
+        return bool(self.smaller > 3.0 * self.floor)
 
     @property
     def identified(self) -> bool:

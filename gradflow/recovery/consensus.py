@@ -7,6 +7,7 @@ from scipy.cluster import hierarchy
 from scipy.spatial.distance import pdist
 
 from .students import Student, Task
+from .symmetry import row_signs
 
 TOLERANCE = 0.02
 """Neurons whose pre-activations differ by less than this share are one."""
@@ -29,8 +30,7 @@ def embedded(task: Task, V: np.ndarray) -> np.ndarray:
     rows = task.symmetry.canonical(V)[0] @ task.metric
     size = np.linalg.norm(rows, axis=1, keepdims=True)
     if task.symmetry.mirror:  # the sign by what the neuron does, not by one weight, which may be undetermined
-        largest = np.abs(rows).argmax(axis=1)
-        rows = rows * np.sign(rows[np.arange(len(rows)), largest])[:, None]
+        rows = rows * row_signs(rows)[:, None]
     return rows / np.where(task.symmetry.scaling, np.where(size > 0, size, 1.0), np.maximum(size, 1.0))
 
 

@@ -14,7 +14,7 @@ from ..support.errors import ArgumentError
 from ..support.threads import single_threaded_blas
 from ..support.validate import number, real_array
 from .signs import Signs, find_signs
-from .symmetry import Symmetry, symmetry_of
+from .symmetry import Symmetry, row_signs, symmetry_of
 
 KINDS = ("copy", "duplicate", "zero", "constant", "linear", "linear duplicate", "off-bound")
 
@@ -233,8 +233,7 @@ def _clusters(symmetry: Symmetry, V, left: Sequence[int], inputs, tolerance: flo
     size = np.linalg.norm(rows, axis=1, keepdims=True)
     rows = rows / np.where(size > 0.0, size, 1.0)
     if symmetry.mirror:
-        largest = np.abs(rows).argmax(axis=1)
-        rows = rows * np.sign(rows[np.arange(len(rows)), largest])[:, None]
+        rows = rows * row_signs(rows)[:, None]
     if not symmetry.scaling:
         rows = np.hstack([rows, np.log(np.maximum(size, 1e-300))])
     labels = hierarchy.fcluster(hierarchy.average(pdist(rows)), max(tolerance, 1e-12), "distance")

@@ -59,3 +59,10 @@ def reduce(
             break
         student = smaller
     return student, least
+
+
+def without_one(task: Task, student: Student, each: float = 5.0) -> float:
+    """The least loss that was found with one neuron fewer, of the `TRIES` cheapest removals."""
+    order = np.argsort(removal_costs(task, student, each), kind="stable")[:TRIES]
+    trials = [fit(task, np.delete(student.V, [i], axis=0), iterations=60, each=each, window=15) for i in order]
+    return min((trial.loss for trial in trials), default=np.nan)

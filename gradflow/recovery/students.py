@@ -71,6 +71,11 @@ class Task:
             self.inputs[:points], self.answers[:points], self.symmetry.activation, affine=affine
         )
 
+    def inside(self, V: np.ndarray, C: np.ndarray) -> Student:
+        """A student from V and C for the inputs as given, the inverse of `original`."""
+        W = V[:, :-1] * self.scale
+        return Student(np.column_stack([W, V[:, -1] + V[:, :-1] @ self.mean]), C, np.nan, 0)
+
     def original(self, V: np.ndarray, C: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """V and C for the inputs as given."""
         W = V[:, :-1] / self.scale

@@ -52,13 +52,11 @@ class Symmetry:
     def canonical(self, V: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows [w, b] made comparable; the signs and the norms by which they were divided.
 
-        The largest entry is made positive where the class has a mirror (the first one, as in the paper, is
-        often zero), and rows have unit norm where it has scaling.
+        Signs are `row_signs` where the class has a mirror, and rows have unit norm where it has scaling.
         """
         signs, norms = np.ones(len(V)), np.ones(len(V))
-        if self.mirror and len(V):
-            largest = np.abs(V).argmax(axis=1)
-            signs = np.where(V[np.arange(len(V)), largest] < 0.0, -1.0, 1.0)
+        if self.mirror:
+            signs = row_signs(V)
         if self.scaling:
             norms = np.linalg.norm(V, axis=1)
             norms[norms == 0.0] = 1.0
@@ -67,6 +65,15 @@ class Symmetry:
     def output_factor(self, signs: np.ndarray, norms: np.ndarray) -> np.ndarray:
         """By what output weights are multiplied so that canonical rows compute the same."""
         return (signs if self.mirror < 0 else np.ones_like(signs)) * norms
+
+
+def row_signs(V: np.ndarray) -> np.ndarray:
+    """±1 by which rows are multiplied so that their largest entry is positive (the first, as in the paper, is
+    often zero); the first of those within 1 % of the largest, so that rounding does not choose among equal ones.
+    """
+    size = np.abs(V)
+    chosen = (size >= 0.99 * size.max(axis=1, keepdims=True, initial=0.0)).argmax(axis=1)
+    return np.where(V[np.arange(len(V)), chosen] < 0.0, -1.0, 1.0)
 
 
 def symmetry_of(activation) -> Symmetry:

@@ -1,0 +1,162 @@
+"""Networks recovered from their outputs: Expand-and-Cluster's tasks, by its recipe and by consensus.
+
+    python -m benchmarks recovery SLICE … [--draws 0] [--data mnist10k.npz] [--workers 1] [--executor processes]
+                                  [--store FOLDER] [--again]
+
+Slices: parity (150 teachers d = 2 … 32, r = 2, 4, 8 by `recover`), baseline (the same by
+`expand_and_cluster`), activations (8×8 digits, r = 16, 32), mnist (r = 64), deep (8-4-2-1, 16-8-4-2),
+noise, sensitivity, pruning. Finished teachers are kept and not repeated. Each slice is written to
+`recovery-SLICE.json` and, runs by runs, `recovery-SLICE.h5`. Seconds are CPU seconds of the thread
+that did the work. A comparison with the teacher is made after the recovery, which never sees it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+
+import gradflow as gf
+
+from . import _runs, _timing
+
+DIMS, WIDTHS = (2, 4, 8, 16, 32), (2, 4, 8)
+QUERIES = 30_000
+
+
+def outcome(found, teacher: gf.MLP, X: np.ndarray, seconds: float) -> dict:
+    """The row of one recovery of a network of one hidden layer."""
+    beside = gf.recovery.compare(found.network, teacher, X)
+    certificate = found.certificate
+    return {
+        "exact": found.exact,
+        "found_width": found.width,
+        "excess": beside.excess,
+        "rmse": found.rmse,
+        "difference": beside.parameters,
+        "in_mean": float(beside.inputs.mean()),
+        "in_max": float(beside.inputs.max()),
+        "out_mean": float(beside.outputs.mean()),
+        "out_max": float(beside.outputs.max()),
+        "mirrored": int(beside.mirrored.sum()),
+        "students": len(found.students),
+        "held_out": None if certificate is None else certificate.held_out,
+        "estimate": None if certificate is None else float(certificate.neuron_errors.max(initial=0.0)),
+        "cpu": seconds,
+    }
+
+
+def parity(input_dim: int, width: int, teacher: int, draw: int) -> dict:
+    """One teacher of A.4 by `recover`, its width unknown."""
+    seed = np.random.SeedSequence([draw, teacher, input_dim, width])
+    made = gf.teachers.parity(input_dim, width, seed=seed)
+    X = gf.teachers.uniform_inputs(input_dim, QUERIES, seed=seed.spawn(1)[0])
+    began = time.thread_time()
+    found = gf.recovery.recover(X, made(X), activation="g", seed=teacher, progress=False)
+    return outcome(found, made, X, time.thread_time() - began)
+
+
+def baseline(input_dim: int, width: int, teacher: int, draw: int) -> dict:
+    """The same teacher by the paper's recipe, told four times the width and the numbers of students of A.6.4."""
+    seed = np.random.SeedSequence([draw, teacher, input_dim, width])
+    made = gf.teachers.parity(input_dim, width, seed=seed)
+    X = gf.teachers.uniform_inputs(input_dim, QUERIES, seed=seed.spawn(1)[0])
+    began = time.thread_time()
+    found = gf.recovery.expand_and_cluster(
+        X, made(X), activation="g", width=width, students=10 if width == 8 else 20, seed=teacher
+    )
+    row = outcome(found, made, X, time.thread_time() - began)
+    return row | {"zero_loss": sum(s["loss"] <= 1e-10 for s in found.students)}
+
+
+def summary(rows: list[dict]) -> dict:
+    """How many teachers were recovered, and the worst of those that were."""
+    good = [r for r in rows if r["excess"] == 0 and r["rmse"] <= 1e-14]
+    wrong = [r for r in rows if r["exact"] and not (r["excess"] == 0 and r["difference"] <= 1e-6)]
+    return {
+        "teachers": len(rows),
+        "recovered": len(good),
+        "rmse_1e-14": sum(r["rmse"] <= 1e-14 for r in rows),
+        "called_exact": sum(r["exact"] for r in rows),
+        "called_exact_wrongly": len(wrong),
+        "worst_rmse": max((r["rmse"] for r in good), default=None),
+        "worst_difference": max((r["difference"] for r in good), default=None),
+        "cpu_seconds": sum(r["cpu"] for r in rows),
+        "missed": [
+            {k: r.get(k) for k in ("input_dim", "width", "teacher", "draw", "rmse", "excess")}
+            for r in rows
+            if r not in good
+        ],
+    }
+
+
+def _grid(chosen: argparse.Namespace) -> dict:
+    return {
+        "input_dim": chosen.dims,
+        "width": chosen.widths,
+        "teacher": range(chosen.teachers),
+        "draw": chosen.draws,
+    }
+
+
+def _teachers(make, name: str, chosen: argparse.Namespace) -> tuple[list[dict], dict]:
+    found = _runs.sweep(f"recovery-{name}", _grid(chosen), make, chosen, keep="rows")
+    rows = []
+    for cell, row in zip(found.cells, found.rows()):
+        rows.append(row | cell)
+    totals = {"all": summary(rows)}
+    for draw in chosen.draws:
+        totals[f"draw {draw}"] = summary([r for r in rows if r["draw"] == draw])
+    for d in chosen.dims:
+        for r in chosen.widths:
+            part = [row for row in rows if row["input_dim"] == d and row["width"] == r]
+            good = summary(part)
+            print(
+                f"  d {d:2d} r {r}: {good['recovered']:2d} of {len(part)}, called exact {good['called_exact']:2d}, "
+                f"{good['cpu_seconds'] / len(part):6.2f} CPU s each"
+            )
+    whole = totals["all"]
+    print(
+        f"  {whole['recovered']} of {whole['teachers']} with the right width and RMSE ≤ 1e-14, "
+        f"{whole['called_exact']} called exact, {whole['called_exact_wrongly']} of them wrongly; "
+        f"{whole['cpu_seconds']:.0f} CPU seconds"
+    )
+    return rows, totals
+
+
+def _parity(chosen):
+    return _teachers(parity, "parity", chosen)
+
+
+def _baseline(chosen):
+    return _teachers(baseline, "baseline", chosen)
+
+
+SLICES = {"parity": _parity, "baseline": _baseline}
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks recovery")
+    parser.add_argument("slices", nargs="+", choices=sorted(SLICES), metavar="SLICE")
+    parser.add_argument("--draws", type=int, nargs="+", default=[0])
+    parser.add_argument("--dims", type=int, nargs="+", default=list(DIMS))
+    parser.add_argument("--widths", type=int, nargs="+", default=list(WIDTHS))
+    parser.add_argument("--teachers", type=int, default=10)
+    parser.add_argument("--data", type=Path, help="MNIST as NPZ or IDX files")
+    _runs.add_options(parser, workers=1)
+    chosen = parser.parse_args(argv)
+    facts = _timing.machine()
+    print(_timing.describe(facts))
+    for name in chosen.slices:
+        print(name)
+        began = time.perf_counter()
+        rows, totals = SLICES[name](chosen)
+        totals["wall_seconds_of_this_call"] = time.perf_counter() - began
+        path = _timing.write(f"recovery-{name}", {"totals": totals, "rows": rows}, facts)
+        merged = (chosen.store or _timing.RESULTS / "runs") / f"recovery-{name}" / "merged.h5"
+        if merged.is_file():
+            shutil.copyfile(merged, path.with_suffix(".h5"))
+        print(f"written: {path}")
