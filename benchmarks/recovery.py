@@ -1,7 +1,7 @@
 """Networks recovered from their outputs: Expand-and-Cluster's tasks, by its recipe and by consensus.
 
-    python -m benchmarks recovery SLICE … [--draws 0] [--data mnist10k.npz] [--workers 1] [--executor processes]
-                                  [--store FOLDER] [--again]
+    python -m benchmarks recovery SLICE … [--draws 0] [--data mnist10k.npz]
+                                  [--workers 1] [--executor processes] [--store FOLDER] [--again]
 
 Slices: parity (150 teachers d = 2 … 32, r = 2, 4, 8 by `recover`), baseline (the same by
 `expand_and_cluster`), activations (8×8 digits, r = 16, 32), mnist (r = 64), deep (8-4-2-1, 16-8-4-2),
@@ -60,7 +60,7 @@ def parity(input_dim: int, width: int, teacher: int, draw: int) -> dict:
 
 
 def baseline(input_dim: int, width: int, teacher: int, draw: int) -> dict:
-    """The same teacher by the paper's recipe, told four times the width and the numbers of students of A.6.4."""
+    """The same teacher by the paper's recipe, told four times the width and A.6.4's numbers of students."""
     seed = np.random.SeedSequence([draw, teacher, input_dim, width])
     made = gf.teachers.parity(input_dim, width, seed=seed)
     X = gf.teachers.uniform_inputs(input_dim, QUERIES, seed=seed.spawn(1)[0])
@@ -115,8 +115,8 @@ def _teachers(make, name: str, chosen: argparse.Namespace) -> tuple[list[dict], 
             part = [row for row in rows if row["input_dim"] == d and row["width"] == r]
             good = summary(part)
             print(
-                f"  d {d:2d} r {r}: {good['recovered']:2d} of {len(part)}, called exact {good['called_exact']:2d}, "
-                f"{good['cpu_seconds'] / len(part):6.2f} CPU s each"
+                f"  d {d:2d} r {r}: {good['recovered']:2d} of {len(part)}, called exact "
+                f"{good['called_exact']:2d}, {good['cpu_seconds'] / len(part):6.2f} CPU s each"
             )
     whole = totals["all"]
     print(

@@ -15,7 +15,7 @@ import jax as _jax
 
 _jax.config.update("jax_enable_x64", True)
 
-from . import online, refiners, solvers, teachers  # noqa: E402
+from . import datasets, online, refiners, solvers, teachers  # noqa: E402
 from ._version import __version__  # noqa: E402
 from .activations import ACTIVATIONS, Activation, Polynomial  # noqa: E402
 from .inputs import Gaussian, Mixture, Samples  # noqa: E402
@@ -62,6 +62,7 @@ __all__ = [
     "StudentT",
     "Sweep",
     "__version__",
+    "datasets",
     "landscape",
     "load",
     "online",

@@ -153,7 +153,9 @@ def parity(input_dim: int, width, seed, activation="g") -> MLP:
     (8, 4, 2, 1)
     """
     input_dim = integer("input_dim", input_dim, 1)
-    given = [width] if isinstance(width, (int, np.integer)) else sequence("width", width, "an integer or several")
+    given = (
+        [width] if isinstance(width, (int, np.integer)) else sequence("width", width, "an integer or several")
+    )
     widths = [integer("width", r, 1) for r in given]
     if not widths:
         raise ArgumentError("width", "an empty list", "one width at least")
@@ -216,7 +218,7 @@ def from_arrays(arrays, activation="erf", *, transposed: bool = False) -> MLP:
     MLP(2-1-1, tanh, biases [True, False], 4 parameters)
     """
     if hasattr(arrays, "keys"):
-        arrays = [arrays[name] for name in arrays.keys()]  # noqa: SIM118 (an NpzFile is no mapping of pairs)
+        arrays = [arrays[name] for name in arrays.keys()]
     weights, biases = [], []
     for i, given in enumerate(sequence("arrays", arrays, "W_1, b_1, W_2, b_2, … in order")):
         array = real_array(f"arrays[{i}]", given, (1, 2))

@@ -200,14 +200,15 @@ class EmpiricalLoss(KernelLoss):
     def separable(self) -> HiddenLayer | None:
         """The same loss with its linear parameters apart; None where `HiddenLayer` cannot say it."""
         student, chosen = self._student, self._chosen()
-        one = len(student.weights) == 2 and isinstance(student.activations[0], Activation)
-        if not one or not self.sum_of_squares or self._penalty[0] > 0.0:
+        sigma = student.activations[0] if len(student.weights) == 2 else None
+        plain = self.sum_of_squares and self._penalty[0] == 0.0
+        if not (isinstance(sigma, Activation) and plain):
             return None
         weights = self._weights[chosen]
         return HiddenLayer(
             self._inputs[:-1, chosen].T,
             self._targets[:, chosen].T,
-            student.activations[0],
+            sigma,
             bias=student.biases[0] is not None,
             constant=student.biases[1] is not None,
             weights=weights / weights.sum(),

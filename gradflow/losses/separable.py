@@ -1,4 +1,4 @@
-"""One hidden layer as a separable least-squares problem: its outputs are linear in the last layer's weights."""
+"""One hidden layer as separable least squares: its outputs are linear in the last layer's weights."""
 
 from __future__ import annotations
 

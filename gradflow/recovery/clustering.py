@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.cluster import hierarchy
@@ -181,9 +181,7 @@ def expand_and_cluster(
     rng = generator("seed", seed)
     monitor = Monitor(progress)
     with single_threaded_blas(), monitor.listening():
-        return _expand(
-            X, Y, symmetry, width, expansion, students, gamma, beta, zero, rng, monitor
-        )
+        return _expand(X, Y, symmetry, width, expansion, students, gamma, beta, zero, rng, monitor)
 
 
 def _expand(X, Y, symmetry: Symmetry, width, expansion, count, gamma, beta, zero, rng, monitor) -> Recovery:
@@ -196,9 +194,7 @@ def _expand(X, Y, symmetry: Symmetry, width, expansion, count, gamma, beta, zero
     def train(m: int) -> Student:
         student = _train(X[order], Y[order], symmetry, m, goal, rng)
         trail.append({"width": m, "loss": student.loss, "iterations": student.iterations})
-        monitor.report(
-            "expand", loss=min(s["loss"] for s in trail), grad_norm=np.nan, steps=len(trail)
-        )
+        monitor.report("expand", loss=min(s["loss"] for s in trail), grad_norm=np.nan, steps=len(trail))
         return student
 
     m = 4 if width is None else expansion * width
@@ -230,12 +226,12 @@ def _train(X, Y, symmetry: Symmetry, m: int, goal: float, rng) -> Student:
     start = MLP.random((X.shape[1], m, Y.shape[1]), symmetry.activation, seed=rng)
     points = min(len(X), max(1000, int(np.ceil(10 * start.size / Y.shape[1]))))
     model = HiddenLayer(X[:points], Y[:points], symmetry.activation)
-    V = np.column_stack([start.weights[0], start.biases[0]])
-    options = {"iterations": STEPS, "goal": goal, "window": WINDOW}
+    V = np.column_stack([start.weights[0], np.zeros(m)])
+    options: dict[str, Any] = {"iterations": STEPS, "goal": goal, "window": WINDOW}
     if Y.shape[1] > JOINT_OUTPUTS:
         end = project(model, V, **options)
         return Student(end.V, end.C, end.loss, end.iterations)
-    C = np.vstack([start.weights[1].T, start.biases[1][None]])
+    C = np.vstack([start.weights[1].T, np.zeros((1, Y.shape[1]))])
     cut = V.size
 
     def apart(theta):
@@ -247,7 +243,8 @@ def _train(X, Y, symmetry: Symmetry, m: int, goal: float, rng) -> Student:
         np.concatenate([V.ravel(), C.ravel()]),
         **options,
     )
-    return Student(*apart(run.theta), run.loss, run.iterations)
+    V, C = apart(run.theta)
+    return Student(V, C, run.loss, run.iterations)
 
 
 def _neurons(symmetry: Symmetry, found: list[Student]):
@@ -303,7 +300,9 @@ def _fine_tuned(X, Y, order, symmetry: Symmetry, V, zero: float, trail, details)
             smaller=float(np.sqrt(without_one(task, inner))),
             scaling=symmetry.scaling,
         )
-    return Recovery(network, rmse, certificate, V, trail, "expand_and_cluster", affine, signs, details=details)
+    return Recovery(
+        network, rmse, certificate, V, trail, "expand_and_cluster", affine, signs, details=details
+    )
 
 
 def _descend(model: HiddenLayer, V, C, goal: float):

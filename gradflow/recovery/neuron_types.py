@@ -69,12 +69,14 @@ class Simplified:
             found = [group for group in self.groups if group.kind == kind]
             if found:
                 worst = max(group.residual for group in found)
-                lines.append(f"  {kind:<17} {len(found)} groups, {self.count(kind)} neurons, lost {worst:.1g}")
+                lines.append(
+                    f"  {kind:<17} {len(found)} groups, {self.count(kind)} neurons, lost {worst:.1g}"
+                )
         return "\n".join(lines)
 
 
 def simplify(student: MLP, X, *, tolerance: float = 1e-6) -> Simplified:
-    """Name the neurons of a student of one hidden layer, merge what belongs together, remove what does nothing.
+    """Name the neurons of a student of one hidden layer, merge equal ones, remove what does nothing.
 
     Parameters
     ----------
@@ -200,8 +202,8 @@ def _simplify(student: MLP, X: np.ndarray, tolerance: float, symmetry: Symmetry)
         W, B = np.zeros((1, V.shape[1])), np.zeros((1, outputs))
     network = MLP([W[:, :-1], B.T], [W[:, -1], beta], sigma)
     difference = network(X) + X @ Theta - answers
-    residual = float(np.sqrt((difference**2).sum(axis=1).mean()) / size)
-    return Simplified(network, Theta.T, tuple(groups), signs, residual)
+    left_over = float(np.sqrt((difference**2).sum(axis=1).mean()) / size)
+    return Simplified(network, Theta.T, tuple(groups), signs, left_over)
 
 
 def absorb(symmetry: Symmetry, V, A, beta, Theta, X, tolerance: float = 1e-4):

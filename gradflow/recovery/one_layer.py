@@ -22,7 +22,20 @@ from .search import Budget, search
 from .students import JOINT_OUTPUTS, Student, Task, polish
 from .symmetry import Symmetry, symmetry_of
 
-AUTO = ("tanh", "sigmoid", "erf", "normal_cdf", "g", "softplus", "gelu", "silu", "elu", "selu", "relu", "leaky_relu")
+AUTO = (
+    "tanh",
+    "sigmoid",
+    "erf",
+    "normal_cdf",
+    "g",
+    "softplus",
+    "gelu",
+    "silu",
+    "elu",
+    "selu",
+    "relu",
+    "leaky_relu",
+)
 """The activations that activation="auto" tries, in this order."""
 
 _SAME = {"tanh": ("sigmoid",), "sigmoid": ("tanh",), "erf": ("normal_cdf",), "normal_cdf": ("erf",)}
@@ -119,7 +132,9 @@ def queries(X, Y, teacher, inputs) -> tuple[np.ndarray, np.ndarray, float]:
     """X (samples, d), Y (samples, outputs), and the resolution of the type of Y."""
     if teacher is not None:
         if Y is not None or (X is not None and inputs is not None):
-            raise ArgumentError("teacher", "a teacher and answers", "one of them: X and Y, or teacher and inputs")
+            raise ArgumentError(
+                "teacher", "a teacher and answers", "one of them: X and Y, or teacher and inputs"
+            )
         if not callable(teacher):
             raise ArgumentError("teacher", repr(teacher), "a network or a function of the queries")
         X = real_array("inputs", X if inputs is None else inputs, 2)
@@ -271,7 +286,7 @@ def _automatic(X, Y, floor, eps, budget: Budget, seed, progress) -> Recovery:
     tried: list[str] = []
     reached: dict[str, float] = {}
     for share in (10, 1):  # a short search with each first: the right one is mostly quick
-        small = dataclasses.replace(budget, students=max(budget.students // share, 12))
+        small = dataclasses.replace(budget, students=min(budget.students, max(budget.students // share, 12)))
         for name in AUTO:
             if any(name in _SAME.get(other, ()) for other in tried if other != name):
                 continue

@@ -1,4 +1,4 @@
-"""From one student at the floor to the smallest network that is: neurons are removed as long as it stays there."""
+"""From one student at the floor to the smallest network that is: removal as long as the rest stays there."""
 
 from __future__ import annotations
 
@@ -20,18 +20,16 @@ def removal_costs(task: Task, student: Student, each: float = 5.0) -> np.ndarray
     Phi = model.basis(student.V)[0]
     scale = np.linalg.norm(Phi, axis=0)
     scale[scale == 0.0] = 1.0
-    R = np.linalg.qr(Phi / scale, mode="r")
+    R = np.array(np.linalg.qr(Phi / scale, mode="r"))
     # Dependent functions: the inverse is large there, the cost small, and its digits do not matter.
-    R[np.diag_indices(len(R))] += np.where(np.abs(R.diagonal()) < 1e-14, 1e-14, 0.0)
+    R += np.diag(np.where(np.abs(np.diag(R)) < 1e-14, 1e-14, 0.0))
     inverse = scipy.linalg.solve_triangular(R, np.eye(len(R)))
     apart = 1.0 / (inverse**2).sum(axis=1)
     C = student.C * scale[:, None]
     return ((C**2).sum(axis=1) * apart)[: student.width]
 
 
-def reduce(
-    task: Task, student: Student, *, iterations: int = 60, each: float = 5.0
-) -> tuple[Student, float]:
+def reduce(task: Task, student: Student, *, iterations: int = 60, each: float = 5.0) -> tuple[Student, float]:
     """The smallest network at the floor that removals from this student lead to, and the least loss with one
     neuron fewer.
 
@@ -45,7 +43,9 @@ def reduce(
         share = student.width // 2 if student.width > 2 else 1
         smaller = None
         while share >= 1 and smaller is None:
-            choices = [order[:share]] if share > 1 else [order[i : i + 1] for i in range(min(TRIES, len(order)))]
+            choices = (
+                [order[:share]] if share > 1 else [order[i : i + 1] for i in range(min(TRIES, len(order)))]
+            )
             for drop in choices:
                 rest = np.delete(student.V, drop, axis=0)
                 trial = fit(task, rest, iterations=iterations, each=each, window=15)
@@ -64,5 +64,7 @@ def reduce(
 def without_one(task: Task, student: Student, each: float = 5.0) -> float:
     """The least loss that was found with one neuron fewer, of the `TRIES` cheapest removals."""
     order = np.argsort(removal_costs(task, student, each), kind="stable")[:TRIES]
-    trials = [fit(task, np.delete(student.V, [i], axis=0), iterations=60, each=each, window=15) for i in order]
+    trials = [
+        fit(task, np.delete(student.V, [i], axis=0), iterations=60, each=each, window=15) for i in order
+    ]
     return min((trial.loss for trial in trials), default=np.nan)

@@ -123,7 +123,7 @@ class Comparison:
 
     pairs      (k, 2) numbers of the matched neurons, network's and teacher's
     excess     neurons of the network more than the teacher has (negative: fewer)
-    inputs     (k,) cosine distances 1 − cos between the weight vectors [w, b], up to the class's mirror image,
+    inputs     (k,) cosine distances 1 − cos between weight vectors [w, b], up to the class's mirror image,
                over directions in which the inputs vary
     outputs    (k,) the same between output weight vectors
     mirrored   (k,) whether the matched neuron is the mirror image

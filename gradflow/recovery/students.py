@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..losses.separable import HiddenLayer
@@ -11,6 +13,9 @@ from .symmetry import Symmetry
 
 JOINT_OUTPUTS = 3
 """Up to so many outputs all parameters move together; beyond, output weights are eliminated."""
+
+LARGEST_JACOBIAN = 30_000_000
+"""Entries of a Jacobian of all outputs, up to which the last digits come from QR."""
 
 
 class Task:
@@ -122,7 +127,7 @@ def fit(
         C = model.coefficients(model.extra)[0]
         R = model.extra @ C - model.targets
         return Student(V, C, float(np.vdot(R, R)), 0)
-    options = {"iterations": iterations, "goal": task.goal, "window": window}
+    options: dict[str, Any] = {"iterations": iterations, "goal": task.goal, "window": window}
     if task.outputs > JOINT_OUTPUTS:
         end = project(model, V, damping=0.1 * damping, **options)
         return Student(end.V, end.C, end.loss, end.iterations)
@@ -140,13 +145,14 @@ def fit(
         damping=damping,
         **options,
     )
-    return Student(*apart(found.theta), found.loss, found.iterations)
+    V, C = apart(found.theta)
+    return Student(V, C, found.loss, found.iterations)
 
 
 def polish(model: HiddenLayer, V: np.ndarray, C: np.ndarray, iterations: int = 10) -> Student:
     """The last digits of a student on all points of a model: QR steps, or projected ones for many outputs."""
     outputs, shape, cut = C.shape[1], V.shape, V.size
-    if outputs > JOINT_OUTPUTS:
+    if outputs > JOINT_OUTPUTS and len(model.inputs) * outputs * (V.size + C.size) > LARGEST_JACOBIAN:
         end = project(model, V, iterations=3 * iterations, damping=1e-10, window=5, gain=0.9)
         return Student(end.V, end.C, end.loss, end.iterations)
 
@@ -159,4 +165,5 @@ def polish(model: HiddenLayer, V: np.ndarray, C: np.ndarray, iterations: int = 1
         np.concatenate([V.ravel(), C.ravel()]),
         iterations=iterations,
     )
-    return Student(*apart(found.theta), found.loss, found.iterations)
+    V, C = apart(found.theta)
+    return Student(V, C, found.loss, found.iterations)

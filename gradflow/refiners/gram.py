@@ -1,4 +1,4 @@
-"""Levenberg–Marquardt on the Gram matrix JᵀJ: many cheap steps for searches that are given up when they stall."""
+"""Levenberg–Marquardt on the Gram matrix JᵀJ: cheap steps for searches that are given up when they stall."""
 
 from __future__ import annotations
 
@@ -132,9 +132,7 @@ def descend(
     return Descent(theta, loss, len(losses) - 1, losses, reason)
 
 
-def finish(
-    linearise: Linearise, residuals: Residuals, theta: np.ndarray, *, iterations: int = 10
-) -> Descent:
+def finish(linearise: Linearise, residuals: Residuals, theta: np.ndarray, *, iterations: int = 10) -> Descent:
     """Gauss–Newton steps by QR and a truncated SVD of R, as long as they lower L: the last digits.
 
     JᵀJ has the square of J's condition number, and a step from it is wrong by ε κ²; here it is by ε κ.
@@ -147,7 +145,7 @@ def finish(
     for _ in range(iterations):
         scale = np.linalg.norm(J, axis=0)
         scale[scale == 0.0] = 1.0
-        R = np.linalg.qr(np.column_stack([J / scale, rho]), mode="r")
+        R = np.array(np.linalg.qr(np.column_stack([J / scale, rho]), mode="r"))
         u, values, right = np.linalg.svd(R[:-1, :-1], full_matrices=False)
         inverse = np.where(values > 1e-13 * values[0], 1.0 / np.maximum(values, 1e-300), 0.0)
         step = -(right.T @ (inverse * (u.T @ R[:-1, -1]))) / scale
