@@ -19,7 +19,7 @@ from .neuron_types import absorb, simplify
 from .reduction import reduce
 from .result import Recovery
 from .search import Budget, search
-from .students import JOINT_OUTPUTS, Student, Task, polish
+from .students import JOINT_OUTPUTS, Student, Task, fit, polish
 from .symmetry import Symmetry, symmetry_of
 
 AUTO = (
@@ -43,6 +43,9 @@ _SAME = {"tanh": ("sigmoid",), "sigmoid": ("tanh",), "erf": ("normal_cdf",), "no
 
 DIGITS = 500
 """Without `floor=`, an RMSE of so many units in the last place of the answers' type counts as zero."""
+
+ALL_STEPS = 100
+"""Levenberg–Marquardt steps of the reduced student on all queries but those held out."""
 
 SEARCHED = 0.2
 """Students are fitted to this share of the floor where it is Float64's, so that the last steps can finish."""
@@ -193,6 +196,8 @@ def _recover(X, Y, symmetry: Symmetry, floor, eps, budget: Budget, seed, progres
             return Recovery(network, rmse, None, agreed, facts, "recover", affine)
         wide = trail[-1]
         small, smaller = reduce(task, wide, each=budget.per)
+        if task.points(small.width, budget.per) < len(task.fit):
+            small = fit(task, small.V, iterations=ALL_STEPS, each=np.inf, window=20, damping=1e-6)
         return _finished(task, wide, small, float(np.sqrt(smaller)), zero, agreed, facts)
 
 

@@ -65,9 +65,14 @@ class Task:
         return int(room // (features + 1 + self.outputs))
 
     def points(self, neurons: int, each: float) -> int:
-        """`each` equations per parameter, and not fewer points than 500."""
+        """`each` equations per parameter, and not fewer points than 500 and 20 per feature.
+
+        With many outputs few points make many equations, but a hidden layer sees points.
+        """
+        if not np.isfinite(each):
+            return len(self.fit)
         wanted = int(np.ceil(each * self.parameters(neurons) / self.outputs))
-        return min(len(self.fit), max(500, wanted))
+        return min(len(self.fit), max(500, 20 * (self.X.shape[1] + 1), wanted))
 
     def model(self, points: int) -> HiddenLayer:
         """The least-squares problem over the first so many points."""

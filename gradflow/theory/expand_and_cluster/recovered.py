@@ -51,7 +51,7 @@ def classes(size: str, progress: Progress, disturb: float = 0.0) -> Check:
         "of its activation; for even + linear ones the linear remainder determines the signs as well.",
         f"{SOURCE}, sections 4 and 5, A.2.3; signs: derived",
         [
-            at_most("neurons in excess", np.abs(widths), 0),
+            at_most("neurons in excess", np.abs(widths), 0.0),
             at_most("largest difference of a parameter", differences, 1e-13),
             never("network not called exact", flags),
             never("wrong network called exact", wrong),
@@ -87,7 +87,7 @@ def catalogue(size: str, progress: Progress, disturb: float = 0.0) -> Check:
         "merged and removed they leave the teacher.",
         f"{SOURCE}, section 4 and figure 2",
         [
-            at_most("neurons in excess", excess, 0),
+            at_most("neurons in excess", excess, 0.0),
             at_most("largest difference of a parameter", differences, 1e-8),
             at_most("change of the outputs", residuals, 3e-13),
         ],
@@ -157,7 +157,7 @@ def noise(size: str, progress: Progress, correlated: float = 0.0) -> Check:
         "With noise of size s in the answers the weights are wrong by at most s |row of J⁺|, in proportion.",
         "derived",
         [
-            at_most("neurons in excess", widths, 0),
+            at_most("neurons in excess", widths, 0.0),
             at_most("error over its estimate", ratios, 1.0),
             at_least("slope of the error against the noise", slopes, 0.9),
             at_most("slope of the error against the noise", slopes, 1.1),
