@@ -29,8 +29,8 @@ QUERIES = 30_000
 
 def outcome(found, teacher: gf.MLP, X: np.ndarray, seconds: float) -> dict:
     """The row of one recovery of a network of one hidden layer."""
-    beside = gf.recovery.compare(found.network, teacher, X)
     certificate = found.certificate
+    beside = gf.recovery.compare(found.network, teacher, X, certificate)
     return {
         "exact": found.exact,
         "found_width": found.width,

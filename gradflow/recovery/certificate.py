@@ -11,6 +11,9 @@ from ..losses.separable import HiddenLayer
 NULL = 1e-13
 """Eigenvalues of JᵀJ (columns of unit norm) below this share of the largest are zero."""
 
+FEW = 0.01
+"""A direction that acts on fewer than this share of the inputs is due to them."""
+
 CLEAR = 1e-3
 """A neuron is known where its pre-activation is, to this share of its size."""
 
@@ -28,7 +31,8 @@ class Certificate:
                      never lit; flat as in `MLP.flat`
     errors           (P,) bound |δθ_p| ≤ rmse |row p of J⁺|; infinite where undetermined
     neuron_errors    (m,) the same for the pre-activations of each neuron, relative to their size
-    hidden           number of directions in parameter space that change neurons but not the outputs
+    hidden           number of directions in parameter space that change neurons on more than 1 % of the queries,
+                     but not the outputs
     """
 
     rmse: float
@@ -127,9 +131,7 @@ def certify(
     spread, basis = np.linalg.eigh(second)
     root = basis * np.sqrt(np.maximum(spread, 0.0))
     sizes = np.maximum(np.linalg.norm(V @ root, axis=1), 1e-300)
-    visible = [(root.T @ kernel[i * D : (i + 1) * D]) / sizes[i] for i in range(m)]
-    shown = np.vstack([*visible, kernel[m * D :] / max(float(np.abs(C).max(initial=0.0)), 1e-300)])
-    hidden = int((np.linalg.svd(shown, compute_uv=False) > CLEAR).sum()) if kernel.size else 0
+    hidden = _hidden(model, V, kernel, sizes) if kernel.size else 0
     inverse = vectors[:, ~null] / np.sqrt(values[~null])
     rows = inverse / scale[:, None]
     lost = (vectors[:, null] ** 2).sum(axis=1) > 1e-6
@@ -153,6 +155,26 @@ def certify(
         neuron_errors,
         hidden,
     )
+
+
+def _hidden(model: HiddenLayer, V: np.ndarray, kernel: np.ndarray, sizes: np.ndarray) -> int:
+    """How many independent null directions move the neurons on more than a few inputs.
+
+    A pixel that is lit in one image alone gives one equation per output, and may have more weights: such a
+    direction moves pre-activations on that image only, and is a matter of the queries, not of the network. The
+    number of inputs on which a direction acts is (Σδz²)²/Σδz⁴.
+    """
+    m, D = V.shape
+    kernel = kernel / np.maximum(np.linalg.norm(kernel, axis=0), 1e-300)
+    moved = np.stack([model.inputs @ kernel[i * D : (i + 1) * D] / sizes[i] for i in range(m)])
+    count, directions = moved.shape[1], moved.shape[2]
+    flat = moved.reshape(m * count, directions)
+    _, values, right = np.linalg.svd(flat.T @ flat)
+    shown = np.sqrt(values / count) > 1e-6
+    squares = ((moved @ right[shown].T) ** 2).sum(axis=0)
+    acting = squares.sum(axis=0) ** 2 / np.maximum((squares**2).sum(axis=0), 1e-300)
+    bare = np.linalg.norm(kernel[m * D :] @ right.T, axis=0) > CLEAR  # output weights alone
+    return int((acting > max(FEW * count, 5.0)).sum()) + int((bare & ~shown).sum())
 
 
 def flat_order(m: int, D: int, outputs: int) -> np.ndarray:

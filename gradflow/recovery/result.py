@@ -147,7 +147,7 @@ class Comparison:
         )
 
 
-def compare(network: MLP, teacher: MLP, X=None) -> Comparison:
+def compare(network: MLP, teacher: MLP, X=None, certificate: Certificate | None = None) -> Comparison:
     """How the neurons of a network of one hidden layer agree with those of a teacher.
 
     Parameters
@@ -157,6 +157,8 @@ def compare(network: MLP, teacher: MLP, X=None) -> Comparison:
     X : array_like, shape (samples, d), optional
         Directions in which these inputs do not vary are left out of the comparison: by the null space of
         their covariance, at 1e-10 of its largest eigenvalue.
+    certificate : Certificate, optional
+        Weights that it says are undetermined are left out as well.
 
     Returns
     -------
@@ -194,13 +196,18 @@ def compare(network: MLP, teacher: MLP, X=None) -> Comparison:
         norms = np.where(norms > 0.0, norms, 1.0)
         rows.append(V / norms[:, None])
         outs.append(given.weights[1].T * norms[:, None])
-    plus = np.linalg.norm(rows[0][:, None] - rows[1][None], axis=2)
-    minus = np.linalg.norm(rows[0][:, None] + rows[1][None], axis=2)
+    known = np.ones_like(rows[0])
+    if certificate is not None and certificate.undetermined.size == network.size:
+        m, d = network.weights[0].shape
+        lost = certificate.undetermined[: m * (d + 1)]
+        known = 1.0 - np.column_stack([lost[: m * d].reshape(m, d), lost[m * d :]])
+    plus = np.linalg.norm(known[:, None] * (rows[0][:, None] - rows[1][None]), axis=2)
+    minus = np.linalg.norm(known[:, None] * (rows[0][:, None] + rows[1][None]), axis=2)
     distance = np.minimum(plus, minus) if symmetry.mirror else plus
     i, j = linear_sum_assignment(distance)
     mirrored = (minus < plus)[i, j] & (symmetry.mirror != 0)
     sign = np.where(mirrored, -1.0, 1.0)
-    left, right = rows[0][i] * sign[:, None], rows[1][j]
+    left, right = known[i] * rows[0][i] * sign[:, None], known[i] * rows[1][j]
     out_left, out_right = outs[0][i] * (sign[:, None] if symmetry.mirror < 0 else 1.0), outs[1][j]
     parameters = max(
         float(np.abs(left - right).max(initial=0.0)), float(np.abs(out_left - out_right).max(initial=0.0))
