@@ -31,8 +31,8 @@ class Certificate:
                      never lit; flat as in `MLP.flat`
     errors           (P,) bound |δθ_p| ≤ rmse |row p of J⁺|; infinite where undetermined
     neuron_errors    (m,) the same for the pre-activations of each neuron, relative to their size
-    hidden           number of directions in parameter space that change neurons on more than 1 % of the queries,
-                     but not the outputs
+    hidden           number of directions in parameter space that change neurons, on more than 1 % of the
+                     queries, but not the outputs
     """
 
     rmse: float
@@ -161,8 +161,8 @@ def _hidden(model: HiddenLayer, V: np.ndarray, kernel: np.ndarray, sizes: np.nda
     """How many independent null directions move the neurons on more than a few inputs.
 
     A pixel that is lit in one image alone gives one equation per output, and may have more weights: such a
-    direction moves pre-activations on that image only, and is a matter of the queries, not of the network. The
-    number of inputs on which a direction acts is (Σδz²)²/Σδz⁴.
+    direction moves pre-activations on that image only, a matter of the queries, not of the network.
+    The number of inputs on which a direction acts is (Σδz²)²/Σδz⁴.
     """
     m, D = V.shape
     kernel = kernel / np.maximum(np.linalg.norm(kernel, axis=0), 1e-300)

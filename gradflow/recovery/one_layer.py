@@ -18,7 +18,7 @@ from .consensus import consensus
 from .neuron_types import absorb, simplify
 from .reduction import reduce
 from .result import Recovery
-from .search import Budget, search
+from .search import NEAR, Budget, search
 from .students import JOINT_OUTPUTS, Student, Task, fit, polish
 from .symmetry import Symmetry, symmetry_of
 
@@ -185,20 +185,46 @@ def _recover(X, Y, symmetry: Symmetry, floor, eps, budget: Budget, seed, progres
         def report(found: list[Student]) -> None:
             monitor.report("recover", loss=min(s.loss for s in found), grad_norm=np.nan, steps=len(found))
 
-        trail = search(task, rng, budget, report=report)
+        def near(student: Student) -> Student | None:
+            return _finish_near(task, student, budget.per)
+
+        trail = search(task, rng, budget, report=report, near=near)
         facts = tuple({"width": s.width, "loss": s.loss, "iterations": s.iterations} for s in trail)
         agreed = _rows(task, consensus(task, trail))
         if trail[-1].loss > task.goal:
             best = min(trail, key=lambda s: s.loss)
-            V, C = task.original(best.V, best.C)
-            network, affine = _network(symmetry, V, C)
-            rmse = _rmse(network, affine, X, Y)
-            return Recovery(network, rmse, None, agreed, facts, "recover", affine)
+            best, least = reduce(task, best, each=budget.per, goal=2.0 * best.loss)
+            best = fit(task, best.V, iterations=ALL_STEPS, each=np.inf, window=20, damping=1e-6)
+            if best.loss > NEAR * task.variance:
+                V, C, signs = _turned(task, *task.original(best.V, best.C))
+                network, affine = _network(symmetry, V, C)
+                rmse = _rmse(network, affine, X, Y)
+                return Recovery(network, rmse, None, agreed, facts, "recover", affine, signs)
+            return _finished(task, best, best, float(np.sqrt(least)), zero, agreed, facts)
         wide = trail[-1]
         small, smaller = reduce(task, wide, each=budget.per)
         if task.points(small.width, budget.per) < len(task.fit):
             small = fit(task, small.V, iterations=ALL_STEPS, each=np.inf, window=20, damping=1e-6)
         return _finished(task, wide, small, float(np.sqrt(smaller)), zero, agreed, facts)
+
+
+def _finish_near(task: Task, student: Student, each: float) -> Student | None:
+    """A student just above the floor without its redundant neurons, by QR steps; None if still above it."""
+    small, _ = reduce(task, student, each=each, goal=2.0 * student.loss)
+    end = polish(task.model(task.points(small.width, each)), small.V, small.C)
+    return end if end.loss <= task.goal else None
+
+
+def _turned(task: Task, V: np.ndarray, C: np.ndarray):
+    """V and C with the signs that the linear remainder asks for, and these."""
+    symmetry, m = task.symmetry, len(V)
+    if not symmetry.affine:
+        return V, C, None
+    Theta, beta = C[m:-1], C[-1]
+    V, beta, Theta, signs = absorb(symmetry, V, C[:m], beta, Theta, task.X[task.fit])
+    if not Theta.any():
+        return V, np.vstack([C[:m], beta[None]]), signs
+    return V, np.vstack([C[:m], Theta, beta[None]]), signs
 
 
 def _finished(task: Task, wide, small, smaller: float, zero: float, agreed, facts) -> Recovery:
@@ -208,16 +234,11 @@ def _finished(task: Task, wide, small, smaller: float, zero: float, agreed, fact
     V, C = task.original(small.V, small.C)
     end = polish(HiddenLayer(X, Y, symmetry.activation, affine=symmetry.affine), V, C)
     V, C = end.V, end.C
-    signs, affine = None, None
     m = len(V)
-    if symmetry.affine:
-        Theta, beta = C[m:-1], C[-1]
-        V, beta, Theta, signs = absorb(symmetry, V, C[:m], beta, Theta, X)
-        C = np.vstack([C[:m], Theta, beta[None]])
-        if not Theta.any():
-            C = np.delete(C, np.s_[m:-1], axis=0)
-            plain = polish(HiddenLayer(X, Y, symmetry.activation), V, C)
-            V, C = plain.V, plain.C
+    V, C, signs = _turned(task, V, C)
+    if symmetry.affine and len(C) == m + 1:
+        plain = polish(HiddenLayer(X, Y, symmetry.activation), V, C)
+        V, C = plain.V, plain.C
     V = _visible(V, X)
     network, affine = _network(symmetry, V, C)
     if affine is not None:

@@ -29,13 +29,16 @@ def removal_costs(task: Task, student: Student, each: float = 5.0) -> np.ndarray
     return ((C**2).sum(axis=1) * apart)[: student.width]
 
 
-def reduce(task: Task, student: Student, *, iterations: int = 60, each: float = 5.0) -> tuple[Student, float]:
+def reduce(
+    task: Task, student: Student, *, iterations: int = 60, each: float = 5.0, goal: float | None = None
+) -> tuple[Student, float]:
     """The smallest network at the floor that removals from this student lead to, and the least loss with one
     neuron fewer.
 
     The neurons whose removal costs least go first, half of them at once where that is possible (bisection);
-    after each removal the rest is fitted again and must be at the floor.
+    after each removal the rest is fitted again and must be at the floor, or below `goal` if that is given.
     """
+    limit = task.goal if goal is None else goal
     least = np.inf
     while student.width > 0:
         least = np.inf
@@ -49,7 +52,7 @@ def reduce(task: Task, student: Student, *, iterations: int = 60, each: float = 
             for drop in choices:
                 rest = np.delete(student.V, drop, axis=0)
                 trial = fit(task, rest, iterations=iterations, each=each, window=15)
-                if trial.loss <= task.goal:
+                if trial.loss <= limit:
                     smaller = trial
                     break
                 if len(drop) == 1:

@@ -16,6 +16,10 @@ ROUND = 6
 CLOSE = 1e-4
 """A student below this share of the variance, and one neuron agreed on, end the doubling of widths."""
 
+NEAR = 1e-14
+"""A student below this share of the variance is reduced and finished by QR steps: where JᵀJ has lost the flat
+directions, as those of pixels that are lit once, students stop short of the floor."""
+
 PATIENCE = 12
 """After so many rounds in which the consensus does not grow, wider students are asked."""
 
@@ -44,6 +48,7 @@ def search(
     budget: Budget,
     first: int = 4,
     report: Callable[[list[Student]], None] | None = None,
+    near: Callable[[Student], Student | None] = lambda student: None,
 ) -> list[Student]:
     """Students in the order in which they were fitted; the last is at the floor where the search succeeded.
 
@@ -51,8 +56,11 @@ def search(
     from most of the neurons agreed on and 1 to 16 random ones: a student that is stuck has most of the
     teacher's neurons right, and a few wrong ones in a place from which it cannot leave. Where rounds do not
     help, wider random students are asked again.
+
+    near   makes of a student that is close to the floor one that is at it, or gives None
     """
     students: list[Student] = []
+    tried = NEAR * task.variance
     most = max(min(budget.widest, task.largest()), 1)
     width = min(first, most)
 
@@ -61,6 +69,13 @@ def search(
         students.append(student)
         if report is not None:
             report(students)
+        nonlocal tried
+        if task.goal < student.loss <= tried:
+            tried = 0.1 * student.loss
+            finished = near(student)
+            if finished is not None:
+                students.append(finished)
+                return True
         return student.loss <= task.goal
 
     def wider() -> bool:

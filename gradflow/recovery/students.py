@@ -14,7 +14,7 @@ from .symmetry import Symmetry
 JOINT_OUTPUTS = 3
 """Up to so many outputs all parameters move together; beyond, output weights are eliminated."""
 
-LARGEST_JACOBIAN = 30_000_000
+LARGEST_JACOBIAN = 40_000_000
 """Entries of a Jacobian of all outputs, up to which the last digits come from QR."""
 
 
@@ -154,12 +154,14 @@ def fit(
     return Student(V, C, found.loss, found.iterations)
 
 
-def polish(model: HiddenLayer, V: np.ndarray, C: np.ndarray, iterations: int = 10) -> Student:
+def polish(model: HiddenLayer, V: np.ndarray, C: np.ndarray, iterations: int = 20) -> Student:
     """The last digits of a student on all points of a model: QR steps, or projected ones for many outputs."""
     outputs, shape, cut = C.shape[1], V.shape, V.size
-    if outputs > JOINT_OUTPUTS and len(model.inputs) * outputs * (V.size + C.size) > LARGEST_JACOBIAN:
-        end = project(model, V, iterations=3 * iterations, damping=1e-10, window=5, gain=0.9)
-        return Student(end.V, end.C, end.loss, end.iterations)
+    if outputs > JOINT_OUTPUTS:
+        if len(model.inputs) * outputs * V.size > LARGEST_JACOBIAN:
+            end = project(model, V, iterations=3 * iterations, damping=1e-10, window=5, gain=0.9)
+            return Student(end.V, end.C, end.loss, end.iterations)
+        return _polish_projected(model, V, iterations)
 
     def apart(theta):
         return theta[:cut].reshape(shape), theta[cut:].reshape(-1, outputs)
@@ -172,3 +174,24 @@ def polish(model: HiddenLayer, V: np.ndarray, C: np.ndarray, iterations: int = 1
     )
     V, C = apart(found.theta)
     return Student(V, C, found.loss, found.iterations)
+
+
+def _polish_projected(model: HiddenLayer, V: np.ndarray, iterations: int) -> Student:
+    """The same with the output weights eliminated: Kaufman's Jacobian of all outputs, by QR."""
+    m = len(V)
+
+    def residuals(theta: np.ndarray) -> np.ndarray:
+        Phi = model.basis(theta.reshape(V.shape))[0]
+        return (Phi @ model.coefficients(Phi)[0] - model.targets).T.ravel()
+
+    def linearise(theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        Phi, slopes = model.basis(theta.reshape(V.shape))
+        C, Q = model.coefficients(Phi)
+        moves = model.moves(slopes)
+        moves -= Q @ (Q.T @ moves)
+        J = np.concatenate([moves * np.repeat(C[:m, o], V.shape[1]) for o in range(C.shape[1])])
+        return (Phi @ C - model.targets).T.ravel(), J
+
+    end = finish(linearise, residuals, V.ravel(), iterations=iterations)
+    found = end.theta.reshape(V.shape)
+    return Student(found, model.coefficients(model.basis(found)[0])[0], end.loss, end.iterations)

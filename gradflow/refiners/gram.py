@@ -21,6 +21,9 @@ from .base import Refinement, Refiner
 TRIALS = 12
 """So many dampings are tried before a point counts as the end."""
 
+FINISH_DAMPINGS = (0.0, 1e-24, 1e-20, 1e-16, 1e-12, 1e-8)
+"""Dampings of a QR step in units of the largest squared singular value, the least that works being taken."""
+
 Linearise = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 Residuals = Callable[[np.ndarray], np.ndarray]
 
@@ -133,7 +136,7 @@ def descend(
 
 
 def finish(linearise: Linearise, residuals: Residuals, theta: np.ndarray, *, iterations: int = 10) -> Descent:
-    """Gauss–Newton steps by QR and a truncated SVD of R, as long as they lower L: the last digits.
+    """Levenberg–Marquardt steps by QR and an SVD of R, as long as they lower L: the last digits.
 
     JᵀJ has the square of J's condition number, and a step from it is wrong by ε κ²; here it is by ε κ.
     Directions whose singular value is below 1e-13 of the largest (scale of a ReLU neuron against its output
@@ -147,14 +150,15 @@ def finish(linearise: Linearise, residuals: Residuals, theta: np.ndarray, *, ite
         scale[scale == 0.0] = 1.0
         R = np.array(np.linalg.qr(np.column_stack([J / scale, rho]), mode="r"))
         u, values, right = np.linalg.svd(R[:-1, :-1], full_matrices=False)
-        inverse = np.where(values > 1e-13 * values[0], 1.0 / np.maximum(values, 1e-300), 0.0)
-        step = -(right.T @ (inverse * (u.T @ R[:-1, -1]))) / scale
-        moved = False
-        for share in (1.0, 0.5, 0.125):
-            trial = residuals(theta + share * step)
+        push, moved = u.T @ R[:-1, -1], False
+        for damping in FINISH_DAMPINGS:
+            bottom = values**2 + damping * values[0] ** 2
+            inverse = np.where(values > 1e-13 * values[0], values / np.maximum(bottom, 1e-300), 0.0)
+            step = -(right.T @ (inverse * push)) / scale
+            trial = residuals(theta + step)
             lower = float(trial @ trial)
-            if np.isfinite(lower) and lower < loss:
-                theta, loss, moved = theta + share * step, lower, True
+            if np.isfinite(lower) and lower < (1.0 if damping == 0.0 else 0.9) * loss:
+                theta, loss, moved = theta + step, lower, True
                 break
         if not moved:
             break
