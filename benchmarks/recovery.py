@@ -92,7 +92,7 @@ def digits(activation: str, width: int) -> dict:
     X = images / 16.0
     teacher = image_teacher(activation, width, X, labels)
     began = time.thread_time()
-    found = gf.recovery.recover(X, teacher(X), activation, students=40, widest=4 * width, progress=False)
+    found = gf.recovery.recover(X, teacher(X), activation, students=20, widest=4 * width, progress=False)
     row = outcome(found, teacher, X, time.thread_time() - began)
     accuracy = float((teacher(X).argmax(axis=1) == labels).mean())
     return row | {"ratio": found.width / width, "teacher_accuracy": accuracy}
@@ -177,7 +177,7 @@ def _baseline(chosen):
 
 
 def _activations(chosen):
-    grid = {"activation": list(TABLE), "width": chosen.image_widths}
+    grid = {"activation": chosen.activations, "width": chosen.image_widths}
     found = _runs.sweep("recovery-activations", grid, digits, chosen, keep="rows")
     rows = [row | cell for cell, row in zip(found.cells, found.rows())]
     for row in rows:
@@ -232,6 +232,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--dims", type=int, nargs="+", default=list(DIMS))
     parser.add_argument("--widths", type=int, nargs="+", default=list(WIDTHS))
     parser.add_argument("--teachers", type=int, default=10)
+    parser.add_argument("--activations", nargs="+", choices=TABLE, default=list(TABLE))
     parser.add_argument("--image-widths", type=int, nargs="+", default=[16, 32])
     parser.add_argument("--data", type=Path, help="MNIST as NPZ or IDX files")
     _runs.add_options(parser, workers=1)

@@ -156,9 +156,9 @@ def expand_and_cluster(
 
     Examples
     --------
-    >>> teacher = gf.teachers.parity(2, 2, seed=0)
-    >>> X = np.random.default_rng(0).uniform(-(3**0.5), 3**0.5, (2000, 2))
-    >>> found = gf.recovery.expand_and_cluster(X, teacher(X), activation="g", width=2, students=6)
+    >>> teacher = gf.teachers.parity(4, 2, seed=2)
+    >>> X = gf.teachers.uniform_inputs(4, 3000, seed=5)
+    >>> found = gf.recovery.expand_and_cluster(X, teacher(X), activation="g", width=2, students=8)
     >>> found.width, found.rmse < 1e-14
     (2, True)
     """
