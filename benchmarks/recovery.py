@@ -113,6 +113,30 @@ def noisy(level: float, teacher: int) -> dict:
     return row | {"bound": None if known is None or not known.size else float(known.max())}
 
 
+DEEP = {"8-4-2-1": (8, (4, 2), 1), "16-8-4-2": (16, (8, 4), 2)}
+
+
+def deep(sizes: str, teacher: int) -> dict:
+    """A teacher of several hidden layers (A.5), its widths unknown, its depth known."""
+    input_dim, widths, outputs = DEEP[sizes]
+    made = gf.teachers.parity(input_dim, widths, seed=teacher, outputs=outputs)
+    X = gf.teachers.uniform_inputs(input_dim, QUERIES, seed=teacher + 50)
+    began = time.thread_time()
+    found = gf.recovery.recover_deep(X, made(X), "g", seed=teacher, students=30, progress=False)
+    seconds = time.thread_time() - began
+    rows, wanted = (np.column_stack([n.weights[0], n.biases[0]]) for n in (found.network, made))
+    apart = np.linalg.norm(rows[:, None] - wanted[None], axis=2).min(axis=0).max()
+    return {
+        "exact": found.exact,
+        "right": found.widths == tuple(widths),
+        "widths": list(found.widths),
+        "rmse": found.rmse,
+        "first_layer": float(apart),
+        "students": len(found.students),
+        "cpu": seconds,
+    }
+
+
 def summary(rows: list[dict]) -> dict:
     """How many teachers were recovered, and the worst of those that were."""
     good = [r for r in rows if r["excess"] == 0 and r["rmse"] <= 1e-14]
@@ -189,6 +213,24 @@ def _activations(chosen):
     return rows, {"cpu_seconds": sum(row["cpu"] for row in rows)}
 
 
+def _deep(chosen):
+    grid = {"sizes": chosen.deep, "teacher": range(chosen.teachers)}
+    found = _runs.sweep("recovery-deep", grid, deep, chosen, keep="rows")
+    rows = [row | cell for cell, row in zip(found.cells, found.rows())]
+    totals = {}
+    for sizes in chosen.deep:
+        part = [row for row in rows if row["sizes"] == sizes]
+        totals[sizes] = {
+            "teachers": len(part),
+            "right": sum(row["right"] and row["rmse"] <= 1e-13 for row in part),
+            "called_exact": sum(row["exact"] for row in part),
+            "called_exact_wrongly": sum(row["exact"] and not row["right"] for row in part),
+            "cpu_seconds": sum(row["cpu"] for row in part),
+        }
+        print(f"  {sizes}: {totals[sizes]}")
+    return rows, totals
+
+
 def _noise(chosen):
     grid = {"level": [10.0**-k for k in range(8, 1, -1)], "teacher": range(chosen.teachers)}
     found = _runs.sweep("recovery-noise", grid, noisy, chosen, keep="rows")
@@ -222,7 +264,13 @@ def _noise_picture(rows: list[dict]) -> None:
     plt.close(figure)
 
 
-SLICES = {"parity": _parity, "baseline": _baseline, "activations": _activations, "noise": _noise}
+SLICES = {
+    "parity": _parity,
+    "baseline": _baseline,
+    "activations": _activations,
+    "noise": _noise,
+    "deep": _deep,
+}
 
 
 def main(argv: list[str]) -> None:
@@ -233,6 +281,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--widths", type=int, nargs="+", default=list(WIDTHS))
     parser.add_argument("--teachers", type=int, default=10)
     parser.add_argument("--activations", nargs="+", choices=TABLE, default=list(TABLE))
+    parser.add_argument("--deep", nargs="+", choices=list(DEEP), default=list(DEEP))
     parser.add_argument("--image-widths", type=int, nargs="+", default=[16, 32])
     parser.add_argument("--data", type=Path, help="MNIST as NPZ or IDX files")
     _runs.add_options(parser, workers=1)

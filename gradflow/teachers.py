@@ -109,7 +109,7 @@ def uniform_inputs(input_dim: int, samples: int = 30_000, *, seed) -> np.ndarray
     return generator("seed", seed).uniform(-np.sqrt(3.0), np.sqrt(3.0), (samples, input_dim))
 
 
-def parity(input_dim: int, width, seed, activation="g") -> MLP:
+def parity(input_dim: int, width, seed, activation="g", outputs: int = 1) -> MLP:
     """A teacher of Expand-and-Cluster's synthetic tasks: hyperplanes along the diagonals of a cube.
 
     Parameters
@@ -122,11 +122,13 @@ def parity(input_dim: int, width, seed, activation="g") -> MLP:
         As in `MLP.random`.
     activation : optional
         As in `MLP`.
+    outputs : int, default 1
+        How many.
 
     Returns
     -------
     MLP
-        One output, of mean zero and variance one over 30,000 inputs drawn with the same seed.
+        Its outputs have mean zero and variance one over 30,000 inputs drawn with the same seed.
 
     Raises
     ------
@@ -169,10 +171,10 @@ def parity(input_dim: int, width, seed, activation="g") -> MLP:
         biases.append(b - W @ (mean / std))
         H = MLP([weights[-1], np.eye(r)], [biases[-1], None], activation)(H)
         mean, std = H.mean(axis=0), np.maximum(H.std(axis=0), 1e-300)
-    a = rng.choice([-1.0, 1.0], widths[-1])
-    outputs = H @ a
-    scale = outputs.std()
-    return MLP([*weights, a[None] / scale], [*biases, np.array([-outputs.mean() / scale])], activation)
+    A = rng.choice([-1.0, 1.0], (integer("outputs", outputs, 1), widths[-1]))
+    answers = H @ A.T
+    scale = np.maximum(answers.std(axis=0), 1e-300)
+    return MLP([*weights, A / scale[:, None]], [*biases, -answers.mean(axis=0) / scale], activation)
 
 
 def _diagonals(dim: int, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

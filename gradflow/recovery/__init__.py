@@ -9,6 +9,7 @@ certificate, result          what is certain, decided without the teacher; what 
 symmetry, signs,             which neurons compute the same, by the activation's class; mirror images; what
 neuron_types                 the neurons of a wide student are
 clustering                   the paper's own recipe, as a baseline
+deep                         several hidden layers
 
 Source: Martinelli, Simsek, Gerstner and Brea, Expand-and-Cluster: Parameter Recovery of Neural Networks,
 ICML 2024; consensus and reduction are derived here. May import the rooms below (`landscape`, `refiners`,
@@ -17,6 +18,7 @@ ICML 2024; consensus and reduction are derived here. May import the rooms below 
 
 from .certificate import Certificate
 from .clustering import Clusters, cluster, expand_and_cluster
+from .deep import recover_deep
 from .neuron_types import Group, Simplified, simplify
 from .one_layer import recover
 from .result import Comparison, Recovery, compare
@@ -36,6 +38,7 @@ __all__ = [
     "compare",
     "expand_and_cluster",
     "recover",
+    "recover_deep",
     "simplify",
     "symmetry_of",
 ]
