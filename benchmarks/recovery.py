@@ -92,7 +92,7 @@ def digits(activation: str, width: int) -> dict:
     X = images / 16.0
     teacher = image_teacher(activation, width, X, labels)
     began = time.thread_time()
-    found = gf.recovery.recover(X, teacher(X), activation, students=20, widest=4 * width, progress=False)
+    found = gf.recovery.recover(X, teacher(X), activation, students=20, widest=2 * width, progress=False)
     row = outcome(found, teacher, X, time.thread_time() - began)
     accuracy = float((teacher(X).argmax(axis=1) == labels).mean())
     return row | {"ratio": found.width / width, "teacher_accuracy": accuracy}
