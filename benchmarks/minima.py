@@ -29,7 +29,15 @@ import threadpoolctl
 
 import gradflow as gf
 from gradflow.objective import Objective
-from gradflow.refiners import BFGS, LBFGS, SciPy, TrustRegionNewton, default_refiner
+from gradflow.refiners import (
+    BFGS,
+    LBFGS,
+    GramLevenbergMarquardt,
+    SciPy,
+    TrustRegionNewton,
+    VariableProjection,
+    default_refiner,
+)
 from gradflow.solvers import Adam, KenCarp58, default_solver
 from gradflow.support.progress import Monitor
 
@@ -95,6 +103,9 @@ class Course(Objective):
     def loss_error(self, theta):
         return self.inner.loss_error(theta)
 
+    def separable(self):
+        return Noted(self, self.inner.separable())
+
     def batch(self, selection):
         return self.inner.batch(selection)
 
@@ -104,6 +115,21 @@ class Course(Objective):
 
     def counts(self):
         return self.inner.counts()
+
+
+class Noted:
+    """A separable problem that notes the loss of every set of best output weights."""
+
+    def __init__(self, course: Course, model):
+        self.course, self.model, self.targets = course, model, model.targets
+
+    def coefficients(self, Phi):
+        C, Q = self.model.coefficients(Phi)
+        self.course.note(float(np.sum((Phi @ C - self.targets) ** 2)), math.inf)
+        return C, Q
+
+    def __getattr__(self, name):
+        return getattr(self.model, name)
 
 
 def _flow(course: Course, theta: np.ndarray, solver, budgets: list[float]) -> np.ndarray:
@@ -157,6 +183,8 @@ METHODS: dict[str, Callable] = {
     "Newton trust region": _refine(TrustRegionNewton),
     "BFGS": _refine(BFGS),
     "SLSQP": _refine(SciPy),
+    "Gram LM": _refine(GramLevenbergMarquardt),
+    "variable projection": _refine(VariableProjection),
 }
 
 PROBLEMS = {"33": (2, 8, 4, 10), "1153": (16, 64, 16, 3), "same-width": (2, 8, 8, 10)}

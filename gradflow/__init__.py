@@ -15,7 +15,7 @@ import jax as _jax
 
 _jax.config.update("jax_enable_x64", True)
 
-from . import online, refiners, solvers, teachers  # noqa: E402
+from . import datasets, online, refiners, solvers, teachers  # noqa: E402
 from ._version import __version__  # noqa: E402
 from .activations import ACTIVATIONS, Activation, Polynomial  # noqa: E402
 from .inputs import Gaussian, Mixture, Samples  # noqa: E402
@@ -63,12 +63,14 @@ __all__ = [
     "Sweep",
     "__version__",
     "certify",
+    "datasets",
     "landscape",
     "load",
     "online",
     "order_parameters",
     "plot",
     "proofs",
+    "recovery",
     "refiners",
     "resume",
     "solvers",
@@ -84,6 +86,7 @@ _LATE = {
     "landscape": "landscape",
     "plot": "plot",
     "proofs": "proofs",
+    "recovery": "recovery",
     "theory": "theory",
     "Batch": "many",
     "Failure": "many",
