@@ -10,6 +10,7 @@ from gradflow.recovery import recover_deep
 from gradflow.recovery.deep import without
 
 
+@pytest.mark.slow
 def test_a_teacher_of_two_hidden_layers():
     teacher = gf.teachers.parity(8, (4, 2), seed=0)
     X = gf.teachers.uniform_inputs(8, 8000, seed=50)
