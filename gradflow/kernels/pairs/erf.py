@@ -25,6 +25,7 @@ from .units import (
     ROWS,
     SINE,
     VALUE,
+    Scalars,
 )
 
 _TWO_OVER_PI = 2.0 / math.pi
@@ -73,3 +74,31 @@ def erf_erf(count, order, geometry_address, unit_address, units_address, output_
         output[B01, j] = -alpha * sine * x * x * u
         output[B10, j] = -alpha * sine * xj * xj * uj
         output[B11, j] = alpha * cosine * (x * xj) * (x * xj) * sine2 / delta2
+
+
+def scalars(s: np.ndarray, t: np.ndarray, q: np.ndarray) -> Scalars:
+    """K, its gradient and its Hessian in (s, t, q) = (|w|², |w'|², w·w'); D² = (1+s)(1+t) − q²."""
+    S, T = 1.0 + s, 1.0 + t
+    D = np.sqrt(1.0 + s + t + (s * t - q * q))
+    value = (2 / math.pi) * np.arctan2(q, D)
+    gradient = np.stack([-q / (math.pi * S * D), -q / (math.pi * T * D), 2 / (math.pi * D)], axis=1)
+    cube = math.pi * D**3
+    hessian = np.empty((q.size, 3, 3))
+    hessian[:, 0, 0] = q / (math.pi * S * S * D) + q * T / (2 * S * cube)
+    hessian[:, 1, 1] = q / (math.pi * T * T * D) + q * S / (2 * T * cube)
+    hessian[:, 2, 2] = 2 * q / cube
+    hessian[:, 0, 1] = hessian[:, 1, 0] = q / (2 * cube)
+    hessian[:, 0, 2] = hessian[:, 2, 0] = -T / cube
+    hessian[:, 1, 2] = hessian[:, 2, 1] = -S / cube
+    return value, gradient, hessian
+
+
+def precise(mp, s, t, q) -> tuple:
+    """K, K_s, K_t, K_q in the arithmetic of an mpmath context."""
+    D = mp.sqrt((1 + s) * (1 + t) - q * q)
+    return (
+        2 / mp.pi * mp.atan2(q, D),
+        -q / (mp.pi * (1 + s) * D),
+        -q / (mp.pi * (1 + t) * D),
+        2 / (mp.pi * D),
+    )

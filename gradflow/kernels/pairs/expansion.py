@@ -45,6 +45,7 @@ from .expansion_tables import (
 from .panel_nodes import REACH as PANELS_REACH
 from .panels import WORK
 from .roads import ACROSS, CLOSED, DECISION, HOW, OWN, ROAD, SERIES, WAVE, ZERO
+from .smoothed import is_wave
 from .units import (
     A00,
     A01,
@@ -69,7 +70,7 @@ from .units import (
     TABLE,
     VALUE,
 )
-from .waves import is_wave, wave_pair
+from .waves import wave_pair
 
 
 @inner_jit
@@ -177,7 +178,7 @@ def expansion(count, order, geometry_address, unit_address, units_address, outpu
             )  # fmt: skip
             _write(output, j, order, sums, r, rj, u, sine)
         elif road == WAVE:
-            along = other if is_wave(unit[KIND]) else table
+            along = other if is_wave(int(unit[KIND])) else table
             reach = _reach(along, along)
             axis = int(load(along, DATA))
             wave_pair(output, j, order, unit, units[j], axis, u, sine, reach, values, panels_at)

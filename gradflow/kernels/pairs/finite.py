@@ -13,8 +13,9 @@ import math
 
 import numpy as np
 
+from ..activation_table import COSINE, EXPONENTIAL, FORM
 from ..math.abi import inner_jit
-from .smoothed import COS, EXP, SIN, degree, is_polynomial, smoothed
+from .smoothed import degree, is_polynomial, is_wave, smoothed
 from .units import (
     A00,
     A01,
@@ -42,17 +43,22 @@ TOWER = 32
 
 
 @inner_jit
+def _is_exponential(kind):
+    return FORM[kind] == EXPONENTIAL
+
+
+@inner_jit
 def is_finite(kind, other):
     """Whether the pair of two activations is one of these."""
-    if is_polynomial(kind) or is_polynomial(other) or kind == EXP or other == EXP:
+    if is_polynomial(kind) or is_polynomial(other) or _is_exponential(kind) or _is_exponential(other):
         return True
-    return (kind == SIN or kind == COS) and (other == SIN or other == COS)
+    return is_wave(kind) and is_wave(other)
 
 
 @inner_jit
 def _wave(kind, b, n):
     """σ^(n)(b) of sine or cosine."""
-    turn = (n + (1 if kind == COS else 0)) % 4
+    turn = (n + (1 if FORM[kind] == COSINE else 0)) % 4
     value = math.sin(b) if turn % 2 == 0 else math.cos(b)
     return value if turn < 2 else -value
 
@@ -70,9 +76,9 @@ def _moment(i, j, u, v, q, gap, first, second):
             total += factor * first[n + i] * second[n + j]
             factor *= q / (n + 1)
         return total
-    if kind == EXP:
+    if _is_exponential(kind):
         return first[0] * second[j]
-    if other == EXP:
+    if _is_exponential(other):
         return first[i] * second[0]
     # e^{−(s+t)/2} cosh q and the same with sinh, without overflow
     s, t = u[NORM] * u[NORM], v[NORM] * v[NORM]
@@ -93,10 +99,10 @@ def finite_pair(output, j, second_order, u, v, c, sn, first, second):
     q = r * t * c
     gap = 0.5 * (r - t) * (r - t) + r * t * sn * sn / (1.0 + abs(c))  # (s + t)/2 − |q|
     highest = np.int64(TOWER if is_polynomial(kind) or is_polynomial(other) else 5)
-    if kind == EXP and not is_polynomial(other):
+    if _is_exponential(kind) and not is_polynomial(other):
         first[0] = math.exp(u[BIAS] + 0.5 * r * r)
         smoothed(other, np.int64(v[TABLE]), v[BIAS] + q, t, highest, second)
-    elif other == EXP and not is_polynomial(kind):
+    elif _is_exponential(other) and not is_polynomial(kind):
         smoothed(kind, np.int64(u[TABLE]), u[BIAS] + q, r, highest, first)
         second[0] = math.exp(v[BIAS] + 0.5 * t * t)
     elif highest > 5:

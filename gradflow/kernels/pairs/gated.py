@@ -2,8 +2,8 @@
 
 Every row is made of the derivatives F_ij = ∂_h^i ∂_k^j of F = E (X+h)₊(Y+k)₊: F11 = B, F21, F12, F22 = e/Δ
 of `gates`, and for i ≥ 2 F_{i+1,j} = −h F_ij − (i−2) F_{i−1,j} − ρ F_{i,j+1}. Rows are written so that y² and
-sin²θ stand where they cancel Δ²: nothing overflows or cancels for aligned units of any norm. An erf is
-2Φ − 1; the constant goes into the functions (erf(z/√2)/2 for Φ(z)), so that small units keep their digits.
+sin²θ stand where they cancel Δ²: nothing overflows or cancels for aligned units of any norm. The constant of
+a CENTRED gate goes into the functions (erf(z/√2)/2 for Φ(z)), so that small units keep their digits.
 
 Sources: Plackett 1954 (∂B/∂ρ); Owen 1956; derivatives derived here.
 """
@@ -15,6 +15,7 @@ import math
 import numpy as np
 from numba import carray
 
+from ..activation_table import GATES, HINGE
 from ..math.abi import as_pointer, inner_jit
 from ..math.bivariate_normal import TERMS
 from ..math.blas import vector
@@ -28,14 +29,12 @@ from .gates import (
     FIRST,
     FOURTH,
     GAIN,
-    HINGE,
     LEVEL,
     NOISE,
     OTHER_BIAS,
     OTHER_NORM,
     OTHER_Z,
     OVER,
-    PARTS,
     REST,
     RHO,
     SECOND,
@@ -257,7 +256,7 @@ def gated(count, order, geometry_address, unit_address, units_address, output_ad
     units = carray(as_pointer(units_address), (count, FIELDS), np.float64)
     rows = ROWS if order > 1 else FIRST_ORDER_ROWS
     output = carray(as_pointer(output_address), (rows, count), np.float64)
-    p0, p1, p2, kind = PARTS[int(unit[KIND])]
+    p0, p1, p2, kind = GATES[int(unit[KIND])]
     second = order > 1
     for row in range(rows):
         for j in range(count):
@@ -265,7 +264,7 @@ def gated(count, order, geometry_address, unit_address, units_address, output_ad
     for j in range(count):
         other = units[j]
         cosine, sine = geometry[0, j], math.sqrt(geometry[1, j])
-        q0, q1, q2, other_kind = PARTS[int(other[KIND])]
+        q0, q1, q2, other_kind = GATES[int(other[KIND])]
         level, other_level = p0 + p1 * unit[BIAS], q0 + q1 * other[BIAS]
         output[VALUE, j] += level * other_level + p1 * q1 * unit[NORM] * other[NORM] * cosine
         output[ALPHA, j] += p1 * q1
@@ -283,7 +282,7 @@ def gated(count, order, geometry_address, unit_address, units_address, output_ad
         activation, size = units[start, KIND], 1
         while size < CHUNK and start + size < count and units[start + size, KIND] == activation:
             size += 1
-        _, _, q2, other_kind = PARTS[int(activation)]
+        _, _, q2, other_kind = GATES[int(activation)]
         if q2 != 0.0:
             prepare_gates(values, memory, size, geometry, unit, units, start, kind, other_kind)
             _first_order(values, size, unit, kind, other_kind)

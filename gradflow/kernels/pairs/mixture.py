@@ -1,7 +1,6 @@
-"""The pair kernel of every activation that is a mixture of z^p, erf(z/√2), |z| and z erf(z/√2).
+"""The pair kernel of every activation that is a sum of z^p, erf(z/√2), |z| and z erf(z/√2).
 
-    relu z/2 + |z|/2      leaky_relu (1+c)z/2 + (1−c)|z|/2      normal_cdf 1/2 + erf(z/√2)/2
-    gelu z/2 + z erf(z/√2)/2      identity, square, cube, erf: themselves
+    max(z, 0) = z/2 + |z|/2      Φ(z) = 1/2 + erf(z/√2)/2      zΦ(z) = z/2 + z erf(z/√2)/2
 
 Odd and even parts do not correlate, so that a pair of activations is a sum over pairs of odd parts and
 pairs of even parts, each with a closed form below. Student and teacher, and every neuron, may have its own.
@@ -14,6 +13,7 @@ import math
 import numpy as np
 from numba import carray
 
+from ..activation_table import ABSOLUTE, CUBIC, ERF, GATED, LINEAR, MIXTURES, ONE, SQUARE
 from ..math import jets
 from ..math.abi import as_pointer, inner_jit
 from ..math.angles import atan_ratio
@@ -33,32 +33,13 @@ from .units import (
     FIELDS,
     FIRST_ORDER_ROWS,
     KIND,
-    KINDS,
     NORM,
     ROWS,
     VALUE,
 )
 
-LINEAR, CUBIC, ERF, ONE, SQUARE, ABSOLUTE, GATED = range(7)
-"""The parts: odd ones z, z³, erf(z/√2); even ones 1, z², |z|, z erf(z/√2)."""
-
-_LEAK = 0.01
-MIXTURES = {
-    "one": {ONE: 1.0},
-    "erf": {ERF: 1.0},
-    "relu": {LINEAR: 0.5, ABSOLUTE: 0.5},
-    "leaky_relu": {LINEAR: 0.5 * (1.0 + _LEAK), ABSOLUTE: 0.5 * (1.0 - _LEAK)},
-    "normal_cdf": {ONE: 0.5, ERF: 0.5},
-    "gelu": {LINEAR: 0.5, GATED: 0.5},
-    "identity": {LINEAR: 1.0},
-    "square": {SQUARE: 1.0},
-    "cube": {CUBIC: 1.0},
-}
-"""Coefficients of the parts by activation."""
-
-_PARTS = np.array([[MIXTURES.get(name, {}).get(p, 0.0) for p in range(7)] for name in KINDS])
 # A unit with w = 0 is on the left branch: slope c1 − c|·|, without the kink.
-_LEFT = _PARTS.copy()
+_LEFT = MIXTURES.copy()
 _LEFT[:, LINEAR] -= _LEFT[:, ABSOLUTE]
 _LEFT[:, ABSOLUTE] = 0.0
 _STEEP = 64.0  # |w||w'| beyond which derivatives of z erf(z) lose too much: by quadrature then
@@ -158,15 +139,15 @@ def mixture(count, order, geometry_address, unit_address, units_address, output_
     rows = ROWS if order > 1 else FIRST_ORDER_ROWS
     output = carray(as_pointer(output_address), (rows, count), np.float64)
     r, kind = unit[NORM], int(unit[KIND])
-    a = _PARTS[kind] if r > 0.0 else _LEFT[kind]
+    a = MIXTURES[kind] if r > 0.0 else _LEFT[kind]
     memory = scratch(WORK)
     for j in range(count):
         cosine, sine = geometry[0, j], math.sqrt(geometry[1, j])
         rj, kind = units[j, NORM], int(units[j, KIND])
-        if a[GATED] + _PARTS[kind, GATED] != 0.0 and r * rj > _STEEP:
+        if a[GATED] + MIXTURES[kind, GATED] != 0.0 and r * rj > _STEEP:
             elementary_pair(output, j, order, unit, units[j], cosine, sine, memory)
             continue
-        b = _PARTS[kind] if rj > 0.0 else _LEFT[kind]
+        b = MIXTURES[kind] if rj > 0.0 else _LEFT[kind]
         s, t, q = jets.variables(r * r, rj * rj, r * rj * cosine)
         area = r * rj * sine  # G = s t sin²θ, accurate, with the derivatives of s t − q²
         g = (area * area, t[0], s[0], -2.0 * q[0], 0.0, 0.0, -2.0, 1.0, 0.0, 0.0)

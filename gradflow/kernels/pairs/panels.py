@@ -19,6 +19,7 @@ import math
 import numpy as np
 from numba import carray
 
+from ..activation_table import CENTRED, FORM, KINKED, POWER, RAMP
 from ..empirical.tiles import COLUMNS, gram_tile
 from ..math.abi import as_pointer, inner_jit
 from ..math.bivariate_normal import normal_cdf
@@ -38,7 +39,7 @@ from .panel_nodes import (
     too_fast,
     turn,
 )
-from .smoothed import COS, ERF, GELU, KINKED, ONE, SIN, scaled_tail_of, smooth_means
+from .smoothed import is_wave, scaled_tail_of, smooth_means
 from .units import (
     A00,
     A01,
@@ -74,9 +75,6 @@ _POINTS = _TOWER + 8
 WORK = _POINTS + MOST_POINTS
 """Doubles of work space."""
 
-PANELS = {"one", "relu", "leaky_relu", "elu", "selu", "erf", "normal_cdf", "gelu"}
-"""Activations of which every pair has such an integral, and which `panels` therefore serves alone."""
-
 _ONE_OVER_ROOT_2PI = math.sqrt(0.5 / math.pi)
 _ROOT_HALF = math.sqrt(0.5)
 _SMALL = 0.125
@@ -94,9 +92,9 @@ def _along(values, count, kind):
             z = values[Z + i]
             density, cdf = _ONE_OVER_ROOT_2PI * math.exp(-0.5 * z * z), normal_cdf(z)
             f0, f1, f2 = cdf, density, -z * density
-            if kind == ERF:
+            if FORM[kind] == CENTRED:
                 f0, f1, f2 = math.erf(z * _ROOT_HALF), 2.0 * density, -2.0 * z * density
-            elif kind == GELU:
+            elif FORM[kind] == RAMP:
                 f0, f1, f2 = z * cdf, cdf + z * density, (2.0 - z * z) * density
             values[F0 + i], values[F1 + i], values[F2 + i] = weight * f0, weight * f1, weight * f2
         return
@@ -125,7 +123,7 @@ def _moments(values, count, bent):
 def rows_across(values, count, kind, s, small):
     """Rows G0 … G3 of a unit of spread s and mean fields M, which are below 1 or so from node `small` on."""
     c1, c2, c3 = KINKED[kind, 0], KINKED[kind, 1], KINKED[kind, 2]
-    if kind == ONE:
+    if POWER[kind] == 0:
         for i in range(count):
             values[_G0 + i], values[_G1 + i], values[_G2 + i], values[_G3 + i] = 1.0, 0.0, 0.0, 0.0
         return
@@ -262,8 +260,8 @@ def add_products(values, work, count, order, swapped):
 @inner_jit
 def pair_by_panels(output, j, order, u, v, c, sn, values, work):
     """The rows of pair j; `values` and `work` are WORK doubles to work in, and their address."""
-    constant = u[KIND] == ONE
-    swapped = constant or u[KIND] == SIN or u[KIND] == COS
+    constant = POWER[int(u[KIND])] == 0
+    swapped = constant or is_wave(int(u[KIND]))
     f, g = (v, u) if swapped else (u, v)
     s = g[NORM] * sn
     size = u[NORM] + v[NORM] + abs(u[BIAS]) + abs(v[BIAS]) + abs(c) + sn
@@ -272,7 +270,7 @@ def pair_by_panels(output, j, order, u, v, c, sn, values, work):
             output[row, j] = 0.0 if constant else math.nan
         if not constant:
             return
-    if constant and v[KIND] == ONE:
+    if constant and POWER[int(v[KIND])] == 0:
         output[VALUE, j] = 1.0
         return
     _sum_up(values, work, f, g, c, sn, swapped, order)
@@ -310,7 +308,7 @@ def write_rows(output, j, order, values, c, sn, s, swapped):
 
 
 def panels(count, order, geometry_address, unit_address, units_address, output_address):
-    """K of two units of `PANELS`; tables as in `units`."""
+    """K of two units, kinked ones, Φ, erf, zΦ or 1; tables as in `units`."""
     geometry = carray(as_pointer(geometry_address), (2, count), np.float64)
     unit = carray(as_pointer(unit_address), FIELDS, np.float64)
     units = carray(as_pointer(units_address), (count, FIELDS), np.float64)

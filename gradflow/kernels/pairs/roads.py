@@ -45,8 +45,9 @@ from .expansion_tables import (
     tail,
     without_memory,
 )
+from .smoothed import is_wave
 from .units import BIAS, FIELDS, KIND, NORM, TABLE
-from .waves import cost_of_wave, is_wave
+from .waves import cost_of_wave
 
 CLOSED, OWN, SERIES, ACROSS, WAVE, ZERO, NONE = range(7)
 
@@ -107,7 +108,7 @@ def _plan(i, count, units, strips, decisions):
     """How many coefficients unit i should have, from the angles and strips of its pairs."""
     every = units.shape[0]
     data = int(units[i, TABLE])
-    steep = is_wave(units[i, KIND]) and units[i, NORM] > _STEEP_WAVE
+    steep = is_wave(int(units[i, KIND])) and units[i, NORM] > _STEEP_WAVE
     if steep:
         return CHUNK
     # teachers alone: nothing is known of the students to come
@@ -115,7 +116,7 @@ def _plan(i, count, units, strips, decisions):
     for j in range(every):
         if j == i or _is_closed(data, _data_of(units, count, j)):
             continue
-        if is_wave(units[j, KIND]) and units[j, NORM] > _STEEP_WAVE:
+        if is_wave(int(units[j, KIND])) and units[j, NORM] > _STEEP_WAVE:
             continue
         sine2, both = load(decisions, DECISION * j + VALUE_ERROR), strips[i] + strips[j]
         terms = min(terms_for(sine2), _terms_by_decay(both))
@@ -145,11 +146,11 @@ def _decide(i, j, units, decision):
     if mine == theirs:
         _record(decision, OWN, 0.0, value, slope)
         return
-    if (is_wave(unit[KIND]) and unit[NORM] > _STEEP_WAVE) or (
-        is_wave(other[KIND]) and other[NORM] > _STEEP_WAVE
+    if (is_wave(int(unit[KIND])) and unit[NORM] > _STEEP_WAVE) or (
+        is_wave(int(other[KIND])) and other[NORM] > _STEEP_WAVE
     ):
         wave, along, axis = other, unit, data
-        if is_wave(unit[KIND]):
+        if is_wave(int(unit[KIND])):
             wave, along, axis = unit, other, others
         strip = load(axis, STRIP) / along[NORM] if along[NORM] > 0.0 else 0.0
         cost = cost_of_wave(wave[NORM], sine2, strip)

@@ -18,19 +18,13 @@ from ..math.memory import load
 from ..math.vector_math import gaussian_pdf
 from .expansion_tables import BLOCK_ADDRESS, EDGES, FIRST_EDGE, GAUSS, GAUSS_WEIGHTS, NODES, STEP
 from .panels import CAPACITY, F0, F1, F2, SUMS, WEIGHT, M, Z, add_products, rows_across, write_rows
-from .smoothed import COS, SIN
+from .smoothed import is_wave
 from .units import BIAS, KIND, NORM
 
 _LONGEST = 2.5
 _PHASE = 12.0  # radians of the wave on a panel: 32 nodes have a rest of them for σ
 _NOTHING = 60.0  # e^-60 times any power of r' that a second derivative brings is below rounding
 _FASTEST = 1e6
-
-
-@inner_jit
-def is_wave(kind):
-    """Whether the activation is a sine or cosine."""
-    return kind == SIN or kind == COS
 
 
 @inner_jit
@@ -54,7 +48,7 @@ def wave_pair(output, j, order, u, v, axis, c, sn, reach, values, work):
 
     `values` and `work` are `panels.WORK` doubles to work in, and their address.
     """
-    swapped = is_wave(u[KIND])
+    swapped = is_wave(int(u[KIND]))
     f, g = (v, u) if swapped else (u, v)
     r, b, shift, slope, s = f[NORM], f[BIAS], g[BIAS], g[NORM] * c, g[NORM] * sn
     longest = min(_LONGEST, _PHASE / max(abs(slope), 1e-300))
