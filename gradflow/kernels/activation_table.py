@@ -281,9 +281,10 @@ POLYNOMIAL, OWN = len(RECORDS), len(RECORDS) + 1
 
 def kind_of(record: Record) -> int:
     """The number that kernels know a unit of this activation by."""
-    if record.is_polynomial and (record.power is None or record.name not in KINDS):
+    listed = TABLE.get(record.name) is record
+    if record.is_polynomial and (record.power is None or not listed):
         return POLYNOMIAL
-    return KINDS.get(record.name, OWN)
+    return KINDS[record.name] if listed else OWN
 
 
 def _column(values, width: int = 0, kind=np.float64) -> np.ndarray:

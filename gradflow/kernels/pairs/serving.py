@@ -15,7 +15,6 @@ from ..activation_table import (
     CENTRED,
     FORM,
     GATES,
-    KINDS,
     KINKED,
     MIXTURES,
     POWER,
@@ -23,6 +22,7 @@ from ..activation_table import (
     RECORDS,
     STEP,
     Record,
+    kind_of,
 )
 from . import expansion, gated, general, mixture, panels
 from .roads import ROUNDING
@@ -43,20 +43,25 @@ class Road(NamedTuple):
     members: frozenset[Record] = frozenset()
 
 
+# Whether the numbers are there that a kernel reads, of the number by which it knows a unit.
+
+
 def _mixed(record: Record) -> bool:
-    return record.mixture is not None
+    return bool(MIXTURES[kind_of(record)].any())
 
 
 def _gated(record: Record) -> bool:
-    return record.gate is not None
+    return bool(GATES[kind_of(record)].any())
 
 
 def _bent(record: Record) -> bool:
-    return record.kinked is not None or record.power == 0 or record.form in (STEP, CENTRED, RAMP)
+    kind = kind_of(record)
+    return bool(KINKED[kind].any()) or POWER[kind] == 0 or FORM[kind] in (STEP, CENTRED, RAMP)
 
 
 def _elementary(record: Record) -> bool:
-    return record.kinked is not None or record.is_polynomial or record.form != 0
+    kind = kind_of(record)
+    return bool(KINKED[kind].any()) or POWER[kind] >= 0 or FORM[kind] != 0
 
 
 CLOSED = (
@@ -104,19 +109,20 @@ def refusal(record: Record) -> str:
 
 
 def _check() -> None:
-    """Every ordered pair is refused, or the numbers that its kernel reads are there."""
-    for first, second in itertools.product(RECORDS, repeat=2):
-        if refusal(first) or refusal(second):
+    """Every ordered pair is refused, or has a road whose kernels know both."""
+    for pair in itertools.product(RECORDS, repeat=2):
+        if any(map(refusal, pair)):
             continue
         for biased in (False, True):
-            found = road((first, second), biased)
-            kernel = found.kernel if found.error is not None else found.closed
-            for record in (first, second) if found.error is not None else found.members:
-                kind = KINDS[record.name]
-                known: dict = {mixture.mixture: MIXTURES[kind].any(), gated.gated: GATES[kind].any()}
-                elementary = POWER[kind] >= 0 or FORM[kind] != 0 or KINKED[kind].any()
-                if kernel is not record.alone and not known.get(kernel, elementary):
-                    raise AssertionError(f"{first.name}, {second.name}: no numbers of {record.name}")
+            found = road(pair, biased)
+            members, kernel = (
+                (pair, found.kernel) if found.error is not None else (found.members, found.closed)
+            )
+            for record in members:
+                known = [k for k, knows_biases, serves in CLOSED if biased <= knows_biases and serves(record)]
+                if kernel not in (known if biased else [record.alone, *known]):
+                    names = " beside ".join(record.name for record in pair)
+                    raise AssertionError(f"{names}: a kernel that does not know {record.name}")
 
 
 _check()
