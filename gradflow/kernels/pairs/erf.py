@@ -9,24 +9,8 @@ from numba import carray
 
 from ..math.abi import as_pointer
 from ..math.angles import atan_ratio
-from .units import (
-    A00,
-    A01,
-    A11,
-    ALPHA,
-    B00,
-    B01,
-    B10,
-    B11,
-    BETA,
-    COSINE,
-    FIELDS,
-    FIRST_ORDER_ROWS,
-    ROWS,
-    SINE,
-    VALUE,
-    Scalars,
-)
+from . import units as at
+from .units import Scalars
 
 _TWO_OVER_PI = 2.0 / math.pi
 
@@ -43,37 +27,37 @@ def erf_erf(count, order, geometry_address, unit_address, units_address, output_
     Source: Williams, Computing with infinite networks, 1997 (value); derivatives derived here.
     """
     geometry = carray(as_pointer(geometry_address), (2, count), np.float64)
-    unit = carray(as_pointer(unit_address), FIELDS, np.float64)
-    units = carray(as_pointer(units_address), (count, FIELDS), np.float64)
-    rows = ROWS if order > 1 else FIRST_ORDER_ROWS
+    unit = carray(as_pointer(unit_address), at.FIELDS, np.float64)
+    units = carray(as_pointer(units_address), (count, at.FIELDS), np.float64)
+    rows = at.ROWS if order > 1 else at.FIRST_ORDER_ROWS
     output = carray(as_pointer(output_address), (rows, count), np.float64)
-    x, y = unit[SINE], unit[COSINE]
+    x, y = unit[at.SINE], unit[at.COSINE]
     for j in range(count):
         cosine, sine2 = geometry[0, j], geometry[1, j]
-        xj, yj = units[j, SINE], units[j, COSINE]
+        xj, yj = units[j, at.SINE], units[j, at.COSINE]
         delta = math.sqrt(yj * yj + (y * xj) * (y * xj) + (x * xj) * (x * xj) * sine2)
         sine = x * xj * cosine
-        output[VALUE, j] = _TWO_OVER_PI * math.copysign(atan_ratio(abs(sine), delta), sine)
+        output[at.VALUE, j] = _TWO_OVER_PI * math.copysign(atan_ratio(abs(sine), delta), sine)
         scaled = _TWO_OVER_PI * y / delta  # α/y'
-        output[ALPHA, j] = scaled * yj
-        output[BETA, j] = -scaled * xj * cosine * x * y
+        output[at.ALPHA, j] = scaled * yj
+        output[at.BETA, j] = -scaled * xj * cosine * x * y
     if order < 2:
         return
     for j in range(count):
         cosine, sine2 = geometry[0, j], geometry[1, j]
-        xj, yj = units[j, SINE], units[j, COSINE]
-        alpha, beta = output[ALPHA, j], output[BETA, j]
+        xj, yj = units[j, at.SINE], units[j, at.COSINE]
+        alpha, beta = output[at.ALPHA, j], output[at.BETA, j]
         delta2 = yj * yj + (y * xj) * (y * xj) + (x * xj) * (x * xj) * sine2
         sine = math.sqrt(sine2)
         u = (yj * yj + xj * xj * sine2) / delta2
         uj = (y * y + x * x * sine2) / delta2
-        output[A00, j] = beta * ((y - x) * (y + x) + y * y * u)
-        output[A01, j] = -_TWO_OVER_PI * y / math.sqrt(delta2) * xj * x * y * sine * u
-        output[A11, j] = -beta * xj * xj * sine2 / delta2
-        output[B00, j] = -alpha * cosine * (x * x + y * y * xj * xj * uj)
-        output[B01, j] = -alpha * sine * x * x * u
-        output[B10, j] = -alpha * sine * xj * xj * uj
-        output[B11, j] = alpha * cosine * (x * xj) * (x * xj) * sine2 / delta2
+        output[at.A00, j] = beta * ((y - x) * (y + x) + y * y * u)
+        output[at.A01, j] = -_TWO_OVER_PI * y / math.sqrt(delta2) * xj * x * y * sine * u
+        output[at.A11, j] = -beta * xj * xj * sine2 / delta2
+        output[at.B00, j] = -alpha * cosine * (x * x + y * y * xj * xj * uj)
+        output[at.B01, j] = -alpha * sine * x * x * u
+        output[at.B10, j] = -alpha * sine * xj * xj * uj
+        output[at.B11, j] = alpha * cosine * (x * xj) * (x * xj) * sine2 / delta2
 
 
 def scalars(s: np.ndarray, t: np.ndarray, q: np.ndarray) -> Scalars:

@@ -18,25 +18,9 @@ from ..math import jets
 from ..math.abi import as_pointer, inner_jit
 from ..math.angles import atan_ratio
 from ..math.memory import scratch
+from . import units as at
 from .general import elementary_pair
 from .panels import WORK
-from .units import (
-    A00,
-    A01,
-    A11,
-    ALPHA,
-    B00,
-    B01,
-    B10,
-    B11,
-    BETA,
-    FIELDS,
-    FIRST_ORDER_ROWS,
-    KIND,
-    NORM,
-    ROWS,
-    VALUE,
-)
 
 # A unit with w = 0 is on the left branch: slope c1 − c|·|, without the kink.
 _LEFT = MIXTURES.copy()
@@ -134,16 +118,16 @@ def mixture(count, order, geometry_address, unit_address, units_address, output_
     written out in the frame of the pair. At a zero vector a kink has its left slope (σ'(0) = 0 for ReLU).
     """
     geometry = carray(as_pointer(geometry_address), (2, count), np.float64)
-    unit = carray(as_pointer(unit_address), FIELDS, np.float64)
-    units = carray(as_pointer(units_address), (count, FIELDS), np.float64)
-    rows = ROWS if order > 1 else FIRST_ORDER_ROWS
+    unit = carray(as_pointer(unit_address), at.FIELDS, np.float64)
+    units = carray(as_pointer(units_address), (count, at.FIELDS), np.float64)
+    rows = at.ROWS if order > 1 else at.FIRST_ORDER_ROWS
     output = carray(as_pointer(output_address), (rows, count), np.float64)
-    r, kind = unit[NORM], int(unit[KIND])
+    r, kind = unit[at.NORM], int(unit[at.KIND])
     a = MIXTURES[kind] if r > 0.0 else _LEFT[kind]
     memory = scratch(WORK)
     for j in range(count):
         cosine, sine = geometry[0, j], math.sqrt(geometry[1, j])
-        rj, kind = units[j, NORM], int(units[j, KIND])
+        rj, kind = units[j, at.NORM], int(units[j, at.KIND])
         if a[GATED] + MIXTURES[kind, GATED] != 0.0 and r * rj > _STEEP:
             elementary_pair(output, j, order, unit, units[j], cosine, sine, memory)
             continue
@@ -163,17 +147,17 @@ def mixture(count, order, geometry_address, unit_address, units_address, output_
             alpha += corner * math.copysign(phi, cosine)
             turn = corner * sine
         bent = turn * rj * inverse
-        output[VALUE, j] = value
-        output[ALPHA, j] = alpha
-        output[BETA, j] = beta + bent
+        output[at.VALUE, j] = value
+        output[at.ALPHA, j] = alpha
+        output[at.BETA, j] = beta + bent
         if order > 1:
             ss, qq, st, sq, tq = total[4], total[6], total[7], total[8], total[9]
             along, across = rj * cosine, rj * sine
-            output[A00, j] = (qq * along + 4.0 * sq * r) * along + 4.0 * ss * r * r - bent
-            output[A01, j] = (qq * along + 2.0 * sq * r) * across
-            output[A11, j] = qq * across * across + bent
+            output[at.A00, j] = (qq * along + 4.0 * sq * r) * along + 4.0 * ss * r * r - bent
+            output[at.A01, j] = (qq * along + 2.0 * sq * r) * across
+            output[at.A11, j] = qq * across * across + bent
             mixed = qq * along + 2.0 * sq * r
-            output[B00, j] = mixed * r * cosine + 2.0 * tq * along * rj + 4.0 * st * r * rj + turn
-            output[B01, j] = mixed * r * sine
-            output[B10, j] = (qq * r * cosine + 2.0 * tq * rj) * across
-            output[B11, j] = qq * across * r * sine + turn
+            output[at.B00, j] = mixed * r * cosine + 2.0 * tq * along * rj + 4.0 * st * r * rj + turn
+            output[at.B01, j] = mixed * r * sine
+            output[at.B10, j] = (qq * r * cosine + 2.0 * tq * rj) * across
+            output[at.B11, j] = qq * across * r * sine + turn

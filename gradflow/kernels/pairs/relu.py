@@ -10,23 +10,8 @@ from numba import carray
 from ..math.abi import as_pointer
 from ..math.angles import atan_ratio, sine_minus
 from ..math.vector_math import select
-from .units import (
-    A00,
-    A01,
-    A11,
-    ALPHA,
-    B00,
-    B01,
-    B10,
-    B11,
-    BETA,
-    FIELDS,
-    FIRST_ORDER_ROWS,
-    NORM,
-    ROWS,
-    VALUE,
-    Scalars,
-)
+from . import units as at
+from .units import Scalars
 
 _ONE_OVER_2PI = 0.5 / math.pi
 _COLLINEAR = 1e-28  # below this sin²θ counts as zero: K = q/2 (θ = 0) or 0 (θ = π) to second order
@@ -43,35 +28,35 @@ def relu_relu(count, order, geometry_address, unit_address, units_address, outpu
     Sources: Cho & Saul 2009 (arc-cosine kernel of order 1); Safran & Shamir 2018 (Hessian blocks).
     """
     geometry = carray(as_pointer(geometry_address), (2, count), np.float64)
-    unit = carray(as_pointer(unit_address), FIELDS, np.float64)
-    units = carray(as_pointer(units_address), (count, FIELDS), np.float64)
-    rows = ROWS if order > 1 else FIRST_ORDER_ROWS
+    unit = carray(as_pointer(unit_address), at.FIELDS, np.float64)
+    units = carray(as_pointer(units_address), (count, at.FIELDS), np.float64)
+    rows = at.ROWS if order > 1 else at.FIRST_ORDER_ROWS
     output = carray(as_pointer(output_address), (rows, count), np.float64)
-    r = unit[NORM]
+    r = unit[at.NORM]
     inverse = 1.0 / r if r > 0.0 else 0.0
     for j in range(count):
         cosine, sine = geometry[0, j], math.sqrt(geometry[1, j])
-        rj = units[j, NORM]
+        rj = units[j, at.NORM]
         alive = select(r * inverse * rj > 0.0, _ONE_OVER_2PI, 0.0)
         acute = cosine >= 0.0
         phi = atan_ratio(sine, abs(cosine))  # θ or π − θ
         supplement = select(acute, math.pi - phi, phi)
         bracket = select(acute, sine + supplement * cosine, sine_minus(phi, sine, abs(cosine)))
-        output[VALUE, j] = alive * (r * rj) * bracket
-        output[ALPHA, j] = alive * supplement
-        output[BETA, j] = alive * (rj * inverse) * sine
+        output[at.VALUE, j] = alive * (r * rj) * bracket
+        output[at.ALPHA, j] = alive * supplement
+        output[at.BETA, j] = alive * (rj * inverse) * sine
     if order < 2:
         return
     for j in range(count):
-        beta = output[BETA, j]
-        turn = select(r * inverse * units[j, NORM] > 0.0, _ONE_OVER_2PI, 0.0) * math.sqrt(geometry[1, j])
-        output[A00, j] = -beta
-        output[A01, j] = 0.0
-        output[A11, j] = beta
-        output[B00, j] = turn
-        output[B01, j] = 0.0
-        output[B10, j] = 0.0
-        output[B11, j] = turn
+        beta = output[at.BETA, j]
+        turn = select(r * inverse * units[j, at.NORM] > 0.0, _ONE_OVER_2PI, 0.0) * math.sqrt(geometry[1, j])
+        output[at.A00, j] = -beta
+        output[at.A01, j] = 0.0
+        output[at.A11, j] = beta
+        output[at.B00, j] = turn
+        output[at.B01, j] = 0.0
+        output[at.B10, j] = 0.0
+        output[at.B11, j] = turn
 
 
 def scalars(s: np.ndarray, t: np.ndarray, q: np.ndarray) -> Scalars:
