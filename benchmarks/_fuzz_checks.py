@@ -110,7 +110,8 @@ class _Posed:
     def epsilon(self) -> float:
         """The unit of tolerances for derivatives: nothing is better than the last bit of the weights."""
         norm = max(float(part.norms.max()) for part in self.parts)
-        return max(self.kernel_error, 2e-15, LAST_BIT * norm)
+        lost = max(max(part.cancelled, part.off) for part in self.parts)
+        return max(self.kernel_error, 2e-15, LAST_BIT * norm, LAST_BIT * lost)
 
 
 def _posed(case: Case) -> _Posed:
@@ -174,10 +175,10 @@ def _against(found: Truth, posed: _Posed, outcome: Outcome) -> None:
     actual = max(error, 2.0**-54 * abs(posed.loss))
     blunt = found.error > 10.0 * posed.claim
     outcome.facts.update({"truth": found.dimensions, "actual": actual, "blunt": blunt})
-    gradient = _worst(posed.gradient, found.gradient, natural.gradient, 10 * posed.epsilon)
+    gradient = _worst(posed.gradient, found.gradient, natural.gradient, 20 * posed.epsilon)
     outcome.checks["gradient"] = gradient
     if found.hessian is not None and not natural.dead:
-        hessian = _worst(posed.hessian, found.hessian, natural.hessian, 1000 * posed.epsilon)
+        hessian = _worst(posed.hessian, found.hessian, natural.hessian, 3000 * posed.epsilon)
         outcome.checks["Hessian"] = hessian
 
 

@@ -91,6 +91,13 @@ class Stacked:
         self.biases = np.concatenate(biases).astype(LD) + raw @ component.mean
         self.outputs = np.hstack(outputs)
         self.norms = np.sqrt((self.weights**2).sum(axis=1)).astype(np.float64)
+        terms = np.linalg.norm((np.abs(raw) @ np.abs(component.factor)).astype(np.float64), axis=1)
+        # How much larger the terms of C^{1/2}w are than it is: so much of the last bit is in its direction.
+        moves = self.norms > 0.0
+        self.cancelled = float((terms[moves] / self.norms[moves]).max(initial=1.0))
+        # φ(b/r) of a unit that is off changes by (b/r)² last bits with the last bit of its bias.
+        off = np.abs(self.biases[moves].astype(np.float64)) / self.norms[moves]
+        self.off = float(off[off < 38.0].max(initial=0.0)) ** 2
         self._sizes()
 
     def _sizes(self) -> None:

@@ -62,11 +62,13 @@ __all__ = [
     "StudentT",
     "Sweep",
     "__version__",
+    "certify",
     "landscape",
     "load",
     "online",
     "order_parameters",
     "plot",
+    "proofs",
     "refiners",
     "resume",
     "solvers",
@@ -75,18 +77,22 @@ __all__ = [
     "theory",
     "train",
     "train_many",
+    "verify_proof",
 ]
 
 _LATE = {
     "landscape": "landscape",
     "plot": "plot",
+    "proofs": "proofs",
     "theory": "theory",
     "Batch": "many",
     "Failure": "many",
     "Sweep": "many",
+    "certify": "proofs",
     "load": "many",
     "sweep": "many",
     "train_many": "many",
+    "verify_proof": "proofs",
 }
 """Rooms that are imported when they are first used, and the names that come from such a room."""
 

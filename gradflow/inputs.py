@@ -2,16 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
-from .spherical import Spherical
 from .support.eigen import symmetric_eigen
 from .support.errors import ArgumentError
 from .support.threads import single_threaded_blas
 from .support.validate import real_array, sequence
 
 
-class Gaussian:
+class Law:
+    """What every law of the inputs answers for itself, whoever asks.
+
+    Infinitely many inputs unless `samples` says otherwise.
+    """
+
+    @property
+    def dim(self) -> int | None:
+        """Input dimension, or None where any will do."""
+        return None
+
+    @property
+    def samples(self) -> Samples | None:
+        """The samples that it is, if the loss is a mean over such."""
+        return None
+
+    @property
+    def parts(self) -> tuple[Law, ...]:
+        """Itself, or what it is a mixture of."""
+        return (self,)
+
+    def sample(self, count: int, dim: int, rng: np.random.Generator) -> np.ndarray:
+        """`count` draws, shape (count, dim)."""
+        raise ArgumentError("inputs", type(self).__name__, "a law of infinitely many inputs")
+
+    @property
+    def isotropic(self) -> bool:
+        """Whether it is the same in all directions around zero."""
+        return False
+
+    @property
+    def standard(self) -> bool:
+        """Whether it is N(0, I)."""
+        return False
+
+    def of_weights(self, rows: np.ndarray, biases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(rows C^{1/2}, biases + rows μ) for rows (n, d), biases (n,): z = w·x + b in a centred x."""
+        return rows, biases
+
+    def times_covariance(self, rows: np.ndarray, dim: int) -> np.ndarray:
+        """rows E xxᵀ for rows (…, d)."""
+        raise ArgumentError("inputs", type(self).__name__, "None, a Gaussian or a spherically symmetric law")
+
+    def gaussians(self, dim: int, degree: Callable[[], int]) -> list[tuple[float, Any]]:
+        """Σ share · (a Gaussian), by which expectations of pairs of units in `dim` dimensions are those here.
+
+        degree   gives the degree of homogeneity of all units, or raises `ArgumentError`
+        """
+        raise ArgumentError("inputs", type(self).__name__, "a law of infinitely many inputs")
+
+    def within(self, dim: int) -> Law:
+        """The law of `dim` coordinates of an isotropic one, as far as networks there can tell."""
+        return self
+
+
+class Gaussian(Law):
     """Infinitely many inputs x ~ N(mean, cov); without arguments the standard Gaussian of any dimension.
 
     Parameters
@@ -58,6 +115,29 @@ class Gaussian:
         """The symmetric root C^{1/2} of the covariance (d, d); None for the identity."""
         return None if self.cov is None else self._factor
 
+    @property
+    def isotropic(self) -> bool:
+        if self.mean is not None and self.mean.any():
+            return False
+        return self.cov is None or bool((self.cov == self.cov[0, 0] * np.eye(len(self.cov))).all())
+
+    @property
+    def standard(self) -> bool:
+        return self.mean is None and self.cov is None
+
+    def of_weights(self, rows, biases):
+        biases = biases if self.mean is None else biases + rows @ self.mean
+        return (rows if self.cov is None else rows @ self._factor), biases
+
+    def times_covariance(self, rows, dim):
+        return rows if self.cov is None else rows @ self.cov
+
+    def gaussians(self, dim, degree):
+        return [(1.0, self)]
+
+    def within(self, dim: int) -> Gaussian:
+        return Gaussian() if self.cov is None else Gaussian(cov=self.cov[0, 0] * np.eye(dim))
+
     def sample(self, count: int, dim: int, rng: np.random.Generator) -> np.ndarray:
         """`count` draws, shape (count, dim)."""
         draws = rng.standard_normal((count, dim))
@@ -73,7 +153,7 @@ class Gaussian:
         return f"Gaussian({', '.join(parts)}; dim {self.dim})"
 
 
-class Mixture:
+class Mixture(Law):
     """Infinitely many inputs from a mixture of laws, Σ_c p_c N(m_c, C_c).
 
     Parameters
@@ -95,12 +175,12 @@ class Mixture:
         if not self.components:
             raise ArgumentError("components", "an empty list", "one component at least")
         for i, law in enumerate(self.components):
-            if not isinstance(law, (Gaussian, Spherical)):
+            if isinstance(law, Mixture) or not isinstance(law, Law) or law.samples:
                 raise ArgumentError(f"components[{i}]", type(law).__name__, "a gradflow.Gaussian")
-        dims = {law.dim for law in self.components} - {None}
+        dims = {law.dim for law in self.components if law.dim is not None}
         if len(dims) > 1:
             raise ArgumentError("components", f"dimensions {sorted(dims)}", "one dimension")
-        self.dim = next(iter(dims), None)
+        self._dim = next(iter(dims), None)
         count = len(self.components)
         self.weights = np.ones(count) if weights is None else real_array("weights", weights, 1)
         if self.weights.size != count:
@@ -109,6 +189,18 @@ class Mixture:
             raise ArgumentError("weights", f"minimum {self.weights.min():g}", "weights > 0")
         self.weights /= self.weights.max()  # their sum cannot overflow now
         self.weights /= self.weights.sum()
+
+    @property
+    def dim(self) -> int | None:
+        return self._dim
+
+    @property
+    def parts(self) -> tuple[Law, ...]:
+        return self.components
+
+    def gaussians(self, dim, degree):
+        parts = zip(self.weights, self.components)
+        return [(float(p) * share, law) for p, part in parts for share, law in part.gaussians(dim, degree)]
 
     def sample(self, count: int, dim: int, rng: np.random.Generator) -> np.ndarray:
         """`count` draws, shape (count, dim)."""
@@ -124,7 +216,7 @@ class Mixture:
         return f"Mixture({parts})"
 
 
-class Samples:
+class Samples(Law):
     """Finitely many inputs.
 
     Parameters
@@ -166,19 +258,28 @@ class Samples:
         """Number of features."""
         return self.X.shape[1]
 
+    @property
+    def samples(self) -> Samples:
+        return self
+
+    @property
+    def weighted(self) -> np.ndarray:
+        """The samples that have weight, (m, features)."""
+        return self.X if self.sample_weight is None else self.X[self.sample_weight > 0]
+
     def __repr__(self) -> str:
         weighted = "" if self.sample_weight is None else ", weighted"
         return f"Samples({self.X.shape[0]} × {self.X.shape[1]}{weighted})"
 
 
-Inputs = Gaussian | Mixture | Spherical | Samples
+Inputs = Law
 
 
 def as_inputs(inputs) -> Inputs:
     """None is the standard Gaussian, an array is `Samples`; laws and `Samples` pass unchanged."""
     if inputs is None:
         return Gaussian()
-    if isinstance(inputs, (Gaussian, Mixture, Spherical, Samples)):
+    if isinstance(inputs, Law):
         return inputs
     try:
         return Samples(inputs)

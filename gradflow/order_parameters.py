@@ -6,9 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .inputs import Gaussian, as_inputs
+from .inputs import as_inputs
 from .networks import MLP
-from .spherical import Spherical
 from .support.errors import ArgumentError
 from .support.threads import single_threaded_blas
 from .support.validate import real_array
@@ -75,8 +74,4 @@ def _times_covariance(rows: np.ndarray, inputs, dim: int) -> np.ndarray:
     law = as_inputs(inputs)
     if law.dim not in (None, dim):
         raise ArgumentError("inputs", f"dimension {law.dim}", f"{dim}, as the networks have")
-    if isinstance(law, Gaussian):
-        return rows if law.cov is None else rows @ law.cov
-    if isinstance(law, Spherical):
-        return rows * law.ratio(2, dim)
-    raise ArgumentError("inputs", type(law).__name__, "None, a Gaussian or a spherically symmetric law")
+    return law.times_covariance(rows, dim)

@@ -7,11 +7,12 @@ import math
 
 import numpy as np
 
+from .inputs import Gaussian, Law
 from .support.errors import ArgumentError
 from .support.validate import number
 
 
-class Spherical(abc.ABC):
+class Spherical(Law, abc.ABC):
     """Infinitely many inputs x = ρu with u uniform on the unit sphere and ρ ≥ 0 independent of it.
 
     For networks without biases whose activations are homogeneous. A law of one's own is a subclass with
@@ -33,9 +34,14 @@ class Spherical(abc.ABC):
         """`count` draws, shape (count, dim)."""
 
     @property
-    def dim(self) -> int | None:
-        """Input dimension: any."""
-        return None
+    def isotropic(self) -> bool:
+        return True
+
+    def times_covariance(self, rows, dim):
+        return rows * self.ratio(2, dim)
+
+    def gaussians(self, dim, degree):
+        return [(self.ratio(2 * degree(), dim), Gaussian())]
 
     @property
     def parameters(self) -> dict:

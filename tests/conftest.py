@@ -21,7 +21,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # modules are left out: kernels, which Numba compiles, and those whose own job is to refuse what a user
 # hands in wrongly (a check by beartype would come first and hide their errors from the tests).
 CHECKED_ROOMS = (
-    "landscape", "losses.base", "losses.compiled", "losses.from_jax", "losses.restricted", "refiners.lbfgs",
+    "landscape", "objective", "losses.compiled", "losses.from_jax", "refiners.lbfgs",
     "run.report", "run.result", "run.storage", "solvers.compiled_run", "solvers.dense_output", "solvers.flow",
     "solvers.integration", "solvers.modes", "solvers.tableaus", "support.progress", "support.stopping",
     "theory",

@@ -15,14 +15,14 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..losses.base import Counts, Objective
 from ..losses.problem import Problem
+from ..objective import Affine, Counts, Objective
 from ..refiners import Refinement, TrustRegionNewton
 from ..support.eigen import newton_step, symmetric_eigen, zero_tolerance
 from ..support.errors import ArgumentError
 from ..support.progress import Monitor
 from ..support.stopping import StopReason
-from .coordinates import Affine, Coordinates
+from .coordinates import Coordinates
 from .limits import limit, scatter
 from .saturation import Saturation, saturated
 
@@ -141,7 +141,7 @@ def recognised(
     return channel, dataclasses.replace(
         end,
         iterations=0 if refinement is None else refinement.iterations,
-        counts=Counts(*(b - a for a, b in zip(before, problem.objective.counts()))),
+        counts=problem.objective.counts() - before,
         seconds=time.monotonic() - began + (0.0 if refinement is None else refinement.seconds),
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..losses.base import Counts, Objective
 from ..networks import MLP
 
 
@@ -61,36 +60,3 @@ class Coordinates:
             offset[output] = sign * side / (2 * epsilon)
         matrix[self.rest, np.arange(2 * d + 1, self.size - 1)] = 1.0
         return matrix * self.units, offset
-
-
-class Affine(Objective):
-    """An objective of φ with θ = M φ + o."""
-
-    def __init__(self, inner: Objective, matrix: np.ndarray, offset: np.ndarray):
-        self.inner, self.matrix, self.offset = inner, matrix, offset
-        self.size = matrix.shape[1]
-        self.loss_floor, self.gradient_scale = inner.loss_floor, inner.gradient_scale
-        self.nonnegative, self.spread = inner.nonnegative, inner.spread
-
-    def loss_and_gradient(self, theta):
-        loss, gradient = self.inner.loss_and_gradient(self.matrix @ theta + self.offset)
-        with np.errstate(invalid="ignore", over="ignore"):  # non-finite trial points are refused later
-            return loss, self.matrix.T @ gradient
-
-    def all_derivatives(self, theta):
-        loss, gradient, hessian = self.inner.all_derivatives(self.matrix @ theta + self.offset)
-        with np.errstate(invalid="ignore", over="ignore"):
-            return loss, self.matrix.T @ gradient, self.matrix.T @ hessian @ self.matrix
-
-    def hvp(self, theta, v):
-        return self.matrix.T @ self.inner.hvp(self.matrix @ theta + self.offset, self.matrix @ v)
-
-    def loss_error(self, theta):
-        return self.inner.loss_error(self.matrix @ theta + self.offset)
-
-    @property
-    def oracle(self):
-        raise NotImplementedError("only refiners see channel coordinates")
-
-    def counts(self) -> Counts:
-        return self.inner.counts()

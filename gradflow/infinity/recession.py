@@ -15,9 +15,9 @@ import numpy as np
 import scipy.optimize
 
 from ..inputs import Samples
-from ..losses.base import Objective
 from ..losses.problem import Problem
 from ..networks import MLP
+from ..objective import Objective
 from ..support.eigen import symmetric_eigen
 
 EPS = float(np.finfo(np.float64).eps)

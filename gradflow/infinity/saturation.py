@@ -10,9 +10,8 @@ import dataclasses
 
 import numpy as np
 
-from ..inputs import Samples
 from ..losses.problem import Problem
-from ..losses.restricted import Restricted
+from ..objective import Restricted
 from ..refiners import TrustRegionNewton
 from ..support.progress import Monitor
 from ..support.stopping import StopReason
@@ -56,14 +55,15 @@ def saturated(problem: Problem, theta: np.ndarray, monitor: Monitor) -> tuple[Sa
     critical in all parameters, no worse than θ, and better than the same with the neuron nearer.
     """
     student = problem.student
-    if student is None or not isinstance(problem.inputs, Samples) or len(student.weights) != 2:
+    samples = None if problem.inputs is None else problem.inputs.samples
+    if student is None or samples is None or len(student.weights) != 2:
         return None
     if student.sizes[-1] != 1 or any(b is None for b in student.biases):
         return None
     here = student.with_flat(theta)
     bias = here.biases[0]
     assert bias is not None
-    z = problem.inputs.X @ here.weights[0].T + bias
+    z = samples.X @ here.weights[0].T + bias
     kinds = here.neuron_activations(0)
     loss = problem.loss(theta)
     for i in np.argsort(-np.abs(z).min(axis=0)):

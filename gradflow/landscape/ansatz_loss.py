@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..losses.base import Counts, Objective
+from ..objective import Counts, Objective
 from ..support.errors import ArgumentError
 from . import pair_functions
 from .ansatz import Ansatz
@@ -46,10 +46,6 @@ class AnsatzLoss(Objective):
 
     def hvp(self, theta, v):
         return self.all_derivatives(theta)[2] @ v
-
-    @property
-    def oracle(self):
-        raise ArgumentError("objective", "the loss of an ansatz", "an objective that JAX can trace")
 
     def counts(self) -> Counts:
         return Counts(0, self._evaluations, 0)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..losses.base import Objective
 from ..losses.problem import Problem, check_hessian_memory
-from ..losses.restricted import Restricted
 from ..networks import MLP
+from ..objective import Objective, Restricted
 from ..refiners import EigenvectorFollowing, TrustRegionNewton
 from ..refiners.bordered import Examined, degenerate_point, examine
 from ..support.eigen import symmetric_eigen

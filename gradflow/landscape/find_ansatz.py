@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..inputs import Gaussian
 from ..networks import MLP
 from ..run.result import Result
 from ..support.errors import ArgumentError
@@ -88,7 +87,7 @@ def _pair(result) -> tuple[MLP, Axes, bool]:
     if isinstance(result, Result):
         student, teacher = network("result", result), result.problem.teacher
         law = result.problem.inputs
-        if not isinstance(law, Gaussian) or law.mean is not None or law.cov is not None:
+        if law is None or not law.standard:
             raise ArgumentError("result", f"inputs {law!r}", "standard Gaussian inputs")
         moving = result.rates[student.weights[0].size :] != 0
         frozen = not moving.any()

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..inputs import Gaussian, Inputs, Samples
+from ..inputs import Gaussian, Inputs
 from ..losses.problem import Problem
 from ..networks import MLP
 from ..support.errors import ArgumentError
@@ -101,9 +101,8 @@ class FunctionSpace:
     def on_draws(self, neurons: Neurons) -> np.ndarray:
         """σ_i at a few inputs, the same at every call, (draws, n); less their means if `centred`."""
         d = neurons.rows.shape[1] - neurons.biased
-        if isinstance(self.law, Samples):
-            weight = self.law.sample_weight
-            X = self.law.X if weight is None else self.law.X[weight > 0]
+        if self.law.samples is not None:
+            X = self.law.samples.weighted
             X = X[np.random.default_rng(0).permutation(len(X))[:DRAWS]]
         else:
             X = self.law.sample(DRAWS, d, np.random.default_rng(0))
@@ -185,7 +184,7 @@ class FunctionSpace:
             try:
                 return Problem(teacher, student, self.law)
             except ArgumentError:
-                if isinstance(self.law, Samples):
+                if self.law.samples is not None:
                     raise
                 draws = np.random.default_rng(0).standard_normal((FIXED, student.sizes[0]))
                 return Problem(teacher, student, draws)

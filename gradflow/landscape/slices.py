@@ -8,8 +8,8 @@ import numpy as np
 import scipy.linalg
 import scipy.optimize
 
-from ..losses.base import Counts, Objective
 from ..losses.problem import Problem
+from ..objective import Affine
 from ..refiners import LBFGS, TrustRegionNewton
 from ..run.result import Result
 from ..support.errors import ArgumentError
@@ -115,46 +115,12 @@ def slice_plane(
         for i in range(x.size):
             for j in range(y.size) if i % 2 == 0 else reversed(range(y.size)):
                 base = origin + basis @ np.array([x[i], y[j]])
-                affine = _Affine(problem.objective, base, complement)
+                affine = Affine(problem.objective, complement, base)
                 if affine.loss(np.zeros_like(rest)) < affine.loss(rest):
                     rest = np.zeros_like(rest)
                 end = refiner.refine(affine, rest, Monitor(False))
                 rest, losses[i, j], norms[i, j] = end.theta, end.loss, end.grad_norm
     return Slice(x, y, losses, origin, basis.T, norms)
-
-
-class _Affine(Objective):
-    """An objective on base + B z."""
-
-    def __init__(self, inner: Objective, base: np.ndarray, basis: np.ndarray):
-        self.inner, self.base, self.basis = inner, base, basis
-        self.size = basis.shape[1]
-        self.loss_floor, self.nonnegative = inner.loss_floor, inner.nonnegative
-        self.gradient_scale = inner.gradient_scale
-
-    def at(self, z: np.ndarray) -> np.ndarray:
-        return self.base + self.basis @ z
-
-    def loss_and_gradient(self, theta):
-        loss, gradient = self.inner.loss_and_gradient(self.at(theta))
-        return loss, self.basis.T @ gradient
-
-    def all_derivatives(self, theta):
-        loss, gradient, hessian = self.inner.all_derivatives(self.at(theta))
-        return loss, self.basis.T @ gradient, self.basis.T @ hessian @ self.basis
-
-    def hvp(self, theta, v):
-        return self.basis.T @ self.inner.hvp(self.at(theta), self.basis @ v)
-
-    def loss_error(self, theta):
-        return self.inner.loss_error(self.at(theta))
-
-    @property
-    def oracle(self):
-        raise ArgumentError("objective", "a slice", "an objective that JAX can trace")
-
-    def counts(self) -> Counts:
-        return self.inner.counts()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -12,10 +12,10 @@ import numpy as np
 from ..kernels import xla
 from ..kernels.math import abi
 from ..networks import MLP
+from ..objective import ROUNDING, Counts, GradientSizes, Kernel, Objective
 from ..support import memory
 from ..support.x64 import require_x64
-from .base import Counts, Kernel, Objective
-from .scales import ROUNDING, GradientSizes, Targets, network_sizes, output_start, weight_blocks
+from .scales import Targets, network_sizes, output_start, weight_blocks
 
 KERNEL_GOAL = 1e-13
 """Expectations that are less accurate than this are reported with a warning."""

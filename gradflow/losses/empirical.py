@@ -18,14 +18,13 @@ from ..kernels.empirical import product as empirical_product
 from ..kernels.empirical.samples import jacobian, samples, squares
 from ..kernels.math import abi
 from ..networks import MLP
+from ..objective import EPS, ROUNDING, GradientSizes
 from ..support import memory
 from ..support.errors import ArgumentError
 from ..support.settings import one_of
 from ..support.validate import integer, number, real_array, resolution
 from .compiled import KernelLoss
-from .scales import ROUNDING, GradientSizes, check_targets, sample_targets, term_sizes
-
-EPS = float(np.finfo(np.float64).eps)
+from .scales import check_targets, sample_targets, term_sizes
 
 LOSSES = {"squared": nb.SQUARED, "cross_entropy": nb.CROSS_ENTROPY}
 

@@ -7,8 +7,8 @@ from functools import cached_property
 import jax
 import numpy as np
 
+from ..objective import Counts, Objective
 from ..support.x64 import require_x64
-from .base import Counts, Objective
 
 
 @jax.tree_util.register_static

@@ -7,14 +7,12 @@ from functools import cached_property
 
 import numpy as np
 
-from ..inputs import Gaussian, Mixture
 from ..kernels import weighted_sum
 from ..networks import MLP
-from ..spherical import Spherical
 from ..support.errors import ArgumentError
 from .compiled import KernelLoss
 from .population import PopulationLoss
-from .scales import mixed, moment_targets
+from .scales import Moments, mixed, moment_targets
 
 
 class WeightedLoss(KernelLoss):
@@ -24,7 +22,12 @@ class WeightedLoss(KernelLoss):
     Hessian needs room for two.
     """
 
-    def __init__(self, student: MLP, parts: Sequence[PopulationLoss], weights: Sequence[float] | np.ndarray):
+    def __init__(
+        self,
+        student: MLP,
+        parts: Sequence[PopulationLoss],
+        weights: Sequence[float] | np.ndarray,
+    ):
         shares = np.array(weights, dtype=np.float64)
         table = np.array(
             [(part.derivatives, 0, part.descriptor.ctypes.data) for part in parts], dtype=np.int64
@@ -37,7 +40,7 @@ class WeightedLoss(KernelLoss):
         self._table = table
         self.loss_floor = float(sum(p * part.loss_floor for p, part in zip(shares, parts)))
         self._parts, self._shares = tuple(parts), shares
-        self.moments = mixed([part.moments for part in parts], shares)
+        self.moments: Moments = mixed([part.moments for part in parts], shares)
         self.measure(student, moment_targets(self.moments, self, student))
 
     @cached_property
@@ -57,23 +60,23 @@ class WeightedLoss(KernelLoss):
         return float(sum(p * part.loss_error(theta) for p, part in zip(self._shares, self._parts)))
 
 
-def population_loss(student: MLP, teacher: MLP, inputs, dim: int | None = None) -> KernelLoss:
+def population_loss(
+    student: MLP, teacher: MLP, inputs, dim: int | None = None
+) -> PopulationLoss | WeightedLoss:
     """E |f_θ − f*|² for any law of infinitely many inputs.
 
     dim   the dimension of the law where the networks see a projection of it (`reduced`)
 
-    A `Gaussian` gives a `PopulationLoss`; a `Mixture` the weighted sum of those of its components; a
-    `Spherical` law a multiple of the Gaussian one, for networks without biases whose activations all
-    have the same degree of homogeneity (the law enters by its moment of twice that order).
+    A `Gaussian` gives a `PopulationLoss`; other laws a weighted sum of such (`Law.gaussians`): a `Mixture`
+    those of its components; a `Spherical` law a multiple of the standard one, for networks without biases
+    whose activations all have the same degree of homogeneity (the law enters by its moment of twice that
+    order).
     """
-    if isinstance(inputs, Mixture):
-        parts = [PopulationLoss(student, teacher, law) for law in inputs.components]
-        return WeightedLoss(student, parts, inputs.weights)
-    if isinstance(inputs, Spherical):
-        degree = common_degree(student, teacher)
-        ratio = inputs.ratio(2 * degree, dim or student.sizes[0])
-        return WeightedLoss(student, [PopulationLoss(student, teacher, Gaussian())], [ratio])
-    return PopulationLoss(student, teacher, inputs)
+    terms = inputs.gaussians(dim or student.sizes[0], lambda: common_degree(student, teacher))
+    if len(terms) == 1 and terms[0][1] is inputs:
+        return PopulationLoss(student, teacher, inputs)
+    parts = [PopulationLoss(student, teacher, law) for _, law in terms]
+    return WeightedLoss(student, parts, [share for share, _ in terms])
 
 
 def common_degree(student: MLP, teacher: MLP) -> int:

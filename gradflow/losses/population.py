@@ -17,9 +17,9 @@ from ..kernels.population import derivatives as population
 from ..kernels.population import double_double
 from ..kernels.population import geometry as pair_geometry
 from ..networks import MLP
+from ..objective import DoubleDoubleLoss
 from ..support.errors import ArgumentError
 from . import expansion
-from .base import DoubleDoubleLoss
 from .compiled import KernelLoss
 from .scales import LARGEST, Moments, moment_targets, output_start, population_squares
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
 import jax
 import numpy as np
@@ -10,12 +11,12 @@ import scipy.special
 
 from ..inputs import Inputs, Samples, as_inputs
 from ..networks import MLP
+from ..objective import Objective
 from ..support.errors import ArgumentError
 from ..support.memory import check_memory, refresh_ceiling
 from ..support.settings import one_of
 from ..support.validate import real_array
 from ..support.x64 import require_x64
-from .base import Objective
 from .empirical import LOSSES, EmpiricalLoss, target_array
 from .from_jax import JaxLoss
 from .mixture import population_loss
@@ -53,12 +54,9 @@ class Problem:
     student: MLP | None
     teacher: MLP | Callable | np.ndarray | None
     inputs: Inputs | None
-    objective: Objective
     theta0: np.ndarray
     options: dict
     reduce: bool
-    targets: np.ndarray | None = None
-    """The targets at the samples; a teacher function is called once, when the problem is made."""
 
     def __init__(
         self,
@@ -78,37 +76,69 @@ class Problem:
             raise ArgumentError("reduce", repr(reduce), "True or False")
         if loss not in LOSSES:
             raise ArgumentError("loss", repr(loss), one_of(loss, LOSSES))
-        refresh_ceiling()
-        self.student = student
-        self.inputs = as_inputs(inputs)
+        self._pose(teacher, student, inputs, reduce, threads, loss, weight_decay, barrier)
+        _ = self.objective  # what cannot be used is said now
+
+    @classmethod
+    def posed(cls, teacher, student: MLP | None, inputs=None) -> Problem:
+        """The same problem with nothing checked or compiled that its `objective` does not ask for first."""
+        if not isinstance(student, MLP):
+            raise ArgumentError("student", repr(student), "a gradflow.MLP")
+        problem = object.__new__(cls)
+        problem._pose(teacher, student, inputs)
+        return problem
+
+    def _pose(
+        self,
+        teacher,
+        student: MLP,
+        inputs,
+        reduce: bool = True,
+        threads: int | None = None,
+        loss: str = "squared",
+        weight_decay: float = 0.0,
+        barrier: float | None = None,
+    ) -> None:
+        self.teacher, self.student, self.inputs = teacher, student, as_inputs(inputs)
         self.theta0 = student.flat()
         self.options = {"loss": loss, "weight_decay": weight_decay, "barrier": barrier}
-        self.reduce = bool(reduce)
-        if not isinstance(self.inputs, Samples):
+        self.reduce, self._threads = bool(reduce), threads
+
+    @cached_property
+    def objective(self) -> Objective:
+        """L as solvers and refiners see it; made, and compiled, when first asked for."""
+        assert self.student is not None and self.inputs is not None
+        refresh_ceiling()
+        samples = self.inputs.samples
+        if samples is None:
             for name, default in (("loss", "squared"), ("weight_decay", 0.0), ("barrier", None)):
                 if self.options[name] != default:
                     raise ArgumentError(name, repr(self.options[name]), f"{default!r} without samples")
-            if not isinstance(teacher, MLP):
-                given = type(teacher).__name__
+            if not isinstance(self.teacher, MLP):
+                given = type(self.teacher).__name__
                 raise ArgumentError("teacher", given, "a gradflow.MLP (or give samples: inputs=X)")
-            self.teacher = teacher
-            self.objective = population_loss(student, teacher, self.inputs)
-        else:
-            if self.inputs.dim != student.sizes[0]:
-                raise ArgumentError(
-                    "inputs", f"{self.inputs.dim} features", f"{student.sizes[0]}, the student's inputs"
-                )
-            self.teacher = teacher if callable(teacher) else target_array("teacher", teacher, loss)
-            X, weight = self.inputs.X, self.inputs.sample_weight
-            self.targets = self._targets(self.teacher, loss)
-            try:
-                self.objective = EmpiricalLoss(
-                    student, X, self.targets, weight, threads=threads, **self.options
-                )
-            except ArgumentError as error:
-                if error.argument != "targets":
-                    raise
-                raise ArgumentError("teacher", f"targets with {error.given}", error.allowed) from error
+            return population_loss(self.student, self.teacher, self.inputs)
+        if samples.dim != self.student.sizes[0]:
+            allowed = f"{self.student.sizes[0]}, the student's inputs"
+            raise ArgumentError("inputs", f"{samples.dim} features", allowed)
+        if not callable(self.teacher):
+            self.teacher = target_array("teacher", self.teacher, self.options["loss"])
+        try:
+            return EmpiricalLoss(
+                self.student, samples.X, self.targets, samples.sample_weight, threads=self._threads,
+                **self.options,
+            )  # fmt: skip
+        except ArgumentError as error:
+            if error.argument != "targets":
+                raise
+            raise ArgumentError("teacher", f"targets with {error.given}", error.allowed) from error
+
+    @cached_property
+    def targets(self) -> np.ndarray | None:
+        """The targets at the samples; a teacher function is called once, when they are first asked for."""
+        if self.inputs is None or self.inputs.samples is None:
+            return None
+        return self._targets(self.teacher, self.options["loss"])
 
     @classmethod
     def from_jax(cls, loss: Callable, theta0) -> Problem:
@@ -141,7 +171,7 @@ class Problem:
     @property
     def size(self) -> int:
         """Number of parameters P."""
-        return self.objective.size
+        return self.theta0.size
 
     def loss(self, theta) -> float:
         """L(θ)."""
@@ -236,18 +266,12 @@ def _rebuild(teacher, student, inputs, options) -> Problem:
     return Problem(teacher, student, inputs, **options)
 
 
-def check_precision(precision, teacher, student, inputs) -> None:
-    """Raise `ArgumentError` unless `precision` is "double", or "double-double" where the loss has it.
-
-    teacher, student, inputs   as in `Problem`, or a `Problem` for the teacher
-    """
+def check_precision(precision, problem: Problem) -> None:
+    """Raise `ArgumentError` unless `precision` is "double", or "double-double" where the loss has it."""
     if not isinstance(precision, str) or precision not in ("double", "double-double"):
         raise ArgumentError("precision", repr(precision), "'double' or 'double-double'")
     if precision == "double-double":
-        if isinstance(teacher, Problem):
-            check_double_double(teacher.teacher, teacher.student, teacher.inputs)
-        else:
-            check_double_double(teacher, student, as_inputs(inputs))
+        check_double_double(problem.teacher, problem.student, problem.inputs)
 
 
 def check_hessian_memory(size: int, matrices: int = 4) -> None:

@@ -12,25 +12,13 @@ from __future__ import annotations
 import numpy as np
 import scipy.linalg
 
-from ..inputs import Gaussian
 from ..networks import MLP
-from ..spherical import Spherical
 from ..support.threads import single_threaded_blas
 from .compiled import KernelLoss
 from .mixture import population_loss
 
 RANK_CUT = 4 * float(np.finfo(np.float64).eps)
 """A direction counts if its pivot in the QR factorisation of the m unit vectors exceeds m times this."""
-
-
-def isotropic(inputs) -> bool:
-    """Whether the law of the inputs is the same in all directions, around zero."""
-    if isinstance(inputs, Gaussian):
-        if inputs.mean is not None and inputs.mean.any():
-            return False
-        cov = inputs.cov
-        return cov is None or bool((cov == cov[0, 0] * np.eye(cov.shape[0])).all())
-    return isinstance(inputs, Spherical)
 
 
 def span(student: MLP, teacher: MLP) -> np.ndarray:
@@ -49,7 +37,7 @@ def span(student: MLP, teacher: MLP) -> np.ndarray:
 
 def find_span(student, teacher, inputs, rates: np.ndarray) -> np.ndarray | None:
     """The `span` of a problem that can be reduced to it, None for one that cannot."""
-    if not (isinstance(student, MLP) and isinstance(teacher, MLP) and isotropic(inputs)):
+    if not (isinstance(student, MLP) and isinstance(teacher, MLP) and inputs.isotropic):
         return None
     n, d = student.weights[0].shape
     per_neuron = rates[: n * d].reshape(n, d)
@@ -72,10 +60,8 @@ class Reduced:
         self.neurons, self.full_dim = student.weights[0].shape
         self.dim = basis.shape[0] + padding
         self._padding = padding
-        law = inputs
-        if isinstance(inputs, Gaussian):
-            law = Gaussian() if inputs.cov is None else Gaussian(cov=inputs.cov[0, 0] * np.eye(self.dim))
         small = self.network(student), self.network(teacher)
+        law = inputs.within(self.dim)
         self.objective: KernelLoss = population_loss(small[0], small[1], law, self.full_dim)
 
     def network(self, network: MLP) -> MLP:

@@ -21,34 +21,14 @@ import numpy as np
 
 from ..inputs import Gaussian
 from ..networks import MLP
+from ..objective import EPS, GradientSizes
 from ..support.errors import ArgumentError
-
-EPS = float(np.finfo(np.float64).eps)
-
-ROUNDING = 4 * EPS
-"""Rounding of the targets' terms. Newton's steps end where the components of ∇L are, whatever the problem,
-0.01 to 0.5 of what follows from ε(M + |y|)."""
 
 CANCELLED = 100.0
 """Ratio M_o/|y_o| beyond which weights cancel."""
 
 LARGEST, SMALLEST = 2.0**480, 2.0**-440
 """Sizes of targets whose squares, sums of squares and rounding errors of these Float64 can hold."""
-
-
-class GradientSizes(NamedTuple):
-    """What cancels in each component of ∇L at one θ, (P,) each.
-
-    size      of the terms, as long as there is anything to be explained
-    rounding  the error of the component in Float64
-    """
-
-    size: np.ndarray
-    rounding: np.ndarray
-
-    def tolerances(self, relative: float) -> np.ndarray:
-        """Below these, (P,), the components are zero to `relative` of what they are made of."""
-        return relative * self.size + self.rounding
 
 
 class Targets(NamedTuple):
@@ -259,9 +239,3 @@ def _nodes(mu: np.ndarray, tau: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     lengths = np.gradient(zeta, axis=1) if zeta.shape[1] > 1 else np.ones_like(zeta)
     density = np.exp(-0.5 * zeta**2) * lengths
     return zeta, density / density.sum(axis=1, keepdims=True)
-
-
-def hessian_sizes(size: np.ndarray) -> GradientSizes:
-    """For a loss of which only derivatives are known, from Σ_j |H_ij| t_j, t_j the larger of |θ_j| and its
-    start's. For a quadratic, whose gradient is Σ_j H_ij θ_j − b_i, these are the terms that cancel."""
-    return GradientSizes(size, ROUNDING * size)

@@ -22,9 +22,8 @@ import numpy as np
 import scipy.linalg
 
 from ..activations import Activation
-from ..inputs import Gaussian, Mixture, Samples
+from ..inputs import Gaussian
 from ..networks import MLP
-from .reduced import isotropic
 
 EQUAL = 1e-9
 """Weight vectors that differ by less, relative to the largest of the layer, are equal."""
@@ -186,9 +185,9 @@ def _linear(sigma: Activation) -> bool:
 
 def _asleep(layers: list[_Layer], inputs) -> None:
     """Everything about relus that no sample activates."""
-    if not isinstance(inputs, Samples):
+    if inputs.samples is None:
         return
-    h = inputs.X
+    h = inputs.samples.X
     for layer in layers:
         z = h @ layer.w[:, : layer.width].T + layer.w[:, layer.width :].T.sum(axis=0)
         for i, sigma in enumerate(layer.kinds):
@@ -200,10 +199,10 @@ def _asleep(layers: list[_Layer], inputs) -> None:
 def _unseen(first: _Layer, inputs) -> None:
     """Shifts of (w, b) along which w·x + b is zero for all inputs."""
     d, biased = first.width, first.w.shape[1] > first.width
-    if isinstance(inputs, Samples):
-        X = inputs.X if inputs.sample_weight is None else inputs.X[inputs.sample_weight > 0]
+    if inputs.samples is not None:
+        X = inputs.samples.weighted
         seen = np.column_stack([X, np.ones(len(X))])
-    elif isinstance(inputs, Gaussian) and inputs.factor is not None and not isotropic(inputs):
+    elif isinstance(inputs, Gaussian) and inputs.factor is not None and not inputs.isotropic:
         mean = np.zeros(d) if inputs.mean is None else inputs.mean
         seen = np.column_stack([np.vstack([inputs.factor, mean]), np.append(np.zeros(d), 1.0)])
     else:
@@ -221,12 +220,11 @@ def _rotations(first: _Layer, teacher, inputs, last_alone: bool) -> None:
     They change the student's C^{1/2} w and not its w·μ + b.
     """
     gaussian = isinstance(inputs, Gaussian)
-    laws = inputs.components if isinstance(inputs, Mixture) else (inputs,)
-    if not isinstance(teacher, MLP) or not (gaussian or all(map(isotropic, laws))):
+    if not isinstance(teacher, MLP) or not (gaussian or all(law.isotropic for law in inputs.parts)):
         return
     W, V = first.w[:, : first.width], np.array(teacher.weights[0])
     factor = mean = None
-    if gaussian and not isotropic(inputs):
+    if gaussian and not inputs.isotropic:
         factor, mean = inputs.factor, inputs.mean
     factor = np.eye(first.width) if factor is None else factor
     back = np.linalg.pinv(factor, rcond=RANK)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..losses.base import Objective
+from ..objective import Objective
 from ..support.eigen import Inertia, inertia, newton_step, symmetric_eigen, unsettled, zero_tolerance
 
 EPS = float(np.finfo(np.float64).eps)

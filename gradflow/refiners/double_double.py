@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from ..losses.base import Counts, Objective
+from ..objective import Counts, Objective
 from ..support.eigen import symmetric_eigen
 from ..support.progress import Monitor
 from ..support.stopping import StopReason, is_critical
@@ -62,7 +62,7 @@ def polish(objective: Objective, refinement: Refinement, monitor: Monitor) -> Re
         reason = StopReason.INTERRUPTED
     elif is_critical(found.gradient, FLOOR * objective.gradient_sizes(theta).size):
         reason = StopReason.DOUBLE_DOUBLE_FLOOR
-    spent = Counts(*(b - a for a, b in zip(before, objective.counts())))
+    spent = objective.counts() - before
     return dataclasses.replace(
         refinement,
         theta=theta,

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..losses.base import Objective
+from ..objective import Objective
 from ..support.eigen import zero_tolerance
 from ..support.errors import ArgumentError
 from ..support.progress import Monitor

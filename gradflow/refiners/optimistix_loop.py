@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import optimistix as optx
 
-from ..losses.base import Objective
+from ..objective import Objective
+from ..support.errors import ArgumentError
 from ..support.progress import Monitor
 from ..support.x64 import require_x64
 
@@ -55,6 +56,10 @@ def stalls(
 ) -> Iterator[np.ndarray]:
     """The accepted points of one run from `theta`, until it stalls."""
     require_x64()
+    if objective.oracle is None:
+        raise ArgumentError(
+            "refiner", "BFGS of optimistix", "an objective that JAX can trace, or another refiner"
+        )
     method: optx.BFGS | optx.LBFGS
     if history is None:
         method = optx.BFGS(rtol=1e-300, atol=1e-300)

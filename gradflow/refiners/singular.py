@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..losses.base import Objective
+from ..objective import Objective
 
 EPS = float(np.finfo(np.float64).eps)
 

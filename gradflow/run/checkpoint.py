@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from ..activations import ACTIVATIONS, Activation
-from ..losses.base import Counts
 from ..losses.problem import Problem
 from ..networks import MLP
+from ..objective import Counts
 from ..solvers import Checkpoint, FlowState
 from ..support.errors import ArgumentError
 from ..support.files import opened, write_array, write_header, written_whole
+from .plan import Plan
 from .storage.problems import read_problem, write_problem
 
 FORMAT = "gradflow checkpoint"
@@ -32,14 +33,14 @@ _ARRAYS = ("numbers", "integers", "vectors", "rows")
 class CheckpointFile(Checkpoint):
     """The file of a run: its problem and settings, and the state of its flow (`solvers.FlowState`).
 
-    plan    what `train` was asked to do: solver, refiner and precision as plain values
+    plan    what `train` was asked to do
     state   the state that was read, None for a new run
 
     Written under another name and moved into place in one step, so that at every moment the file is
     whole. Raises `StorageError` for what cannot be stored.
     """
 
-    def __init__(self, path, problem: Problem, rates: np.ndarray, plan: dict, state: FlowState | None = None):
+    def __init__(self, path, problem: Problem, rates: np.ndarray, plan: Plan, state: FlowState | None = None):
         self.path, self.problem, self.rates, self.plan, self.state = Path(path), problem, rates, plan, state
         self._next = 0.0
 
@@ -51,7 +52,7 @@ class CheckpointFile(Checkpoint):
         with written_whole(self.path) as file:
             write_header(file, FORMAT, SCHEMA)
             write_problem(file, self.problem)
-            file.attrs["plan"] = json.dumps(self.plan)
+            file.attrs["plan"] = json.dumps(self.plan.settings())
             write_array(file, "rates", self.rates)
             group = file.create_group("flow")
             for name in _ARRAYS:
@@ -76,7 +77,8 @@ def read_checkpoint(path, activations: Mapping[str, Activation] | None = None) -
             finished=group.attrs["finished"] or None,
         )
         problem = read_problem(file, {**ACTIVATIONS, **(activations or {})})
-        return CheckpointFile(path, problem, file["rates"][()], json.loads(file.attrs["plan"]), state)
+        plan = Plan.from_settings(json.loads(file.attrs["plan"]))
+        return CheckpointFile(path, problem, file["rates"][()], plan, state)
 
 
 def check_checkpoint(path, problem: Problem) -> None:

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..inputs import as_inputs
-from ..losses.base import Objective
 from ..losses.problem import Problem
 from ..losses.reduced import Reduced, find_span
 from ..networks import MLP
+from ..objective import Objective
 
 
-def choose_span(teacher, student, inputs, rates: np.ndarray) -> tuple[np.ndarray | None, int]:
-    """The basis (r, d) of the span to solve in, or None; and the number of parameters that move there.
-
-    teacher, student, inputs   as `train` gets them, perhaps a `Problem` for the teacher
-    """
-    if isinstance(teacher, Problem):
-        allowed, problem = teacher.reduce, teacher
-        teacher, student, inputs = problem.teacher, problem.student, problem.inputs
-    else:
-        allowed, inputs = True, as_inputs(inputs)
-    basis = find_span(student, teacher, inputs, rates) if allowed else None
+def choose_span(problem: Problem, rates: np.ndarray) -> tuple[np.ndarray | None, int]:
+    """The basis (r, d) of the span to solve in, or None; and the number of parameters that move there."""
+    student, basis = problem.student, None
+    if problem.reduce:
+        basis = find_span(student, problem.teacher, problem.inputs, rates)
     moves = rates != 0
-    if basis is None:
+    if basis is None or student is None:
         return None, int(moves.sum())
     n, d = student.weights[0].shape
     return basis, int(moves[: n * d : d].sum()) * basis.shape[0] + int(moves[n * d :].sum())
@@ -56,6 +49,11 @@ class Coordinates:
     def size(self) -> int:
         """The number of moving parameters p."""
         return self.start.size
+
+    @property
+    def reduced_dim(self) -> int | None:
+        """The dimension of the span worked in, if there is one."""
+        return None if self.reduced is None else self.reduced.basis.shape[0]
 
     @property
     def whole(self) -> bool:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.linalg
 
-from ..losses.base import Objective
 from ..losses.reduced import Reduced
-from ..losses.restricted import Restricted
 from ..losses.tangents import tangents as symmetry_tangents
 from ..networks import MLP
+from ..objective import Objective, Restricted
 from ..refiners.singular import lines_of_critical_points
 from ..support.eigen import inertia, newton_step, symmetric_eigen, unsettled, zero_tolerance
 from ..support.errors import HessianUndefinedError

@@ -13,8 +13,7 @@ import math
 import numpy as np
 
 from ..infinity.recession import Recession, falls_for_ever
-from ..losses.base import Objective
-from ..losses.restricted import Restricted
+from ..objective import Objective, Restricted
 from ..refiners import Refinement, Refiner
 from ..solvers import Flow, FlowSolver, from_settings
 from ..solvers.dense_output import mapped_stepper

@@ -10,11 +10,10 @@ import numpy as np
 
 from ..infinity import Infinity
 from ..infinity.saturation import Saturation
-from ..inputs import Gaussian, Mixture, Samples
 from ..losses.problem import Problem, check_hessian_memory
 from ..losses.reduced import find_span
-from ..losses.restricted import Restricted
 from ..networks import MLP
+from ..objective import Restricted
 from ..refiners import Refinement
 from ..solvers import Flow
 from ..support.errors import ArgumentError, GradflowError, HessianUndefinedError
@@ -170,7 +169,7 @@ class Result:
         if self.flow is not None:
             basis = None
             if self.reduced_dim is not None:
-                basis = choose_span(self.problem, None, None, self.rates)[0]
+                basis = choose_span(self.problem, self.rates)[0]
             coordinates = Coordinates(self.problem, self.rates, basis)
             self.__dict__["flow"] = attach(coordinates, self.flow)
         return self
@@ -285,18 +284,19 @@ class Result:
         """Which neurons of the first hidden layer are zero on all samples, as a ReLU with z ≤ 0 there."""
         table, bias = self.student.neuron_activations(0), self.student.biases[0]
         sleepers = np.array([a.record.sleeps for a in table])
-        if not isinstance(self.problem.inputs, Samples) or not sleepers.any():
+        samples = None if self.problem.inputs is None else self.problem.inputs.samples
+        if samples is None or not sleepers.any():
             return np.zeros(len(table), dtype=bool)
-        z = self.problem.inputs.X @ self.student.weights[0].T + (0.0 if bias is None else bias)
+        z = samples.X @ self.student.weights[0].T + (0.0 if bias is None else bias)
         return sleepers & (z <= 0).all(axis=0)
 
     def _dead_neurons(self) -> list[int]:
         inputs = self.problem.inputs
-        if inputs is None or isinstance(inputs, Samples):
+        if inputs is None or inputs.samples is not None:
             return []
         table = self.student.neuron_activations(0)
         silent = np.zeros(len(table), dtype=bool)
-        for law in inputs.components if isinstance(inputs, Mixture) else (inputs,):
+        for law in inputs.parts:
             silent |= self._silent(law)
         return [i for i, a in enumerate(table) if silent[i] and a.record.jump != 0.0]
 
@@ -304,9 +304,7 @@ class Result:
         """Which hidden neurons have the pre-activation 0 for almost all inputs of a law."""
         W, bias = self.student.weights[0], self.student.biases[0]
         shift = np.zeros(W.shape[0]) if bias is None else np.asarray(bias)
-        if isinstance(law, Gaussian):
-            shift = shift if law.mean is None else shift + W @ law.mean
-            W = W if law.factor is None else W @ law.factor
+        W, shift = law.of_weights(W, shift)
         return (W == 0).all(axis=1) & (shift == 0)
 
     def save(self, path: str | PathLike) -> None:

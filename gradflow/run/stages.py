@@ -11,7 +11,7 @@ from ..infinity import Infinity
 from ..infinity.channels import ended_at, recognised
 from ..infinity.recession import separating_direction
 from ..refiners import Refinement, Refiner, polish
-from ..solvers import Flow, FlowSolver
+from ..solvers import Flow
 from ..support.memory import memory_errors
 from ..support.progress import Monitor
 from ..support.stopping import StopReason
@@ -19,6 +19,7 @@ from ..support.threads import single_threaded_blas
 from .checkpoint import CheckpointFile
 from .coordinates import Coordinates
 from .frames import Frame
+from .plan import Plan
 
 BROKEN = (StopReason.INTERRUPTED, StopReason.NON_FINITE)
 """After these nothing follows."""
@@ -28,13 +29,7 @@ HOPELESS = (*BROKEN, StopReason.UNBOUNDED)
 
 
 def carry_out(
-    coordinates: Coordinates,
-    solver: FlowSolver | None,
-    refiner: Refiner | None,
-    automatic: bool,
-    precision: str,
-    monitor: Monitor,
-    checkpoint: CheckpointFile | None,
+    coordinates: Coordinates, plan: Plan, monitor: Monitor, checkpoint: CheckpointFile | None
 ) -> dict:
     """Flow and refinement in these coordinates; what they give the `Result`."""
     point, frame = coordinates.start, None
@@ -43,13 +38,13 @@ def carry_out(
     channel: Infinity | None = None
     kept = {} if checkpoint is None else {"checkpoint": checkpoint}
     with memory_errors(), single_threaded_blas(), jax.default_device(jax.devices("cpu")[0]):
-        if solver is not None:
-            frame = Frame.of_solver(coordinates, solver)
-            flow = frame.integrate(solver, monitor, **kept)
+        if plan.solver is not None:
+            frame = Frame.of_solver(coordinates, plan.solver)
+            flow = frame.integrate(plan.solver, monitor, **kept)
             point = flow.step_theta[-1] * frame.scales
         theta = np.array(coordinates.point(point))
-        if refiner is not None and (flow is None or flow.stop_reason not in BROKEN):
-            refining = _Refining(coordinates, refiner, automatic, precision, monitor)
+        if plan.refiner is not None and (flow is None or flow.stop_reason not in BROKEN):
+            refining = _Refining(coordinates, plan.refiner, plan.automatic, plan.precision, monitor)
             refinement, channel = refining.run(point, flow is not None)
             theta = np.array(refinement.theta)
         if flow is not None and frame is not None:

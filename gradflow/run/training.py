@@ -12,17 +12,18 @@ from typing import Never
 import numpy as np
 
 from ..activations import Activation
-from ..losses.problem import Problem, check_hessian_memory, check_precision
+from ..losses.problem import Problem
 from ..networks import MLP
-from ..refiners import Refiner, TrustRegionNewton, default_refiner
-from ..solvers import CompiledSolver, FlowSolver, default_solver
+from ..refiners import Refiner
+from ..solvers import CompiledSolver, FlowSolver
 from ..support import families
 from ..support.errors import ArgumentError
 from ..support.progress import Monitor
 from ..support.settings import one_of
-from ..support.validate import check_rates, integer
+from ..support.validate import check_rates
 from .checkpoint import CheckpointFile, check_checkpoint, read_checkpoint
 from .coordinates import Coordinates, choose_span
+from .plan import Plan
 from .result import Result
 from .stages import carry_out
 
@@ -71,55 +72,21 @@ def train(
     if progress is not None and not isinstance(progress, (bool, np.bool_, Monitor)):
         raise ArgumentError("progress", repr(progress), "True, False or None")
     began = time.monotonic()
-    known = teacher if isinstance(teacher, Problem) else student
-    if known is None or not isinstance(known, (Problem, MLP)):
-        raise ArgumentError("student", repr(student), "a gradflow.MLP")
-    rates = check_rates(rates, known.size)
-    basis, moving = None, int((rates != 0).sum())
-    if precision != "double-double":  # a rotation in Float64 would spoil its digits
-        basis, moving = choose_span(teacher, student, inputs, rates)
-    chosen_solver = _choose("solver", solver, FlowSolver, default_solver, moving)
-    chosen_refiner = _choose("refiner", refiner, Refiner, default_refiner, moving)
-    if chosen_solver is None and chosen_refiner is None:
-        raise ArgumentError("refiner", "None, with solver=None", "a refiner, or a solver: one of the two")
-    check_precision(precision, teacher, student, inputs)
-    if precision == "double-double" and chosen_refiner is None:
-        raise ArgumentError("refiner", None, "a refiner: precision='double-double' is its last step")
-    if getattr(chosen_solver, "implicit", False) or isinstance(chosen_refiner, TrustRegionNewton):
-        check_hessian_memory(known.size if basis is None else moving)
-    if checkpoint is not None and not isinstance(chosen_solver, CompiledSolver):
-        given = "a run without a flow" if chosen_solver is None else f"solver={chosen_solver.name}"
+    problem = problem_of(teacher, student, inputs)
+    rates = check_rates(rates, problem.size)
+    plan = Plan.of(problem, rates, solver, refiner, precision, seed)
+    if checkpoint is not None and not isinstance(plan.solver, CompiledSolver):
+        given = "a run without a flow" if plan.solver is None else f"solver={plan.solver.name}"
         raise ArgumentError("checkpoint", given, "a flow, by a method of continuous time")
-    seed = None if seed is None else integer("seed", seed, 0)
     monitor = progress if isinstance(progress, Monitor) else Monitor(progress)
     with monitor.listening():
-        with monitor.compiling():
-            problem = _problem(teacher, student, inputs)
-        coordinates = Coordinates(problem, rates, basis)
-        automatic = isinstance(refiner, str) and refiner == "auto"
-        if automatic:  # now the kind of problem is known
-            chosen_refiner = default_refiner(coordinates.size, coordinates.objective.sum_of_squares)
+        coordinates = _coordinates(problem, rates, plan, monitor)
+        plan = plan.for_kind(coordinates.size, coordinates.objective.sum_of_squares)
         file = None
         if checkpoint is not None:
             check_checkpoint(checkpoint, problem)
-            plan = {
-                "solver": chosen_solver.settings(),
-                "refiner": None if chosen_refiner is None else chosen_refiner.settings(),
-                "precision": precision,
-                "seed": seed,
-                "reduced": basis is not None,
-                "automatic": automatic,
-            }
             file = CheckpointFile(checkpoint, problem, rates, plan)
-        work = carry_out(coordinates, chosen_solver, chosen_refiner, automatic, precision, monitor, file)
-    return Result(
-        problem=problem,
-        rates=rates,
-        seconds=time.monotonic() - began,
-        seed=seed,
-        reduced_dim=None if basis is None else basis.shape[0],
-        **work,
-    )
+        return _carried_out(coordinates, plan, monitor, file, began)
 
 
 def resume(
@@ -142,45 +109,38 @@ def resume(
     with monitor.listening():
         with monitor.compiling():
             file = read_checkpoint(path, activations)
-        problem, rates, plan = file.problem, file.rates, file.plan
-        basis = choose_span(problem, None, None, rates)[0] if plan["reduced"] else None
-        solver, refiner = families.from_settings(FlowSolver, "solver", plan["solver"]), None
-        if plan["refiner"] is not None:
-            refiner = families.from_settings(Refiner, "refiner", plan["refiner"])
-        coordinates = Coordinates(problem, rates, basis)
-        work = carry_out(coordinates, solver, refiner, plan["automatic"], plan["precision"], monitor, file)
+        coordinates = _coordinates(file.problem, file.rates, file.plan, monitor)
+        return _carried_out(coordinates, file.plan, monitor, file, began)
+
+
+def problem_of(teacher, student: MLP | None = None, inputs=None) -> Problem:
+    """The problem that `train` is given, or poses: nothing is compiled yet."""
+    if not isinstance(teacher, Problem):
+        return Problem.posed(teacher, student, inputs)
+    if student is not None or inputs is not None:
+        raise ArgumentError("student", "a student or inputs beside a Problem", "the Problem alone")
+    return teacher
+
+
+def _coordinates(problem: Problem, rates: np.ndarray, plan: Plan, monitor: Monitor) -> Coordinates:
+    """The coordinates that the plan works in; here the kernels are compiled."""
+    with monitor.compiling():
+        _ = problem.objective
+    return Coordinates(problem, rates, choose_span(problem, rates)[0] if plan.reduced else None)
+
+
+def _carried_out(
+    coordinates: Coordinates, plan: Plan, monitor: Monitor, file: CheckpointFile | None, began: float
+) -> Result:
+    work = carry_out(coordinates, plan, monitor, file)
     return Result(
-        problem=problem,
-        rates=rates,
+        problem=coordinates.problem,
+        rates=coordinates.all_rates,
         seconds=time.monotonic() - began,
-        seed=plan["seed"],
-        reduced_dim=None if basis is None else basis.shape[0],
+        seed=plan.seed,
+        reduced_dim=coordinates.reduced_dim,
         **work,
     )
-
-
-def _problem(teacher, student, inputs) -> Problem:
-    if isinstance(teacher, Problem):
-        if student is not None or inputs is not None:
-            raise ArgumentError("student", "a student or inputs beside a Problem", "the Problem alone")
-        return teacher
-    if student is None:
-        raise ArgumentError("student", None, "a gradflow.MLP")
-    return Problem(teacher, student, inputs)
-
-
-def _choose(argument: str, given, kind: type, default, size: int):
-    if given is None or isinstance(given, kind):
-        return given
-    if isinstance(given, str) and given == "auto":
-        return default(size)
-    known = families.by_name(kind)
-    if isinstance(given, str) and given in known:
-        return known[given]()
-    if isinstance(given, type) and issubclass(given, kind):
-        raise ArgumentError(argument, f"the class {given.__name__}", f"an object: {given.__name__}()")
-    names = one_of(given, sorted(known))
-    raise ArgumentError(argument, repr(given), f"None, 'auto', or by name or with settings {names}")
 
 
 def _where(name: str) -> str:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..losses.base import Objective
+from ..objective import Objective
 from ..support.errors import ArgumentError
 from ..support.progress import Monitor
 from ..support.settings import Settings, store_plain

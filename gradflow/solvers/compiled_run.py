@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..kernels.math import abi
-from ..losses.base import Objective
+from ..objective import Objective
 from ..support.stopping import StopReason
 from .compiled import algebra, growth, loop
 from .compiled import layout as at

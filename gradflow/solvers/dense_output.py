@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.linalg
 
-from ..losses.base import Objective
+from ..objective import Objective
 from .compiled import layout as at
 from .compiled_run import Run, pack_settings
 

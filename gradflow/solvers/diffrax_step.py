@@ -17,6 +17,8 @@ import lineax as lx
 import numpy as np
 import optimistix as optx
 
+from ..support.errors import ArgumentError
+
 
 class _NewtonState(eqx.Module):
     operator: lx.AbstractLinearOperator
@@ -112,6 +114,8 @@ step = jax.jit(_step, static_argnames="name")
 
 def prepared(name: str, objective, rates: np.ndarray):
     """`step` for one problem, compiled: a function of θ, θ', ∇²L, the scale and the length."""
+    if objective.oracle is None:
+        raise ArgumentError("solver", f"diffrax.{name}", "an objective that JAX can trace, or another solver")
     size = rates.size
     program: tuple = name, objective.oracle, jnp.asarray(rates)
     zeros = jnp.zeros(size)

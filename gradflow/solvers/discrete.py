@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..losses.base import Counts, Objective
+from ..objective import Objective
 from ..support.errors import ArgumentError
 from ..support.limits import Limits
 from ..support.progress import Monitor
@@ -108,7 +108,7 @@ class DiscreteDynamics(FlowSolver):
             stop_reason=reason,
             accepted=steps,
             rejected=0,
-            counts=Counts(*(b - a for a, b in zip(before, objective.counts()))),
+            counts=objective.counts() - before,
             seconds=limits.spent,
             compile_seconds=0.0,
             settings=self.settings(),

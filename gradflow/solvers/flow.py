@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..losses.base import Counts, Objective
+from ..objective import Counts, Objective
 from ..support.errors import ArgumentError
 from ..support.stopping import StopReason
 from ..support.threads import single_threaded_blas

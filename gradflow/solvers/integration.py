@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from ..losses.base import Counts, Objective
+from ..objective import Counts, Objective
 from ..support.limits import Limits
 from ..support.progress import Monitor
 from ..support.stopping import StopReason
@@ -100,12 +100,12 @@ class Integration:
                 # It is formed again, to the same bits, and not counted twice.
                 run.integers[at.HESSIAN_READY] = 0
                 counts[1] -= 1
-        self.before = Counts(*(now - then for now, then in zip(self.objective.counts(), counts)))
+        self.before = self.objective.counts() - Counts(*counts)
         return None if state.finished is None else StopReason[state.finished]
 
     def counts(self) -> Counts:
         """Evaluations of this flow so far."""
-        return Counts(*(now - then for then, now in zip(self.before, self.objective.counts())))
+        return self.objective.counts() - self.before
 
     def state(self, finished: StopReason | None) -> FlowState:
         """Where the flow stands, for a checkpoint."""

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..losses.base import Objective
+from ..objective import Objective
 from ..support.progress import Monitor
 from . import tableaus
 from .base import FlowSolver

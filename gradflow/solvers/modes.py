@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..losses.base import Objective
+from ..objective import Objective
 from ..support.eigen import symmetric_eigen
 from ..support.stopping import StopReason
 from .measure import root_mean_square

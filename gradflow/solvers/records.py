@@ -7,7 +7,7 @@ import dataclasses
 
 import numpy as np
 
-from ..losses.base import Counts
+from ..objective import Counts
 
 STORED_NUMBERS = 30_000_000
 """Parameters times kept steps beyond which every other step is dropped (three arrays of so many)."""

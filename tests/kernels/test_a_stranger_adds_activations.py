@@ -68,7 +68,7 @@ def facts(gf):
 
 
 def doubled(gf, network):
-    """The same function with each |z| neuron as two of ReLU, and the matrix that makes its θ of the given one."""
+    """The same function with two ReLU neurons for one of |z|, and the matrix from θ to its parameters."""
     inputs, width, outputs = network.sizes
     bias = network.biases[0] is not None
     halves, twice = np.concatenate([np.eye(width), -np.eye(width)]), np.concatenate([np.eye(width)] * 2)

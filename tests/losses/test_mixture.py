@@ -146,6 +146,17 @@ def test_spherical_laws(rng, activation, law):
     check_derivatives(problem, student.flat(), rng)
 
 
+def test_mixtures_of_spherical_laws_and_others(rng):
+    """The mean of the losses under each."""
+    teacher, student = networks("cube")
+    laws, shares = [gf.Sphere(2.0), gf.Gaussian(mean=[0.3, -0.2]), gf.StudentT(14.5)], [0.2, 0.5, 0.3]
+    problem = gf.Problem(teacher, student, gf.Mixture(laws, shares))
+    theta = student.flat()
+    parts = [gf.Problem(teacher, student, law).loss(theta) for law in laws]
+    assert problem.loss(theta) == pytest.approx(np.dot(shares, parts), rel=1e-14)
+    check_derivatives(problem, theta, rng)
+
+
 @pytest.mark.parametrize("dim", [1, 2, 5])
 @pytest.mark.parametrize("power", [2, 4, 6])
 def test_radial_moments(dim, power):

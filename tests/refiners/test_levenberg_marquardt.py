@@ -9,7 +9,7 @@ import scipy.optimize
 import gradflow as gf
 from gradflow import ArgumentError, StopReason
 from gradflow.losses.empirical import EmpiricalLoss
-from gradflow.losses.restricted import Restricted
+from gradflow.objective import Restricted
 from gradflow.refiners import LevenbergMarquardt, TrustRegionNewton, default_refiner
 from gradflow.refiners.levenberg_marquardt import factorise
 from gradflow.support.progress import Monitor

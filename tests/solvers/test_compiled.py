@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from gradflow.losses.base import Counts, Objective
 from gradflow.losses.from_jax import JaxLoss
-from gradflow.losses.restricted import Restricted
+from gradflow.objective import Counts, Objective, Restricted
 from gradflow.solvers import Dopri8, KenCarp58, Rodas5P, Tsit5, diffrax, known_solvers
 from gradflow.solvers.compiled import layout as at
 from gradflow.solvers.compiled_run import Run, pack_settings

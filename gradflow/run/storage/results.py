@@ -11,7 +11,7 @@ import numpy as np
 
 from ...activations import ACTIVATIONS, Activation
 from ...infinity import Channel, Infinity, Recession, Saturation
-from ...losses.base import Counts
+from ...objective import Counts
 from ...refiners import Extended, Refinement
 from ...solvers import Flow
 from ...support.eigen import Inertia

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...activations import Activation
-from ...inputs import Samples, as_inputs
+from ...inputs import as_inputs
 from ...networks import MLP
 from ...support.errors import ArgumentError
 from ..quadrature import gaussian_grid
@@ -83,7 +83,8 @@ def residual_curvature(student: MLP, teacher: MLP, neuron: int, inputs=None) -> 
     law = as_inputs(inputs)
     sigma = activation_of(student)
     W, b = student.weights[0], student.biases[0]
-    if not isinstance(law, Samples):
+    samples = law.samples
+    if samples is None:
         if inputs is not None:
             raise ArgumentError("inputs", type(law).__name__, "None (standard Gaussian) or samples")
         if sigma.name in PAIRS and b is None and teacher.biases[0] is None:
@@ -95,9 +96,9 @@ def residual_curvature(student: MLP, teacher: MLP, neuron: int, inputs=None) -> 
             return np.sum(terms, axis=0)
         if student.sizes[0] > 2:
             raise ArgumentError("student", f"{student.sizes[0]} inputs", "at most two for this activation")
-        law = gaussian_grid(student.sizes[0])
-    X = law.X
-    weight = np.ones(len(X)) if law.sample_weight is None else law.sample_weight
+        samples = gaussian_grid(student.sizes[0])
+    X = samples.X
+    weight = np.ones(len(X)) if samples.sample_weight is None else samples.sample_weight
     z = X @ W[neuron] + (0.0 if b is None else b[neuron])
     second = sigma.derivatives(z)[2]
     factor = weight / weight.sum() * (student(X) - teacher(X))[:, 0] * second
