@@ -195,6 +195,9 @@ class _Run:
         """Lower ½|∇L|² by regularised Gauss–Newton steps −H g / (H² + μ); saddles attract as minima do."""
         damping = None
         while not self.out_of_budget():
+            if not np.isfinite(self.hessian).all():
+                self.reason = StopReason.NON_FINITE
+                return
             values, vectors = self.eigen
             coefficients = vectors.T @ self.gradient
             scale = float(np.abs(values).max())
@@ -230,7 +233,7 @@ class _Run:
         """Newton on ∇L = 0 with a pseudo-inverse, keeping the best point, until `PATIENCE` runs out."""
         best = (self.theta, self.loss, self.gradient, self.hessian, self.norm)
         failures, rounding = 0, self.objective.loss_error(self.theta)
-        while failures < PATIENCE and not self.out_of_budget():
+        while failures < PATIENCE and np.isfinite(self.hessian).all() and not self.out_of_budget():
             values, vectors = self.eigen
             coefficients = vectors.T @ self.gradient
             used = np.abs(values) > NULL_CUT * np.abs(values).max(initial=0.0)
@@ -238,7 +241,7 @@ class _Run:
             candidate = self.theta + vectors @ step
             loss, gradient, hessian = self.objective.all_derivatives(candidate)
             norm = float(np.abs(gradient).max())
-            if not (np.isfinite(norm) and np.isfinite(loss)):
+            if not (np.isfinite(norm) and np.isfinite(loss) and np.isfinite(hessian).all()):
                 break
             # A minimum asked for must not be left for a saddle: L may not rise beyond rounding.
             allowed = abs(best[1]) * 1e-10 + 2 * rounding

@@ -35,7 +35,7 @@ def gate(unit, kind):
     r, b = unit[NORM], unit[BIAS]
     if kind != HINGE:
         return max(-40.0, min(40.0, b * unit[COSINE])), unit[SINE], unit[COSINE], unit[COSINE]
-    inverse = 1.0 / r if r > 1e-300 else 0.0
+    inverse = 1.0 / r if r > 1e-305 else 0.0
     if inverse == 0.0:
         return (40.0 if b > 0.0 else -40.0), 1.0, 0.0, 0.0
     return max(-40.0, min(40.0, b * inverse)), 1.0, 0.0, inverse

@@ -90,7 +90,7 @@ def _with_polynomial(a, b, s, t, q):
     weight = jets.add(jets.constant(a[ONE]), jets.scale(a[SQUARE], s))
     bend = jets.scale(a[SQUARE], jets.mul(q, q))
     total = jets.scale(a[ONE] * b[SQUARE], t)
-    if (a[ONE] != 0.0 or a[SQUARE] != 0.0) and b[ABSOLUTE] != 0.0 and t[0] > 0.0:  # E|v|'' = √(2/π)/r'
+    if a[SQUARE] * b[ABSOLUTE] != 0.0 and t[0] > 0.0:  # E|v|'' = √(2/π)/r'; without u²: `_plain`
         norm = jets.sqrt(t)
         part = jets.add(jets.mul(weight, norm), jets.mul(bend, jets.reciprocal(norm)))
         total = jets.add(total, jets.scale(_ROOT * b[ABSOLUTE], part))
@@ -108,6 +108,13 @@ def _absolute_gated(s, t, q, g):
     e = jets.sqrt(jets.add(s, g))
     rest = jets.mul(jets.mul(t, e), jets.reciprocal(jets.add(t, jets.constant(1.0))))
     return jets.scale(_TWO_OVER_PI, jets.add(jets.mul(q, jets.angle(q, e)), rest))
+
+
+@inner_jit
+def _plain(a, b):
+    """The weight of r = E|u|/√(2/π) in the pair of a_1 |u| with b_0; in s = r² its second derivative would be
+    the inverse of a fifth power."""
+    return _ROOT * a[ABSOLUTE] * b[ONE] if b[SQUARE] == 0.0 else 0.0
 
 
 def mixture(count, order, geometry_address, unit_address, units_address, output_address):
@@ -146,14 +153,15 @@ def mixture(count, order, geometry_address, unit_address, units_address, output_
             value += corner * r * rj * (sine + phi * abs(cosine))
             alpha += corner * math.copysign(phi, cosine)
             turn = corner * sine
-        bent = turn * rj * inverse
-        output[at.VALUE, j] = value
+        bent, plain = turn * rj * inverse, _plain(a, b)
+        straight = plain / r if r > 0.0 else 0.0  # of the gradient of r, w/r, and its Hessian (I − ŵŵᵀ)/r
+        output[at.VALUE, j] = value + plain * r + _plain(b, a) * rj
         output[at.ALPHA, j] = alpha
-        output[at.BETA, j] = beta + bent
+        output[at.BETA, j] = beta + bent + straight
         if order > 1:
             ss, qq, st, sq, tq = total[4], total[6], total[7], total[8], total[9]
             along, across = rj * cosine, rj * sine
-            output[at.A00, j] = (qq * along + 4.0 * sq * r) * along + 4.0 * ss * r * r - bent
+            output[at.A00, j] = (qq * along + 4.0 * sq * r) * along + 4.0 * ss * r * r - bent - straight
             output[at.A01, j] = (qq * along + 2.0 * sq * r) * across
             output[at.A11, j] = qq * across * across + bent
             mixed = qq * along + 2.0 * sq * r

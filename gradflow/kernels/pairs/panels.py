@@ -102,7 +102,7 @@ def rows_across(values, count, kind, s, small):
             values[_G2 + i], values[_G3 + i] = s * tower[2], s * s * tower[3]
         return
     # A unit without spread is a step at 0, and on the left branch there.
-    inverse, left = (1.0 / s, 0.0) if s > 1e-300 else (1e300, -1e-290)
+    inverse, left = (1.0 / s, 0.0) if s > 1e-305 else (1e300, -1e-290)
     half = 0.5 * s * s
     for i in range(count):
         m = values[M + i]
@@ -188,7 +188,7 @@ def _sum_up(values, work, f, g, c, sn, swapped, order):
         g[at.NORM] * c,
     )
     jump = KINKED[kind, 1] - KINKED[kind, 2]
-    kink = jump != 0.0 and r > 1e-300 and abs(b) < 40.0 * r
+    kink = jump != 0.0 and r > 1e-305 and abs(b) < 40.0 * r
     for i in range(32):
         values[SUMS + i] = 0.0
     panel, piece, more = np.int64(0), np.int64(0), True

@@ -157,7 +157,7 @@ def _rising(k, m, s):
 def _kinked_means(kind, m, s, count, out):
     """Kinked ones, c1 z + c2 max(z, 0) + c3 (e^z − 1) 1(z < 0)."""
     c1, c2, c3 = KINKED[kind]
-    inverse = 1.0 / s if s > 1e-300 else 0.0
+    inverse = 1.0 / s if s > 1e-305 else 0.0
     h = max(-40.0, min(40.0, m * inverse)) if inverse > 0.0 else (40.0 if m > 0.0 else -40.0)
     density = _ONE_OVER_ROOT_2PI * math.exp(-0.5 * h * h)
     shifted, rest = (0.0, 0.0)
