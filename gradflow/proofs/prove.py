@@ -14,7 +14,7 @@ from .isotypic import matrices
 from .krawczyk import PRECISIONS, Zero, find_zero
 from .proof import Proof, no_proof
 from .rotations import regular, rotation_gauge
-from .settings import build, hexadecimal, scaling_gauges
+from .settings import build, hexadecimal, measured, scaling_gauges
 
 LOSS_BITS = 128
 """Precision of the loss at the centre."""
@@ -76,12 +76,7 @@ def prove(
         for i, move in zip(moving, found.offset):
             away[i] = away[i] + move
         radius = max((upper(v) for v in away), default=0.0)
-        units = [min(1.0, _scale(setting, theta, i)) for i in range(len(away))]
-        if setting["activation"] == "relu":  # a tiny neuron must not become another one
-            apart = max((upper(v) / unit for v, unit in zip(away, units)), default=0.0)
-        else:
-            apart = radius
-    if not apart <= within:
+    if not measured(setting, theta, away, each=True) <= within:  # a tiny neuron must not become another one
         reason = f"the critical point found is {radius:.3g} away, more than `within` = {within:.3g}"
         return no_proof(reason, setting, given, free, **known)
     ball = loss_at(loss, found, moving)
@@ -99,7 +94,7 @@ def prove(
         unique_radius=unique / SLACK,
         **verdict(signs),
         loss=(max(low, 0.0), high),
-        loss_text=ball.str(30),
+        loss_text=digits(ball, center is None),
         reason="",
         problem=setting,
         theta=given,
@@ -180,6 +175,12 @@ def loss_at(loss, found: Zero, moving):
         return value + linear + curved / 2
 
 
+def digits(ball, first: bool) -> str:
+    """L in decimal digits; at first with four times its radius, for the sake of other eigenvectors."""
+    with precision(256):
+        return (ball + arb(0, 3 * ball.rad())).str(30) if first else ball.str(60, more=True)
+
+
 def verdict(signs: Inertia) -> dict[str, Any]:
     """What `Proof` says of the signs of the eigenvalues."""
     decided = signs.undecided == 0
@@ -216,4 +217,4 @@ def _signs_by_blocks(loss, found: Zero, moving):
     return Inertia(negative, undecided, positive), tuple(blocks)
 
 
-__all__ = ["LOSS_BITS", "SLACK", "WITHIN", "below", "locate", "loss_at", "prove", "verdict"]
+__all__ = ["LOSS_BITS", "SLACK", "WITHIN", "below", "digits", "locate", "loss_at", "prove", "verdict"]
