@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..support.errors import StorageError
 from .balls import arb, arb_mat, bounds, exact, from_text, precision, to_text, upper, version
 from .inertia import Inertia, inertia
 from .isotypic import matrices
@@ -109,6 +110,8 @@ def locate(setting, loss, theta, free, precisions, box, center) -> tuple[Zero, t
     """Krawczyk's test on the slice that the gauges leave: what was found, the gauges, what moves in it."""
     free = range(loss.size) if free is None else free
     start = exact(theta) if center is None else [from_text(text) for text in center]
+    if len(start) != loss.size:  # of a file: the merged student's in a family
+        raise StorageError(f"a proof with a centre of {len(start)} numbers, not {loss.size}")
     reference = exact(theta)  # the same choice when a proof is checked again from its centre
     gauges = scaling_gauges(setting, reference, free)
     turned, pairs = rotation_gauge(setting, reference, free)

@@ -75,8 +75,10 @@ def verify_proof(proof: Proof | str | os.PathLike) -> Verification:
             _check_center(proof, size)
         for text in proof.center:
             from_text(text)
-        if proof.exists:
-            arb(proof.loss_text)
+        if proof.exists and not arb(proof.loss_text).is_finite():
+            raise ValueError(f"L = {proof.loss_text}")
+        if proof.kind == "zero loss" and proof.center != proof.theta:
+            raise ValueError("a centre that is not θ")
     except StorageError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:

@@ -65,6 +65,7 @@ def test_claims_in_a_file_are_all_checked(path, value, made, tmp_path):
         ("kind", "ansatz"), ("kind", 3), ("exists", "yes"), ("reason", "because"), ("bits", 0), ("bits", "x"),
         ("index", True), ("free", "abc"), ("free", [0, 99]), ("free", [0, 0]), ("theta", []),
         ("center", ["zz"]), ("center", ["0x1p0"]), ("loss", ["0x0p0"]), ("loss_text", "much"),
+        ("loss_text", "nan"),
     ],
 )  # fmt: skip
 def test_files_that_say_what_cannot_be_meant(path, value, made, tmp_path):
@@ -79,6 +80,21 @@ def test_relu_formulas_know_no_shift(path, value, relu_made, tmp_path):
     """They would be evaluated without it, and the sentence would name it."""
     with pytest.raises(gf.StorageError):
         gf.verify_proof(_changed(relu_made, path, value, tmp_path))
+
+
+def test_a_centre_of_another_size():
+    """In a family it is that of the merged student, whose last entries are its output biases."""
+    teacher = gf.MLP([np.eye(2), [[1.0, 0.6]]], [None, [0.3]], "erf")
+    start = gf.MLP.random((2, 1, 1), "erf", [False, True], seed=0)
+    w, v, a, c = gf.train(teacher, start, progress=False).theta
+    problem = gf.Problem(teacher, gf.MLP.random((2, 2, 1), "erf", [False, True], seed=0))
+    theta = [w, v, w, v, 0.3 * a, 0.7 * a, c]
+    proof = gf.certify(problem, theta)
+    assert proof.kind == "family" and proof.exists and gf.verify_proof(proof)
+    off = (0.1).hex()
+    forged = dataclasses.replace(proof, theta=(*proof.theta[:-1], off), center=(*proof.center, off))
+    with pytest.raises(gf.StorageError, match="a centre of 5 numbers, not 4"):
+        gf.verify_proof(forged)
 
 
 def test_what_does_not_move_is_where_it_was_given(made):
