@@ -155,7 +155,7 @@ def _scale(setting: dict, theta: Sequence[float], i: int) -> float:
         size = max(abs(theta[n * d + r * n + (i - n * d) % n]) for r in range(o))
     else:
         size = 1.0
-    return 2.0 ** round(math.log2(size)) if size > 0.0 else 1.0
+    return 2.0 ** min(1023, round(math.log2(size))) if size > 0.0 else 1.0
 
 
 def below(ball) -> float:

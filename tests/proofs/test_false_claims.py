@@ -135,6 +135,18 @@ def test_a_tiny_saddle_is_not_the_minimum_beside_it(scale):
     assert exact.exists and exact.is_minimum and exact.radius < 1e-6 * scale
 
 
+def test_numbers_that_no_network_has():
+    ansatz = landscape.Ansatz((2,), (None,))
+    point = landscape.symmetric_point(ansatz, [0.5, 1.0])
+    for x in (np.array([np.nan, 1.0]), np.ones(3)):
+        with pytest.raises(gf.ArgumentError, match="result"):
+            gf.certify(dataclasses.replace(point, x=x))
+    problem = gf.Problem(
+        gf.teachers.orthonormal(2, 2, "relu"), gf.MLP.random((2, 1, 1), "relu", False, seed=0)
+    )
+    assert not gf.certify(problem, [1.7e308, 1.0, 1.0]).exists
+
+
 def test_weights_of_samples_are_mentioned(rng):
     X, Y = rng.standard_normal((30, 1)), rng.standard_normal((30, 1))
     student = gf.MLP.random((1, 1, 1), "tanh", False, seed=0)
