@@ -89,6 +89,7 @@ _ALL, _OWN = "every symmetry of the problem", "the network's symmetries"
 class _Neuron(NamedTuple):
     relu: bool
     odd: bool
+    even: bool
     rows: list
     outputs: list
     square: Any
@@ -109,7 +110,10 @@ def _neurons(proof: Proof) -> list[_Neuron]:
         box[i] = from_text(proof.center[i])
     bias = setting["bias"]
     relu = setting["activation"] == "relu"
-    odd = setting["activation"] in ("erf", "tanh")
+    # sigmoid(−z) = 1 − sigmoid(z), softplus(−z) = softplus(z) − z and relu likewise: what is left over may
+    # cancel among neurons or go into an output bias, so that a change of sign may leave f as it is.
+    odd = setting["activation"] in ("erf", "tanh", "sigmoid")
+    even = setting["activation"] == "softplus"
     C = getattr(build(setting), "C", None)
     result = []
     for i in range(n):
@@ -119,7 +123,7 @@ def _neurons(proof: Proof) -> list[_Neuron]:
         square = sum((p * e for p, e in zip(image, w)), arb(0))
         weight = sum((e * e for e in a), arb(0))
         rows = [*w, *([box[n * d + i]] if bias else [])]
-        result.append(_Neuron(relu, odd, rows, a, square, weight))
+        result.append(_Neuron(relu, odd, even, rows, a, square, weight))
     return result
 
 
@@ -132,13 +136,18 @@ def _same_invariants(u: _Neuron, v: _Neuron) -> bool:
 def _same_vector(u: _Neuron, v: _Neuron) -> bool:
     if u.relu:  # w |a| is free of the scale, and so is a/|a|; signs are not
         one, other = u.weight.nonnegative_part().sqrt(), v.weight.nonnegative_part().sqrt()
-        return all((a * one).overlaps(b * other) for a, b in zip(u.rows, v.rows)) and all(
-            (a * other).overlaps(b * one) for a, b in zip(u.outputs, v.outputs)
-        )
-    left = [*u.rows, *u.outputs]
-    if all(a.overlaps(b) for a, b in zip(left, [*v.rows, *v.outputs])):
-        return True
-    return u.odd and all(a.overlaps(-b) for a, b in zip(left, [*v.rows, *v.outputs]))
+        left = [*(a * one for a in u.rows), *(a * other for a in u.outputs)]
+        right = [*(b * other for b in v.rows), *(b * one for b in v.outputs)]
+        if all(a.overlaps(b) for a, b in zip(left, right)):
+            return True
+        flipped = [*(-b * other for b in v.rows), *(b * one for b in v.outputs)]
+        return all(a.overlaps(b) for a, b in zip(left, flipped))
+    if all(a.overlaps(b) for a, b in zip(u.outputs, v.outputs)):
+        if all(a.overlaps(b) for a, b in zip(u.rows, v.rows)):
+            return True
+        if u.even:
+            return all(a.overlaps(-b) for a, b in zip(u.rows, v.rows))
+    return u.odd and all(a.overlaps(-b) for a, b in zip([*u.rows, *u.outputs], [*v.rows, *v.outputs]))
 
 
 def _matched(one: list, other: list, alike) -> bool:

@@ -26,9 +26,9 @@ from .balls import arb, arb_mat, bounds, exact, midpoint, precision, to_text, up
 from .inertia import inertia
 from .krawczyk import PRECISIONS
 from .proof import Proof, no_proof
-from .prove import SLACK, WITHIN, below, locate, loss_at, verdict
+from .prove import SLACK, WITHIN, below, digits, locate, loss_at, verdict
 from .rotations import pivots
-from .settings import build, hexadecimal
+from .settings import build, floats, hexadecimal, measured
 from .zero_loss import copy_of, is_silent
 
 ODD = ("erf", "tanh")
@@ -99,7 +99,7 @@ def prove_family(
             others = [at for at in shape.row(i) if at not in columns]
             held += [(at, f"neuron {i} is silent: its surface") for at in others]
         radius = max(upper(a - b) for a, b in zip(full, exact(theta)))
-        if not radius <= within:
+        if not measured(setting, theta, [a - b for a, b in zip(full, exact(theta))]) <= within:
             reason = f"the critical point found is {radius:.3g} away, more than `within` = {within:.3g}"
             return no_proof(reason, setting, given, free, **known)
         if any(full[at].contains(0) for at, why in held if "silent" not in why):
@@ -117,7 +117,7 @@ def prove_family(
     unique = 0.0 if found is None or found.unique_radius is None else max(0.0, below(found.unique_radius))
     return Proof(
         exists=True, radius=radius * SLACK, unique_radius=unique / SLACK, **verdict(signs),
-        loss=(max(low, 0.0), high), loss_text=ball.str(30),
+        loss=(max(low, 0.0), high), loss_text=digits(ball, center is None),
         gauges=tuple(held), reason="", problem=setting, theta=given, free=free,
         dimension=len(held), structure=shape.structure(groups, silent), **known,
     )  # fmt: skip
@@ -146,17 +146,25 @@ class _Shape:
 
     def parts(self, within: float) -> tuple[list[list[tuple[int, float]]], list[int]]:
         """Groups of copies as (neuron, factor), the largest output first, and the silent neurons."""
+        # Networks smaller than one are measured by their own size; relu neurons always are.
+        near = quiet = within
+        if not self.relu:
+            A, V = np.abs(self.outputs).max(), np.abs(self.rows).max()
+            if self.setting["kind"] == "population":
+                C = np.abs(np.array(floats(self.setting["teacher"]["output"]))).max()
+                A = max(A, C) if C > 0 else 1.0
+            near, quiet = within * min(1.0, float(V)), within * min(1.0, float(A))
         order = sorted(range(self.n), key=lambda i: -float(np.abs(self.outputs[i]).max()))
         groups: list[list[tuple[int, float]]] = []
         silent = []
         for i in order:
             for group in groups:
                 apart, factor = self._copy(self.rows[i], self.rows[group[0][0]])
-                if apart <= within:
+                if apart <= near:
                     group.append((i, factor))
                     break
             else:
-                if is_silent(self.outputs[i], self.rows[i], self.relu, within):
+                if is_silent(self.outputs[i], self.rows[i], self.relu, quiet):
                     silent.append(i)
                 else:
                     groups.append([(i, 1.0)])

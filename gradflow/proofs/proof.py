@@ -160,10 +160,13 @@ class Proof:
             )
             up_to = " up to the symmetries named" if self.gauges else ""
             up_to = " up to the family" if self.kind == "family" else up_to
-            lines.append(
-                f"It is a strict local minimum{up_to}." if self.is_minimum else "It is a saddle (no minimum)."
-                if self.index < self._full_size() - self.dimension else "It is a local maximum."
-            )  # fmt: skip
+            over = " over the parameters that move" if frozen else ""
+            if self.is_minimum:
+                lines.append(f"It is a strict local minimum{over}{up_to}.")
+            elif self.signs[1]:
+                lines.append("It is a saddle (no minimum).")
+            else:  # no eigenvalue is positive
+                lines.append(f"It is a strict local maximum{over}{up_to}.")
         if self.blocks:
             parts = ", ".join(f"{name} {negative} × {m}" for name, m, negative in self.blocks)
             lines.append(f"Negative eigenvalues by representation (number × multiplicity): {parts}.")
@@ -195,8 +198,8 @@ class Proof:
 
     def _how(self) -> str:
         return (
-            f"Proof: Krawczyk's test with contraction number {self.contraction:.2g} < 1 on a box of radius "
-            f"{self.box:.2g}, {self.bits} bits. {self._assumed()}"
+            f"Proof: Krawczyk's test with contraction number {_below_one(self.contraction)} < 1 on a box of "
+            f"radius {self.box:.2g}, {self.bits} bits. {self._assumed()}"
         )
 
     def _assumed(self) -> str:
@@ -206,8 +209,35 @@ class Proof:
             f"{FORMULAS}. All numbers of the problem are in `problem`."
         )
 
-    def _full_size(self) -> int:
-        return len(self.free) + len(self.gauges)
+    def check(self) -> None:
+        """`ValueError` for entries that no proof of this package has: what they say could not be checked."""
+        flags = isinstance(self.exists, bool) and (
+            self.is_minimum is None or isinstance(self.is_minimum, bool)
+        )
+        whole = [self.bits, self.undecided, self.dimension, *self.signs, *self.free]
+        whole += (
+            [i for i, _ in self.gauges]
+            + [i for i, _ in self.structure]
+            + [n for _, *m in self.blocks for n in m]
+        )
+        texts = [self.loss_text, self.reason, self.arithmetic, *self.theta, *self.center]
+        texts += [why for _, why in self.gauges] + [words for _, words in self.structure]
+        numbers = [getattr(self, name) for name in _FLOATS] + list(self.loss)
+        good = (
+            flags
+            and all(type(n) is int for n in whole + ([] if self.index is None else [self.index]))
+            and all(isinstance(text, str) for text in texts)
+            and all(isinstance(value, float) for value in numbers)
+            and len(self.loss) == len(self.signs) == 2
+            and self.kind in ("point", "ansatz", "family", "zero loss")
+            and (self.kind == "ansatz") == (self.problem["kind"] == "ansatz")
+            and list(self.free) == sorted({i for i in self.free if 0 <= i < len(self.theta)})
+            and all(math.isfinite(float.fromhex(text)) for text in self.theta)
+        )
+        if not good:
+            raise ValueError("entries of the wrong kind")
+        if self.exists and (self.reason or not 53 <= self.bits <= 1 << 16):
+            raise ValueError(f"a proof in {self.bits} bits, reason {self.reason!r}")
 
     def __str__(self) -> str:
         return self.statement
@@ -244,6 +274,11 @@ _WHERE = {
 _FLOATS = ("within", "radius", "unique_radius", "step", "contraction", "box")
 
 
+def _below_one(value: float) -> str:
+    """A number below one in two digits, in all of them where two would say 1."""
+    return f"{value:.2g}" if value < 0.99 else repr(value)
+
+
 def load_proof(path: str | os.PathLike) -> Proof:
     """A proof as it was saved; nothing is checked but that it is complete.
 
@@ -270,12 +305,14 @@ def load_proof(path: str | os.PathLike) -> Proof:
         document["structure"] = tuple(tuple(entry) for entry in document["structure"])
         if document["problem"]["kind"] not in KINDS:
             raise StorageError(f"{path}: a proof about {document['problem']['kind']!r}")
-        return Proof(**document)
+        proof = Proof(**document)
+        proof.check()
+        return proof
     except StorageError:
         raise
     except (OSError, UnicodeDecodeError) as error:
         raise StorageError(f"{path}: cannot be read ({error})") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise StorageError(f"{path}: not a complete {FORMAT} ({error!r})") from error
 
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from ..support.errors import StorageError
 from .balls import arb, arb_mat, bounds, exact, from_text, precision, to_text, upper, version
 from .inertia import Inertia, inertia
 from .isotypic import matrices
 from .krawczyk import PRECISIONS, Zero, find_zero
 from .proof import Proof, no_proof
 from .rotations import regular, rotation_gauge
-from .settings import build, hexadecimal, scaling_gauges
+from .settings import build, hexadecimal, measured, scaling_gauges
 
 LOSS_BITS = 128
 """Precision of the loss at the centre."""
@@ -76,12 +77,7 @@ def prove(
         for i, move in zip(moving, found.offset):
             away[i] = away[i] + move
         radius = max((upper(v) for v in away), default=0.0)
-        units = [min(1.0, _scale(setting, theta, i)) for i in range(len(away))]
-        if setting["activation"] == "relu":  # a tiny neuron must not become another one
-            apart = max((upper(v) / unit for v, unit in zip(away, units)), default=0.0)
-        else:
-            apart = radius
-    if not apart <= within:
+    if not measured(setting, theta, away, each=True) <= within:  # a tiny neuron must not become another one
         reason = f"the critical point found is {radius:.3g} away, more than `within` = {within:.3g}"
         return no_proof(reason, setting, given, free, **known)
     ball = loss_at(loss, found, moving)
@@ -99,7 +95,7 @@ def prove(
         unique_radius=unique / SLACK,
         **verdict(signs),
         loss=(max(low, 0.0), high),
-        loss_text=ball.str(30),
+        loss_text=digits(ball, center is None),
         reason="",
         problem=setting,
         theta=given,
@@ -114,6 +110,8 @@ def locate(setting, loss, theta, free, precisions, box, center) -> tuple[Zero, t
     """Krawczyk's test on the slice that the gauges leave: what was found, the gauges, what moves in it."""
     free = range(loss.size) if free is None else free
     start = exact(theta) if center is None else [from_text(text) for text in center]
+    if len(start) != loss.size:  # of a file: the merged student's in a family
+        raise StorageError(f"a proof with a centre of {len(start)} numbers, not {loss.size}")
     reference = exact(theta)  # the same choice when a proof is checked again from its centre
     gauges = scaling_gauges(setting, reference, free)
     turned, pairs = rotation_gauge(setting, reference, free)
@@ -157,7 +155,7 @@ def _scale(setting: dict, theta: Sequence[float], i: int) -> float:
         size = max(abs(theta[n * d + r * n + (i - n * d) % n]) for r in range(o))
     else:
         size = 1.0
-    return 2.0 ** round(math.log2(size)) if size > 0.0 else 1.0
+    return 2.0 ** min(1023, round(math.log2(size))) if size > 0.0 else 1.0
 
 
 def below(ball) -> float:
@@ -178,6 +176,12 @@ def loss_at(loss, found: Zero, moving):
         linear = sum((gradient[i] * d for i, d in zip(moving, rest)), arb(0))
         curved = (delta.transpose() * (arb_mat(found.hessian) * delta))[0, 0]
         return value + linear + curved / 2
+
+
+def digits(ball, first: bool) -> str:
+    """L in decimal digits; at first with four times its radius, for the sake of other eigenvectors."""
+    with precision(256):
+        return (ball + arb(0, 3 * ball.rad())).str(30) if first else ball.str(60, more=True)
 
 
 def verdict(signs: Inertia) -> dict[str, Any]:
@@ -216,4 +220,4 @@ def _signs_by_blocks(loss, found: Zero, moving):
     return Inertia(negative, undecided, positive), tuple(blocks)
 
 
-__all__ = ["LOSS_BITS", "SLACK", "WITHIN", "below", "locate", "loss_at", "prove", "verdict"]
+__all__ = ["LOSS_BITS", "SLACK", "WITHIN", "below", "digits", "locate", "loss_at", "prove", "verdict"]

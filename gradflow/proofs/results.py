@@ -214,7 +214,9 @@ def setting_of(problem: Problem) -> dict[str, Any]:
             "weights": hexadecimal(teacher.weights[0]), "bias": hexadecimal(teacher.biases[0]),
             "output": hexadecimal(teacher.weights[1]), "output_bias": hexadecimal(teacher.biases[1]),
         },
-        "mean": hexadecimal(law.mean), "cov": hexadecimal(law.cov),
+        # a law may be asymmetric by rounding; what is proved is about the symmetric matrix
+        "mean": hexadecimal(law.mean),
+        "cov": None if law.cov is None else hexadecimal(0.5 * (law.cov + law.cov.T)),
     }  # fmt: skip
 
 
@@ -230,6 +232,9 @@ def _activation(student: MLP, known, where: str) -> str:
 
 def _symmetric(point: SymmetricPoint, within: float, bits: tuple) -> Proof:
     ansatz = point.ansatz
+    x = real_array("result", point.x, 1)
+    if x.size != len(ansatz.parameters):
+        raise ArgumentError("result", f"{x.size} numbers", f"the {len(ansatz.parameters)} of its ansatz")
     sizes = [*ansatz.teachers, ansatz.unused]
     if any(size != int(size) for size in sizes):
         raise ArgumentError(
@@ -246,7 +251,7 @@ def _symmetric(point: SymmetricPoint, within: float, bits: tuple) -> Proof:
         "teacher_norms": hexadecimal(list(ansatz.teacher_norms or [1.0] * count)),
         "train_outputs": bool(ansatz.train_outputs),
     }
-    return prove(setting, point.x.tolist(), within=within, precisions=bits)
+    return prove(setting, x.tolist(), within=within, precisions=bits)
 
 
 __all__ = ["AGREE", "certify", "setting_of"]

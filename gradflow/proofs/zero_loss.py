@@ -27,7 +27,7 @@ from ..support.threads import single_threaded_blas
 from .balls import arb, arb_mat, exact, midpoint, precision, upper, version
 from .inertia import by_discs
 from .proof import Proof, no_proof
-from .settings import build, floats, hexadecimal
+from .settings import build, floats, hexadecimal, measured
 
 BITS = 160
 """Precision of θ°, a ball of this relative width where a division does not come out even."""
@@ -58,7 +58,7 @@ def prove_zero(
             return no_proof(found, setting, given, free)
         point, dimension, structure = found
         radius = max(upper(a - b) for a, b in zip(point, exact(theta)))
-        if not radius <= within:
+        if not measured(setting, theta, [a - b for a, b in zip(point, exact(theta))]) <= within:
             return no_proof(
                 f"the zero found is {radius:.3g} away, more than {within:.3g}", setting, given, free
             )
@@ -111,10 +111,13 @@ def _exact_point(setting: dict, theta: np.ndarray, within: float):
     silent: list[int] = []
     dimension = 0
     point = exact(theta)
+    # A network smaller than one is measured by its size: every saddle of a tiny teacher is near its zeros.
+    room = within * min(1.0, float(np.abs(targets).max()))
+    quiet = within * (min(1.0, max(float(np.abs(A).max()), float(np.abs(a).max()))) if A.any() else 1.0)
     for i in range(n):
         best = min((copy_of(rows[i], targets[j], relu)[0], j) for j in range(len(V)))
         _, factor = copy_of(rows[i], targets[best[1]], relu)
-        if best[0] <= within:
+        if best[0] <= (within if relu else room):
             j = best[1]
             groups[j].append((i, factor))
             structure.append((i, f"copies teacher {j}" + ("" if factor > 0 else " with opposite sign")))
@@ -122,16 +125,16 @@ def _exact_point(setting: dict, theta: np.ndarray, within: float):
                 point[i * d + at] = arb(float(factor)) * arb(float(V[j, at]))
             if bias:
                 point[n * d + i] = arb(float(factor)) * arb(float(vb[j]))
-        elif not relu and not bias and np.abs(rows[i]).max() <= within:
+        elif not relu and not bias and np.abs(rows[i]).max() <= room:
             structure.append((i, "is silent, w = 0"))
             dimension += o
             for at in range(d):
                 point[i * d + at] = arb(0)
         else:
             silent.append(i)
-    for members in _alike(rows, silent, relu, within):
+    for members in _alike(rows, silent, relu, within if relu else room):
         first, _ = members[0]
-        if len(members) == 1 and not is_silent(a[:, first], rows[first], relu, within):
+        if len(members) == 1 and not is_silent(a[:, first], rows[first], relu, within if relu else quiet):
             return f"neuron {first} is neither a copy of a teacher nor silent"
         for i, _ in members:
             others = ", ".join(str(other) for other, _ in members if other != i)

@@ -477,8 +477,10 @@ def test_random_saddles(activation, bias, sizes, width, seeds):
         assert proof.loss[0] - 1e-12 <= result.loss <= proof.loss[1] + 1e-12
         if proof.radius < 1e-12:  # else the Float64 spectrum is that of another point
             proved += 1
-            assert proof.index == result.spectrum().negative
-            assert proof.dimension == result.spectrum().zero
+            # Copies with shares of 1e-19 have eigenvalues of that size: proved signs, zeros to Float64.
+            seen = result.spectrum()
+            assert proof.dimension <= seen.zero
+            assert seen.negative <= proof.index <= seen.negative + seen.zero - proof.dimension
     assert proved
 
 
