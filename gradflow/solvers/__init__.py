@@ -24,6 +24,7 @@ from .methods import (
     CompiledSolver,
     Dopri8,
     KenCarp58,
+    KrylovBDF,
     Kvaerno3,
     Kvaerno4,
     Kvaerno5,
@@ -45,6 +46,7 @@ __all__ = [
     "FlowSolver",
     "GradientDescent",
     "KenCarp58",
+    "KrylovBDF",
     "Kvaerno3",
     "Kvaerno4",
     "Kvaerno5",
@@ -58,18 +60,16 @@ __all__ = [
 ]
 
 IMPLICIT_SIZE = 2000
-"""Above this many parameters an implicit step's factorisation costs more than it saves."""
+"""Above this many parameters Hessians and factorisations are out of the question."""
 
 
 def default_solver(size: int) -> FlowSolver:
-    """The solver used when none is named: BDF up to 2,000 parameters, RKC2 beyond.
+    """The solver used when none is named: BDF up to 2,000 parameters, KrylovBDF beyond.
 
-    Measured (`python -m benchmarks solvers`): BDF is the fastest on population and sample problems alike,
-    from a few parameters to some hundred, at tolerances from 1e-3 to 1e-10. Where factorisations and Hessians
-    are out of the question, RKC2 takes a third of Tsit5's time to t = 100 on 4,401 parameters with
-    |λ|_max = 25, and the less the longer the flow.
+    Measured (`python -m benchmarks solvers`): of the methods with Hessians BDF is the fastest on population
+    and sample problems alike, at tolerances from 1e-3 to 1e-10; without, KrylovBDF (`benchmarks scale`).
     """
-    return BDF() if size <= IMPLICIT_SIZE else RKC2()
+    return BDF() if size <= IMPLICIT_SIZE else KrylovBDF()
 
 
 def known_solvers() -> dict[str, type[FlowSolver]]:

@@ -20,6 +20,10 @@ QUINTIC_LIMIT = 3.0
 """Δt·λ_max up to which the gradient at an interpolated point has the accuracy of its θ."""
 
 
+KRYLOV_RESIDUAL, KRYLOV_PRODUCTS = 1e-3, 100
+"""Where the solution of a linear system for an interpolated point ends."""
+
+
 class Interval(NamedTuple):
     """An interval between accepted steps: its ends (2,), θ, θ' and θ'' there, (2, P) each, and Δt·|λ|_max,
     infinite if steps within it have been dropped."""
@@ -86,15 +90,62 @@ def by_steps(solver, objective: Objective, rates: np.ndarray) -> Stepper:
     return path
 
 
-def by_polynomial(objective: Objective, rates: np.ndarray, dropped: Stepper) -> Stepper:
+Newton = Callable[[np.ndarray, np.ndarray, float], np.ndarray | None]
+"""(I + Δt r ⊙ ∇²L(θ))⁻¹ (Δt (v + r ⊙ ∇L(θ))) from θ, a velocity v and Δt; None where the matrix is not
+positive definite."""
+
+
+def dense_newton(objective: Objective, rates: np.ndarray) -> Newton:
+    """By Cholesky's factorisation."""
+    roots = np.sqrt(rates)
+
+    def step(point: np.ndarray, velocity: np.ndarray, length: float) -> np.ndarray | None:
+        _, gradient, hessian = objective.all_derivatives(point)
+        matrix = np.eye(point.size) + length * roots[:, None] * hessian * roots
+        residual = length * (velocity + rates * gradient)
+        try:
+            factors = scipy.linalg.cho_factor(matrix, lower=True, check_finite=False)
+        except np.linalg.LinAlgError:
+            return None
+        return roots * scipy.linalg.cho_solve(factors, residual / roots, check_finite=False)
+
+    return step
+
+
+def krylov_newton(objective: Objective, rates: np.ndarray) -> Newton:
+    """By conjugate gradients with products, to a thousandth of the residual."""
+    roots = np.sqrt(rates)
+
+    def step(point: np.ndarray, velocity: np.ndarray, length: float) -> np.ndarray | None:
+        residual = length * (velocity + rates * objective.gradient(point)) / roots
+        found = np.zeros_like(residual)
+        direction, square = residual.copy(), float(residual @ residual)
+        goal = KRYLOV_RESIDUAL**2 * square
+        for _ in range(KRYLOV_PRODUCTS):
+            if square <= goal:
+                break
+            image = direction + length * roots * objective.hvp(point, roots * direction)
+            curved = float(direction @ image)
+            if not curved > 0.0:
+                return None
+            found += square / curved * direction
+            residual -= square / curved * image
+            before, square = square, float(residual @ residual)
+            direction = residual + square / before * direction
+        return roots * found
+
+    return step
+
+
+def by_polynomial(newton: Newton, dropped: Stepper) -> Stepper:
     """Each point by the quintic p through θ, θ' and θ'', in stiff intervals with one Newton step from it:
 
     θ = p − (I + Δt r ⊙ ∇²L)⁻¹ Δt (p' + r ⊙ ∇L(p)): along stiff directions r ⊙ ∇L(θ) = −p', so that ∇L has no
-    error of λ_max times that of p; along the others p moves by less than its own error. Derived.
+    error of λ_max times that of p; along the others p moves by less than its own error. Derived. Where the
+    matrix is not positive definite, as on leaving a saddle, the interpolant stands.
 
     dropped   what computes the points of intervals that have lost steps
     """
-    roots = np.sqrt(rates)
 
     def path(interval: Interval, times: np.ndarray) -> np.ndarray:
         if not interval.whole:
@@ -102,16 +153,11 @@ def by_polynomial(objective: Objective, rates: np.ndarray, dropped: Stepper) -> 
         points, slopes = quintic(interval, times)
         if interval.stiffness <= QUINTIC_LIMIT:
             return points
-        length = interval.times[1] - interval.times[0]
+        length = float(interval.times[1] - interval.times[0])
         for point, slope in zip(points, slopes):
-            _, gradient, hessian = objective.all_derivatives(point)
-            matrix = np.eye(point.size) + length * roots[:, None] * hessian * roots
-            residual = length * (slope + rates * gradient)
-            try:
-                factors = scipy.linalg.cho_factor(matrix, lower=True, check_finite=False)
-            except np.linalg.LinAlgError:  # leaving a saddle: the interpolant stands
-                continue
-            point -= roots * scipy.linalg.cho_solve(factors, residual / roots, check_finite=False)
+            step = newton(point, slope, length)
+            if step is not None:
+                point -= step
         return points
 
     return path

@@ -178,6 +178,7 @@ class Integration:
             velocity,
             acceleration,
             stiffness,
+            at_steps=self.solver.method.stabilised,
             stepper=self.solver.stepper(self.objective, self.rates),
             stop_reason=reason,
             accepted=self.run.accepted if self.run else 0,

@@ -13,7 +13,7 @@ STORED_NUMBERS = 30_000_000
 """Parameters times kept steps beyond which every other step is dropped (three arrays of so many)."""
 
 
-FEWEST_STEPS = 1000
+FEWEST_STEPS = 32
 """So many steps are kept however large they are."""
 
 
