@@ -74,6 +74,11 @@ def _cost(objective, before, seconds: float) -> dict:
 
 
 def compare_flows(cells: dict, quick: bool) -> None:
+    try:
+        import sksundae.cvode  # noqa: F401
+    except ImportError:
+        print("  flows are not compared: pip install scikit-sundae")
+        return
     for n, k in FLOWS[: 1 if quick else None]:
         key = f"flow erf {n} {k}"
         if key in cells:

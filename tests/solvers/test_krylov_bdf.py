@@ -144,5 +144,5 @@ def test_a_loss_that_becomes_non_finite_returns_the_last_good_state():
     assert np.isfinite(found.step_theta).all() and found.step_theta[-1, 0] < 1.0
 
 
-def test_the_default_beyond_two_thousand_parameters():
-    assert isinstance(default_solver(2000), BDF) and isinstance(default_solver(2001), KrylovBDF)
+def test_the_default_beyond_five_hundred_parameters():
+    assert isinstance(default_solver(500), BDF) and isinstance(default_solver(501), KrylovBDF)
