@@ -32,6 +32,9 @@ UNBOUNDED = 1e9
 RESIDUAL = 1e-6
 """Residual, relative to |λ|_max, at which the lowest Ritz value is believed."""
 
+PROBES = 4
+"""Products with random signs by which the sizes of the Hessian's blocks are told."""
+
 ESCAPES = 20
 """Saddles that are left along a negative eigenvector, at most."""
 
@@ -53,6 +56,29 @@ def gradient_rounding(
     return worst
 
 
+def layer_units(objective: Objective, theta: np.ndarray) -> np.ndarray:
+    """Units u (P,) of the parameters, one for the output layer and one for the others, in which the diagonal
+    blocks of ∇²L, u ⊙ ∇²L ⊙ u, are of one size; |θ/u| = |θ|.
+
+    Krylov's methods are as slow as the units are bad, where factorisations do not see them. Within a layer
+    they are left alone: scales of single neurons would tear multiple eigenvalues apart.
+    """
+    output = objective.output_parameters
+    units = np.ones(theta.size)
+    if output.all() or not output.any():
+        return units
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(PROBES, theta.size))
+    for group in (output, ~output):
+        images = [objective.hvp(theta, np.where(group, sign, 0.0))[group] for sign in signs]
+        size = float(np.sqrt(np.mean(np.square(images))))
+        if not 0.0 < size < np.inf:
+            return np.ones(theta.size)
+        units[group] = size**-0.5
+    length = float(np.linalg.norm(theta))
+    units *= float(np.linalg.norm(theta / units)) / length if length > 0.0 else 1.0
+    return units
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NewtonKrylov(Refiner):
     """Trust-region Newton by conjugate gradients, then Newton by MINRES on ∇L = 0 to the rounding of ∇L.
@@ -64,7 +90,7 @@ class NewtonKrylov(Refiner):
     products    Hessian-vector products in one linear system, at most; `probe`: in the search for a negative
                 eigenvalue at the end
 
-    It stops where |∇L|_∞ is at its rounding, which is measured (`gradient_rounding`), or falls no more.
+    The linear systems are in units of the layers (`layer_units`). It stops where |∇L|_∞ is at its rounding, which is measured (`gradient_rounding`), or falls no more.
     Memory: some fifteen vectors. Sources: T. Steihaug, SIAM J. Numer. Anal. 20 (1983) 626; C. C. Paige and
     M. A. Saunders, SIAM J. Numer. Anal. 12 (1975) 617; R. S. Dembo, S. C. Eisenstat and T. Steihaug, SIAM J.
     Numer. Anal. 19 (1982) 400.
@@ -116,9 +142,18 @@ class _Run:
         self.radius = settings.radius
         if not (np.isfinite(self.loss) and np.isfinite(self.norm)):
             self.reason = StopReason.NON_FINITE
+            self.units = np.ones(self.theta.size)
+        else:
+            self.units = layer_units(objective, self.theta)
 
     def product(self, v: np.ndarray) -> np.ndarray:
-        return self.objective.hvp(self.theta, np.ascontiguousarray(v))
+        """∇²L v in these units."""
+        return self.units * self.objective.hvp(self.theta, self.units * v)
+
+    @property
+    def length(self) -> float:
+        """1 + |θ| in these units."""
+        return 1.0 + float(np.linalg.norm(self.theta / self.units))
 
     def move(self, theta, loss, gradient) -> None:
         self.theta, self.loss, self.gradient = theta, loss, gradient
@@ -144,22 +179,25 @@ class _Run:
         scale = max(self.objective.gradient_scale, 1e-300)
         while not self.out_of_budget() and self.norm > self.settings.gtol:
             tolerance = min(0.1, float(np.sqrt(self.norm / scale)))
-            step = truncated_cg(self.product, self.gradient, self.radius, tolerance, self.settings.products)
+            slope = self.units * self.gradient
+            step = truncated_cg(self.product, slope, self.radius, tolerance, self.settings.products)
             length = float(np.linalg.norm(step.vector))
             # Below this the difference of two losses is rounding: the polish judges by the gradient.
             if not step.reduction > 8 * EPS * abs(self.loss) + 0.5 * self.objective.loss_floor:
                 return
-            candidate = self.theta + step.vector
+            candidate = self.theta + self.units * step.vector
             loss, gradient = self.objective.loss_and_gradient(candidate)
             finite = np.isfinite(loss) and np.isfinite(gradient).all()
             ratio = (self.loss - loss) / step.reduction if finite else -1.0
             if ratio < 0.25:
-                self.radius = 0.25 * length
+                # Where L rises, it does so as |s|³ at least: along directions that are flat to second order
+                # the model ends far from where it holds.
+                self.radius = length * (0.25 if ratio > -1.0 else max(0.01, 0.25 * (-ratio) ** (-1 / 3)))
             elif ratio > 0.75 and step.on_boundary:
                 self.radius *= 2.0
             if ratio > 1e-4:
                 self.move(candidate, loss, gradient)
-            elif self.radius <= EPS * (1.0 + float(np.linalg.norm(self.theta))):
+            elif self.radius <= EPS * self.length:
                 return
 
     def polish(self) -> None:
@@ -175,14 +213,14 @@ class _Run:
                 rounding = gradient_rounding(self.objective, self.theta, self.gradient)
             if self.norm <= rounding:
                 break
-            longest = 0.1 * (1.0 + float(np.linalg.norm(self.theta)))
-            step = minres(self.product, -self.gradient, SOLVED, settings.products, longest).x
+            slope, longest = self.units * self.gradient, 0.1 * self.length
+            step = self.units * minres(self.product, -slope, SOLVED, settings.products, longest).x
             damping = 1.0
             while damping > 1e-3:
                 candidate = self.theta + damping * step
                 loss, gradient = self.objective.loss_and_gradient(candidate)
-                norm = float(np.linalg.norm(gradient))
-                if np.isfinite(loss) and norm < (1.0 - 1e-3 * damping) * float(np.linalg.norm(self.gradient)):
+                norm = float(np.linalg.norm(self.units * gradient))
+                if np.isfinite(loss) and norm < (1.0 - 1e-3 * damping) * float(np.linalg.norm(slope)):
                     break
                 damping *= 0.5
             else:
@@ -216,13 +254,19 @@ class _Run:
     def leave_saddle(self) -> None:
         """Go on from a saddle: along the eigenvector of a negative eigenvalue, as far as L falls."""
         found: LowEnd = low_end(
-            self.product, self.theta.size, self.settings.probe, RESIDUAL, self.start - self.theta
+            self.product,
+            self.theta.size,
+            self.settings.probe,
+            RESIDUAL,
+            (self.start - self.theta) / self.units,
         )
         if found.vector is None or self.escapes >= ESCAPES:
             return
-        along = found.vector if float(found.vector @ self.gradient) <= 0.0 else -found.vector
+        along = self.units * found.vector
+        if float(along @ self.gradient) > 0.0:
+            along = -along
         length = self.settings.radius
-        while length > 1e-8 * (1.0 + float(np.linalg.norm(self.theta))):
+        while length > 1e-8 * self.length:
             candidate = self.theta + length * along
             loss, gradient = self.objective.loss_and_gradient(candidate)
             gained = 8 * EPS * abs(self.loss) + self.objective.loss_floor

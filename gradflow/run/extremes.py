@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..objective import Objective, Restricted
-from ..support.lanczos import LowEnd, low_end
+from ..support.lanczos import LowEnd, Product, low_end
 from ..support.threads import single_threaded_blas
 
 if TYPE_CHECKING:
@@ -99,13 +99,15 @@ def find_extremes(result: Result, count: int = 1, steps: int = STEPS) -> Extreme
     with single_threaded_blas():
         search = low_end(product, theta.size, steps, 0.0)
         if count == 1 or theta.size < 4:
-            ends = (np.array([x]) for x in (search.value, search.residual, search.top, search.top_residual))
+            low, high = (search.value, search.residual), (search.top, search.top_residual)
+            lows, highs = ((np.array([value]), np.array([residual])) for value, residual in (low, high))
         else:
-            ends = (*_several(product, theta.size, count, "SA"), *_several(product, theta.size, count, "LA"))
-    return Extremes(*ends, search=search, order=theta.size)
+            lows = _several(product, theta.size, count, "SA")
+            highs = _several(product, theta.size, count, "LA")
+    return Extremes(lows[0], lows[1], highs[0], highs[1], search, theta.size)
 
 
-def _several(product, size: int, count: int, which: str) -> tuple[np.ndarray, np.ndarray]:
+def _several(product: Product, size: int, count: int, which: str) -> tuple[np.ndarray, np.ndarray]:
     """So many eigenvalues at one end, ascending, and their residuals."""
     import scipy.sparse.linalg as sparse  # takes a tenth of a second: not at import
 
@@ -118,7 +120,7 @@ def _several(product, size: int, count: int, which: str) -> tuple[np.ndarray, np
             matrix, count, which=which, v0=start, ncv=vectors_kept, maxiter=100, tol=1e-8
         )
     except sparse.ArpackNoConvergence as short:
-        values, vectors = short.eigenvalues, short.eigenvectors
+        values, vectors = short.eigenvalues, short.eigenvectors  # fewer, perhaps none
     order = np.argsort(values)
     residuals = [np.linalg.norm(product(vectors[:, k]) - values[k] * vectors[:, k]) for k in order]
     return values[order], np.array(residuals)

@@ -6,6 +6,7 @@ import pytest
 
 import gradflow as gf
 from gradflow.losses.from_jax import JaxLoss
+from gradflow.objective import Restricted
 from gradflow.refiners import NewtonKrylov, TrustRegionNewton, default_refiner
 from gradflow.refiners.krylov import minres, truncated_cg
 from gradflow.refiners.newton_krylov import gradient_rounding
@@ -116,3 +117,21 @@ def test_the_default_beyond_a_thousand_parameters():
     assert isinstance(default_refiner(1001), NewtonKrylov)
     assert isinstance(default_refiner(1001, sum_of_squares=True), NewtonKrylov)
     assert isinstance(default_refiner(1000), TrustRegionNewton)
+
+
+def test_the_units_of_the_output_layer_do_not_matter():
+    """Output weights in units of 40: blocks of ∇²L of sizes 1 and 1/1600, ReLUs with their flat directions."""
+    student = gf.MLP.random((21, 13, 1), "relu", False, seed=0)
+    problem = gf.Problem(gf.teachers.orthonormal(20, 21, "relu"), student)
+    start = gf.train(problem, solver=gf.solvers.BDF(gtol=1e-5), refiner=None, progress=False).theta
+    everything = np.ones(start.size, dtype=bool)
+    ends = []
+    for unit in (1.0, 40.0, 1 / 40.0):
+        objective = Restricted(problem.objective, start, everything, unit)
+        found = NewtonKrylov().refine(objective, objective.part(start), Monitor(False))
+        assert found.stop_reason is StopReason.FLOOR and found.counts.products < 1200
+        assert found.grad_norm <= 10 * gradient_rounding(
+            objective, found.theta, objective.gradient(found.theta)
+        )
+        ends.append(found.loss * unit**2)
+    assert ends == pytest.approx([ends[0]] * 3, rel=1e-13)
