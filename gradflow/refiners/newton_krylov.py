@@ -90,10 +90,10 @@ class NewtonKrylov(Refiner):
     products    Hessian-vector products in one linear system, at most; `probe`: in the search for a negative
                 eigenvalue at the end
 
-    The linear systems are in units of the layers (`layer_units`). It stops where |∇L|_∞ is at its rounding, which is measured (`gradient_rounding`), or falls no more.
-    Memory: some fifteen vectors. Sources: T. Steihaug, SIAM J. Numer. Anal. 20 (1983) 626; C. C. Paige and
-    M. A. Saunders, SIAM J. Numer. Anal. 12 (1975) 617; R. S. Dembo, S. C. Eisenstat and T. Steihaug, SIAM J.
-    Numer. Anal. 19 (1982) 400.
+    The linear systems are in units of the layers (`layer_units`). It stops where |∇L|_∞ is at its rounding,
+    which is measured (`gradient_rounding`), or falls no more. Memory: some fifteen vectors. Sources: T.
+    Steihaug, SIAM J. Numer. Anal. 20 (1983) 626; C. C. Paige and M. A. Saunders, SIAM J. Numer. Anal. 12
+    (1975) 617; R. S. Dembo, S. C. Eisenstat and T. Steihaug, SIAM J. Numer. Anal. 19 (1982) 400.
     """
 
     target: str = "minimum"

@@ -229,18 +229,20 @@ class Run:
     def weigh(self, step: float) -> np.ndarray:
         """1/(the error allowed) (P,) of a step from here."""
         self.numbers[at.TAKEN] = step
-        self._call(loop.weigh_only, 0)
+        self.call(loop.weigh_only)
         return self.arrays[at.WORK][at.SCALE].copy()
 
     def attempt(self, step: float) -> bool:
         """One step of the method from the state, not accepted; whether it passes the error test."""
         self.numbers[at.TAKEN] = step
-        self._call(loop.attempt, 0)
+        self.call(loop.attempt)
         return bool(self.numbers[at.ERROR] <= 1.0 and self.integers[at.FAILED] == 0)
 
-    def _call(self, function: Callable, attempts: int) -> None:
+    def call(self, function: Callable, *arguments: int) -> None:
+        """Call a function of the compiled layer on this run, with up to five numbers more."""
         address = abi.compile_function(function, at.STEP_FUNCTION).address
-        abi.callable_from_python(address)(self.words.ctypes.data, attempts, 0, 0, 0, 0)
+        rest = (*arguments, *(0,) * (5 - len(arguments)))
+        abi.callable_from_python(address)(self.words.ctypes.data, *rest)
         if self.objective.failure is not None:
             error, self.objective.failure = self.objective.failure, None
             raise error
@@ -248,7 +250,7 @@ class Run:
     def advance(self, attempts: int) -> np.ndarray:
         """Try so many steps; the rows of those accepted (`layout.R_TIME`…), until the next call."""
         before = int(self.integers[at.ACCEPTED_STEPS])
-        self._call(loop.advance, attempts)
+        self.call(loop.advance, attempts)
         return self.record[: int(self.integers[at.ACCEPTED_STEPS]) - before]
 
     @property

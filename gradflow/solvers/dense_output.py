@@ -10,15 +10,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import scipy.linalg
 
 from ..objective import Objective
+from .compiled import between
 from .compiled import layout as at
 from .compiled_run import Run, pack_settings
-
-QUINTIC_LIMIT = 3.0
-"""Δt·λ_max up to which the gradient at an interpolated point has the accuracy of its θ."""
-
 
 KRYLOV_RESIDUAL, KRYLOV_PRODUCTS = 1e-3, 100
 """Where the solution of a linear system for an interpolated point ends."""
@@ -95,23 +91,6 @@ Newton = Callable[[np.ndarray, np.ndarray, float], np.ndarray | None]
 positive definite."""
 
 
-def dense_newton(objective: Objective, rates: np.ndarray) -> Newton:
-    """By Cholesky's factorisation."""
-    roots = np.sqrt(rates)
-
-    def step(point: np.ndarray, velocity: np.ndarray, length: float) -> np.ndarray | None:
-        _, gradient, hessian = objective.all_derivatives(point)
-        matrix = np.eye(point.size) + length * roots[:, None] * hessian * roots
-        residual = length * (velocity + rates * gradient)
-        try:
-            factors = scipy.linalg.cho_factor(matrix, lower=True, check_finite=False)
-        except np.linalg.LinAlgError:
-            return None
-        return roots * scipy.linalg.cho_solve(factors, residual / roots, check_finite=False)
-
-    return step
-
-
 def krylov_newton(objective: Objective, rates: np.ndarray) -> Newton:
     """By conjugate gradients with products, to a thousandth of the residual."""
     roots = np.sqrt(rates)
@@ -137,6 +116,48 @@ def krylov_newton(objective: Objective, rates: np.ndarray) -> Newton:
     return step
 
 
+class Steps(NamedTuple):
+    """Accepted steps: times (s,), θ, θ' and θ'', (s, P) each, and the stiffness of the intervals (s − 1,)."""
+
+    times: np.ndarray
+    theta: np.ndarray
+    velocity: np.ndarray
+    acceleration: np.ndarray
+    stiffness: np.ndarray
+
+
+class CompiledPath:
+    """`by_polynomial` with factorisations, in compiled code: a stepper that can do all intervals at once.
+
+    dropped   what computes the points of intervals that have lost steps
+    """
+
+    def __init__(self, solver, objective: Objective, rates: np.ndarray, dropped: Stepper):
+        self.solver, self.objective, self.rates, self.dropped = solver, objective, rates, dropped
+
+    def along(self, steps: Steps, places: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """θ (m, P) at times (m,), each within the whole interval of that number (m,)."""
+        settings = pack_settings(self.solver, self.solver.method, -1.0, -np.inf, np.inf)
+        run = Run(self.solver.method, self.objective, self.rates, settings, room=1)
+        points = np.empty((times.size, self.rates.size))
+        rows = [row if row.strides[1] == 8 else np.ascontiguousarray(row) for row in steps[1:4]]
+        ends = [np.ascontiguousarray(x) for x in (steps.times, steps.stiffness)]
+        where, wanted = np.ascontiguousarray(places, dtype=np.int64), np.ascontiguousarray(times)
+        words = np.array(
+            [ends[0].ctypes.data, *(word for row in rows for word in (row.ctypes.data, row.strides[0])),
+             ends[1].ctypes.data, where.ctypes.data],
+            dtype=np.int64,
+        )  # fmt: skip
+        run.call(between.between_steps, words.ctypes.data, wanted.ctypes.data, points.ctypes.data, times.size)
+        return points
+
+    def __call__(self, interval: Interval, times: np.ndarray) -> np.ndarray:
+        if not interval.whole:
+            return self.dropped(interval, times)
+        steps = Steps(*interval[:4], np.array([interval.stiffness]))
+        return self.along(steps, np.zeros(times.size, dtype=np.int64), times)
+
+
 def by_polynomial(newton: Newton, dropped: Stepper) -> Stepper:
     """Each point by the quintic p through θ, θ' and θ'', in stiff intervals with one Newton step from it:
 
@@ -151,7 +172,7 @@ def by_polynomial(newton: Newton, dropped: Stepper) -> Stepper:
         if not interval.whole:
             return dropped(interval, times)
         points, slopes = quintic(interval, times)
-        if interval.stiffness <= QUINTIC_LIMIT:
+        if interval.stiffness <= between.QUINTIC_LIMIT:
             return points
         length = float(interval.times[1] - interval.times[0])
         for point, slope in zip(points, slopes):

@@ -12,7 +12,7 @@ from ..support.errors import ArgumentError
 from ..support.stopping import StopReason
 from ..support.threads import single_threaded_blas
 from ..support.validate import real_array
-from .dense_output import Interval, Stepper, mapped_stepper, quintic
+from .dense_output import CompiledPath, Interval, Stepper, Steps, mapped_stepper, quintic
 
 SAMPLES = 100
 """Number of log-spaced times kept between the first accepted step and the end."""
@@ -93,6 +93,13 @@ class Flow:
         between = points > times[place]
         stepper = self.stepper or (lambda interval, wanted: quintic(interval, wanted)[0])
         with single_threaded_blas():
+            if isinstance(stepper, CompiledPath):
+                whole = between & (np.append(self.stiffness, 0.0)[place] < np.inf)
+                steps = Steps(
+                    times, self.step_theta, self.step_velocity, self.step_acceleration, self.stiffness
+                )
+                values[whole] = stepper.along(steps, place[whole], points[whole])
+                between &= ~whole
             for i in np.unique(place[between]):
                 wanted, ends = between & (place == i), slice(i, i + 2)
                 interval = Interval(

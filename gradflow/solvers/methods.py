@@ -23,7 +23,7 @@ from .compiled.esdirk import esdirk_step
 from .compiled.explicit import explicit_step
 from .compiled.rosenbrock import rosenbrock_step
 from .compiled_run import Method
-from .dense_output import Stepper, by_polynomial, by_steps, dense_newton, krylov_newton
+from .dense_output import CompiledPath, Stepper, by_polynomial, by_steps, krylov_newton
 from .flow import Flow
 from .integration import integrate
 from .records import Checkpoint
@@ -154,7 +154,7 @@ class BDF(CompiledSolver):
         """The quintic of θ' and θ'' as the formula's polynomial has them; where steps have been dropped,
         KenCarp58 at these tolerances."""
         dropped = by_steps(KenCarp58(rtol=self.rtol, atol=self.atol), objective, rates)
-        return by_polynomial(dense_newton(objective, rates), dropped)
+        return CompiledPath(self, objective, rates, dropped)
 
 
 class KrylovBDF(CompiledSolver):

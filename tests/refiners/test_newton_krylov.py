@@ -120,7 +120,7 @@ def test_the_default_beyond_a_thousand_parameters():
 
 
 def test_the_units_of_the_output_layer_do_not_matter():
-    """Output weights in units of 40: blocks of ∇²L of sizes 1 and 1/1600, ReLUs with their flat directions."""
+    """Output weights in units of 40: blocks of ∇²L of sizes 1 and 1/1600, and flat directions."""
     student = gf.MLP.random((21, 13, 1), "relu", False, seed=0)
     problem = gf.Problem(gf.teachers.orthonormal(20, 21, "relu"), student)
     start = gf.train(problem, solver=gf.solvers.BDF(gtol=1e-5), refiner=None, progress=False).theta
