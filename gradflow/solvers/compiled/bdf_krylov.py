@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 
-from ...kernels.math.abi import inner_jit
-from ...kernels.math.blas import copy
-from ...kernels.math.memory import load, store, word
+from ...kernels.math.abi import inner_jit, summing_jit
+from ...kernels.math.blas import copy, vector
+from ...kernels.math.memory import load, word
 from . import layout as at
-from .algebra import loss_and_gradient, scaled_norm
+from .algebra import loss_and_gradient
 from .growth import FOLLOWED
 from .krylov import SCRATCH, solve_by_products
 
@@ -70,13 +70,57 @@ OWN_WORK = LARGEST_ORDER + 5 + SCRATCH
 
 
 @inner_jit
+def _add(size, factor, source, target):
+    """target += factor source, at addresses."""
+    a, b = vector(source, size), vector(target, size)
+    for k in range(size):
+        b[k] += factor * a[k]
+
+
+@inner_jit
+def _scale(size, factor, source, target):
+    """target = factor source."""
+    a, b = vector(source, size), vector(target, size)
+    for k in range(size):
+        b[k] = factor * a[k]
+
+
+@inner_jit
+def _sum(size, a, factor, b, target):
+    """target = a + factor b."""
+    first, second, result = vector(a, size), vector(b, size), vector(target, size)
+    for k in range(size):
+        result[k] = first[k] + factor * second[k]
+
+
+@inner_jit
+def _residual(size, slope, first, d, c, rates, gradient, right):
+    """right = −slope/first − d − c r ⊙ gradient."""
+    a, b, r = vector(slope, size), vector(d, size), vector(rates, size)
+    g, result = vector(gradient, size), vector(right, size)
+    for k in range(size):
+        result[k] = -a[k] / first - b[k] - c * r[k] * g[k]
+
+
+@summing_jit
+def _norm(run, values):
+    """`algebra.scaled_norm`, by vectors."""
+    size = word(run, at.SIZE)
+    a, scale = vector(values, size), vector(at.row(run, at.WORK, at.SCALE), size)
+    total = 0.0
+    for k in range(size):
+        x = a[k] * scale[k]
+        total += x * x
+    return math.sqrt(total / size)
+
+
+@inner_jit
 def _rescale(run, order, ratio):
     size, factor = word(run, at.SIZE), 1.0
     for j in range(1, order + 1):
         factor *= ratio
         line = at.row(run, at.VECTORS, ARRAY + j)
-        for k in range(size):
-            store(line, k, factor * load(line, k))
+        _scale(size, factor, line, line)
 
 
 @inner_jit
@@ -90,8 +134,7 @@ def _predict(run, order):
         for i in range(j + 1, order + 1):
             binomial *= i / (i - j)
             source = at.row(run, at.VECTORS, ARRAY + i)
-            for k in range(size):
-                store(target, k, load(target, k) + binomial * load(source, k))
+            _add(size, binomial, source, target)
 
 
 @inner_jit
@@ -159,12 +202,10 @@ def _raise_order(run, q):
         before = xi
     share = (-alpha0 - alpha1) / product
     kept, new = at.row(run, at.VECTORS, KEPT), at.row(run, at.VECTORS, ARRAY + q + 1)
-    for k in range(size):
-        store(new, k, share * load(kept, k))
+    _scale(size, share, kept, new)
     for j in range(2, q + 1):
         line, weight = at.row(run, at.VECTORS, ARRAY + j), at.number(run, L + j)
-        for k in range(size):
-            store(line, k, load(line, k) + weight * load(new, k))
+        _add(size, weight, new, line)
 
 
 @inner_jit
@@ -182,8 +223,7 @@ def _lower_order(run, q):
     last = at.row(run, at.VECTORS, ARRAY + q)
     for j in range(2, q):
         line, weight = at.row(run, at.VECTORS, ARRAY + j), at.number(run, L + j)
-        for k in range(size):
-            store(line, k, load(line, k) - weight * load(last, k))
+        _add(size, -weight, last, line)
 
 
 @inner_jit
@@ -196,24 +236,20 @@ def _newton(run, c, enough):
     gradient, rates = at.row(run, at.FRESH, at.NEW_GRADIENT), word(run, at.RATES)
     cell, scratch = at.row(run, at.WORK, at.SPARE), at.row(run, at.WORK, KRYLOV)
     first = at.number(run, L + 1)
-    for k in range(size):
-        store(d, k, 0.0)
+    _scale(size, 0.0, predicted, d)
     previous = 0.0
     for iteration in range(ITERATIONS):
-        for k in range(size):
-            store(point, k, load(predicted, k) + load(d, k))
+        _sum(size, predicted, 1.0, d, point)
         loss_and_gradient(run, point, cell, gradient)
         at.set_number(run, at.NEW_LOSS, load(cell, 0))
-        for k in range(size):
-            store(right, k, -load(slope, k) / first - load(d, k) - c * load(rates, k) * load(gradient, k))
-        if not scaled_norm(run, right) < math.inf:
+        _residual(size, slope, first, d, c, rates, gradient, right)
+        if not _norm(run, right) < math.inf:
             at.set_integer(run, at.NON_FINITE, 1)
             return False
         if not solve_by_products(run, point, gradient, c, right, LINEAR * enough, scratch, increment):
             return False
-        length = scaled_norm(run, increment)
-        for k in range(size):
-            store(d, k, load(d, k) + load(increment, k))
+        length = _norm(run, increment)
+        _add(size, 1.0, increment, d)
         rate = at.number(run, RATE)
         if iteration > 0:
             if length > 2.0 * previous:
@@ -238,17 +274,18 @@ def _accept(run, q, step):
     for j in range(q + 1):
         source, target = at.row(run, at.WORK, PREDICTED + j), at.row(run, at.VECTORS, ARRAY + j)
         weight = at.number(run, L + j)
-        for k in range(size):
-            store(target, k, load(source, k) + weight * load(d, k))
+        _sum(size, source, weight, d, target)
     copy(size, at.row(run, at.VECTORS, ARRAY), at.row(run, at.FRESH, at.NEW_THETA))
     slope, bend, factor = at.row(run, at.VECTORS, ARRAY + 1), at.row(run, at.VECTORS, ARRAY + 2), 2.0
     if q == 1:  # θ'' as the change of θ'
         bend, factor = d, 1.0
+    # θ' as the formula has it: smooth to the tolerance, where −r ⊙ ∇L amplifies the error of θ.
+    _scale(size, 1.0 / step, slope, velocity)
+    rates = vector(word(run, at.RATES), size)
+    there, back = vector(velocity, size), vector(gradient, size)
     for k in range(size):
-        # θ' as the formula has it: smooth to the tolerance, where −r ⊙ ∇L amplifies the error of θ.
-        store(velocity, k, load(slope, k) / step)
-        store(gradient, k, -load(velocity, k) / load(word(run, at.RATES), k))
-        store(acceleration, k, factor * load(bend, k) / step**2)
+        back[k] = -there[k] / rates[k]
+    _scale(size, factor / step**2, bend, acceleration)
     for i in range(LARGEST_ORDER + 1, 1, -1):
         at.set_number(run, TAU + i, at.number(run, TAU + i - 1))
     at.set_number(run, TAU + 1, step)
@@ -263,7 +300,7 @@ def _choose(run, q, error):
     if at.integer(run, WAIT) == 0:
         at.set_integer(run, WAIT, 2)
         if q > 1:
-            lower = at.number(run, E + 1) * scaled_norm(run, at.row(run, at.VECTORS, ARRAY + q))
+            lower = at.number(run, E + 1) * _norm(run, at.row(run, at.VECTORS, ARRAY + q))
             other = 1.0 / ((BIAS * lower) ** (1.0 / q) + 1e-6)
             if other > growth:
                 growth, best = other, q - 1
@@ -271,9 +308,8 @@ def _choose(run, q, error):
             ratio = at.number(run, TAU + 1) / at.number(run, TAU + 2)
             share = at.number(run, E + 5) / at.number(run, SAVED) * ratio ** (q + 1)
             change = at.row(run, at.WORK, INCREMENT)
-            for k in range(size):
-                store(change, k, load(d, k) - share * load(kept, k))
-            higher = at.number(run, E + 3) * scaled_norm(run, change)
+            _sum(size, d, -share, kept, change)
+            higher = at.number(run, E + 3) * _norm(run, change)
             other = 1.0 / ((BIAS_UP * higher) ** (1.0 / (q + 2)) + 1e-6)
             if other > growth:
                 growth, best = other, q + 1
@@ -309,8 +345,7 @@ def bdf_krylov_step(run, unused_1, unused_2, unused_3, unused_4, unused_5):
         at.set_number(run, LARGEST, 1e4)
         copy(size, at.row(run, at.VECTORS, at.THETA), at.row(run, at.VECTORS, ARRAY))
         velocity, slope = at.row(run, at.VECTORS, at.VELOCITY), at.row(run, at.VECTORS, ARRAY + 1)
-        for k in range(size):
-            store(slope, k, step * load(velocity, k))
+        _scale(size, step, velocity, slope)
     elif step != at.number(run, LENGTH):
         _rescale(run, q, step / at.number(run, LENGTH))
     at.set_number(run, LENGTH, step)
@@ -322,7 +357,7 @@ def bdf_krylov_step(run, unused_1, unused_2, unused_3, unused_4, unused_5):
     if not _newton(run, step / at.number(run, L + 1), SOLVED / constant):
         at.set_integer(run, at.FAILED, 1)
         return
-    error = constant * scaled_norm(run, at.row(run, at.WORK, CORRECTION))
+    error = constant * _norm(run, at.row(run, at.WORK, CORRECTION))
     at.set_number(run, at.ERROR, error)
     if error > 1.0:
         failures = at.integer(run, FAILURES) + 1

@@ -10,11 +10,13 @@ by layers. Other problems may differ.
 
 from __future__ import annotations
 
-from ...kernels.math.abi import inner_jit
+import math
+
+from ...kernels.math.abi import inner_jit, summing_jit
 from ...kernels.math.blas import vector
-from ...kernels.math.memory import load, store, word
+from ...kernels.math.memory import word
 from . import layout as at
-from .algebra import loss_and_gradient, scaled_norm
+from .algebra import loss_and_gradient
 
 DIFFERENCE = 1e-7
 """Displacement of the differences: a root mean square in units of the error allowed, over the tolerance, and
@@ -29,58 +31,125 @@ DIRECTION, LEFT, IMAGE, MOVED, BESIDE = range(5)
 SCRATCH = 5
 
 
+@summing_jit
+def _weighted_square(size, left, right, weights):
+    """Σ (left_k right_k weights_k)² of vectors at addresses."""
+    a, b, w = vector(left, size), vector(right, size), vector(weights, size)
+    total = 0.0
+    for k in range(size):
+        x = a[k] * b[k] * w[k]
+        total += x * x
+    return total
+
+
+@summing_jit
+def _start(size, b, roots, scale, left, p, d):
+    """d = 0, p = left = b/√r; their square, and that of `left` in units of the tolerance."""
+    source, root, weight = vector(b, size), vector(roots, size), vector(scale, size)
+    residual, direction, x = vector(left, size), vector(p, size), vector(d, size)
+    square, error = 0.0, 0.0
+    for k in range(size):
+        value = source[k] / root[k]
+        residual[k] = value
+        direction[k] = value
+        x[k] = 0.0
+        square += value * value
+        size_k = source[k] * weight[k]
+        error += size_k * size_k
+    return square, error
+
+
+@inner_jit
+def _displace(size, theta, roots, p, epsilon, moved):
+    """moved = θ + ε √r p."""
+    start, root, direction, target = (
+        vector(theta, size), vector(roots, size), vector(p, size), vector(moved, size)
+    )  # fmt: skip
+    for k in range(size):
+        target[k] = start[k] + epsilon * root[k] * direction[k]
+
+
+@summing_jit
+def _image(size, p, roots, beside, gradient, factor, image):
+    """image = p + factor √r (beside − gradient); p · image."""
+    direction, root, there = vector(p, size), vector(roots, size), vector(beside, size)
+    here, result = vector(gradient, size), vector(image, size)
+    total = 0.0
+    for k in range(size):
+        value = direction[k] + factor * root[k] * (there[k] - here[k])
+        result[k] = value
+        total += direction[k] * value
+    return total
+
+
+@summing_jit
+def _advance(size, length, p, image, roots, scale, x, left):
+    """x += length p, left −= length image; the squares of `left` as by `_start`."""
+    direction, turned, root = vector(p, size), vector(image, size), vector(roots, size)
+    weight, solution, residual = vector(scale, size), vector(x, size), vector(left, size)
+    square, error = 0.0, 0.0
+    for k in range(size):
+        solution[k] += length * direction[k]
+        value = residual[k] - length * turned[k]
+        residual[k] = value
+        square += value * value
+        size_k = value * root[k] * weight[k]
+        error += size_k * size_k
+    return square, error
+
+
+@inner_jit
+def _turn(size, rate, left, p):
+    """p = left + rate p."""
+    residual, direction = vector(left, size), vector(p, size)
+    for k in range(size):
+        direction[k] = residual[k] + rate * direction[k]
+
+
+@inner_jit
+def _finish(size, products, roots, left, d):
+    """d ← √r d, or √r left where no product was needed."""
+    root, residual, x = vector(roots, size), vector(left, size), vector(d, size)
+    for k in range(size):
+        x[k] = root[k] * (residual[k] if products == 0 else x[k])
+
+
 @inner_jit
 def _times(run, theta, gradient, c, scratch):
-    """M p into IMAGE; `gradient` is ∇L(θ)."""
-    size = word(run, at.SIZE)
-    roots, v = vector(word(run, at.ROOTS), size), vector(scratch + 8 * size * DIRECTION, size)
-    image, beside = vector(scratch + 8 * size * IMAGE, size), scratch + 8 * size * BESIDE
+    """M p into IMAGE, and p · M p; `gradient` is ∇L(θ)."""
+    size, roots = word(run, at.SIZE), word(run, at.ROOTS)
+    p, beside = scratch + 8 * size * DIRECTION, scratch + 8 * size * BESIDE
     moved = scratch + 8 * size * MOVED
-    for k in range(size):
-        store(moved, k, roots[k] * v[k])
     tolerance = max(at.setting(run, at.RTOL), at.setting(run, at.ATOL))
-    epsilon = DIFFERENCE / (tolerance * scaled_norm(run, moved))
-    for k in range(size):
-        store(moved, k, load(theta, k) + epsilon * load(moved, k))
+    length = math.sqrt(_weighted_square(size, p, roots, at.row(run, at.WORK, at.SCALE)) / size)
+    epsilon = DIFFERENCE / (tolerance * length)
+    _displace(size, theta, roots, p, epsilon, moved)
     loss_and_gradient(run, moved, at.row(run, at.WORK, at.SPARE), beside)
-    for k in range(size):
-        image[k] = v[k] + c * roots[k] * ((load(beside, k) - load(gradient, k)) / epsilon)
+    return _image(size, p, roots, beside, gradient, c / epsilon, scratch + 8 * size * IMAGE)
 
 
 @inner_jit
 def solve_by_products(run, theta, gradient, c, b, tolerance, scratch, d):
-    """d with |b − (I + c r ⊙ ∇²L(θ)) d| ≤ tolerance (`scaled_norm`), at addresses; b is overwritten.
+    """d with |b − (I + c r ⊙ ∇²L(θ)) d| ≤ tolerance (`scaled_norm`), at addresses.
 
     False if M is not positive definite, or not within `LONGEST` products. Leaves |λ|_max of r ⊙ ∇²L, from
     below by Rayleigh quotients of the residuals, in CURVATURE.
     """
-    size = word(run, at.SIZE)
-    roots, x = vector(word(run, at.ROOTS), size), vector(d, size)
-    p, left = vector(scratch + 8 * size * DIRECTION, size), vector(scratch + 8 * size * LEFT, size)
-    image = vector(scratch + 8 * size * IMAGE, size)
-    square = 0.0
-    for k in range(size):
-        left[k] = load(b, k) / roots[k]
-        p[k] = left[k]
-        x[k] = 0.0
-        square += left[k] * left[k]
+    size, roots, scale = word(run, at.SIZE), word(run, at.ROOTS), at.row(run, at.WORK, at.SCALE)
+    p, left = scratch + 8 * size * DIRECTION, scratch + 8 * size * LEFT
+    image = scratch + 8 * size * IMAGE
+    goal = tolerance * tolerance * size
+    square, error = _start(size, b, roots, scale, left, p, d)
     old_rate, old_length, largest = 0.0, 0.0, 0.0
     for products in range(LONGEST + 1):
-        if scaled_norm(run, b) <= tolerance:
-            if products == 0:
-                for k in range(size):
-                    x[k] = left[k]
-            else:
+        if error <= goal:
+            if products > 0:
                 at.set_number(run, at.CURVATURE, largest)
-            for k in range(size):
-                x[k] *= roots[k]
+            _finish(size, products, roots, left, d)
             return True
         if products == LONGEST:
             break
-        _times(run, theta, gradient, c, scratch)
-        curved = 0.0
-        for k in range(size):
-            curved += p[k] * image[k]
+        curved = _times(run, theta, gradient, c, scratch)
         if not curved > 0.0:
             break
         length = square / curved
@@ -88,14 +157,9 @@ def solve_by_products(run, theta, gradient, c, b, tolerance, scratch, d):
         if products > 0:
             quotient += old_rate / old_length
         largest = max(largest, abs(quotient - 1.0) / c)
-        before, square = square, 0.0
-        for k in range(size):
-            x[k] += length * p[k]
-            left[k] -= length * image[k]
-            square += left[k] * left[k]
+        before = square
+        square, error = _advance(size, length, p, image, roots, scale, d, left)
         rate = square / before
-        for k in range(size):
-            p[k] = left[k] + rate * p[k]
-            store(b, k, roots[k] * left[k])
+        _turn(size, rate, left, p)
         old_rate, old_length = rate, length
     return False
