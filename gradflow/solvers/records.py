@@ -9,7 +9,7 @@ import numpy as np
 
 from ..objective import Counts
 
-STORED_NUMBERS = 30_000_000
+STORED_NUMBERS = 10_000_000
 """Parameters times kept steps beyond which every other step is dropped (three arrays of so many)."""
 
 

@@ -327,6 +327,18 @@ def _choose(run, q, error):
     return growth
 
 
+@inner_jit
+def _follow(run, allowed):
+    """Another order follows what grows over other steps: what was found out holds in proportion."""
+    before = at.number(run, at.GROWTH_ALLOWED)
+    if allowed == before:
+        return
+    at.set_number(run, at.GROWTH_ALLOWED, allowed)
+    limit = at.number(run, at.STEP_LIMIT) * (allowed / before)
+    at.set_number(run, at.STEP_LIMIT, limit)
+    at.set_number(run, at.CLEAR_STEP, min(at.number(run, at.CLEAR_STEP), limit))
+
+
 def bdf_krylov_step(run, unused_1, unused_2, unused_3, unused_4, unused_5):
     """One step of order q (see `layout`): θ_new = θ_predicted + d, Δt θ' = z_1 + l_1 d with θ' = −r ⊙
     ∇L(θ_new).
@@ -382,5 +394,5 @@ def bdf_krylov_step(run, unused_1, unused_2, unused_3, unused_4, unused_5):
     else:  # after a failure the length is kept for a step
         at.set_integer(run, WAIT, max(wait, 2))
     at.set_number(run, LARGEST, LARGEST_CHANGE)
-    at.set_number(run, at.GROWTH_ALLOWED, FOLLOWED[at.integer(run, ORDER)])
+    _follow(run, FOLLOWED[at.integer(run, ORDER)])
     at.set_number(run, at.PROPOSED, growth * step)

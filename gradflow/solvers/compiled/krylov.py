@@ -31,25 +31,37 @@ DIRECTION, LEFT, IMAGE, MOVED, BESIDE = range(5)
 SCRATCH = 5
 
 
+@inner_jit
+def _unit(size, b, roots):
+    """A power of two in units of which b/√r has squares in Float64; mostly 1."""
+    source, root = vector(b, size), vector(roots, size)
+    largest = 0.0
+    for k in range(size):
+        largest = max(largest, abs(source[k] / root[k]))
+    if 1e-100 < largest < 1e100 or not 0.0 < largest < math.inf:
+        return 1.0
+    return 2.0 ** max(math.floor(math.log2(largest)), -1000)
+
+
 @summing_jit
-def _weighted_square(size, left, right, weights):
-    """Σ (left_k right_k weights_k)² of vectors at addresses."""
+def _weighted_square(size, left, right, weights, unit):
+    """Σ (left_k right_k weights_k unit)² of vectors at addresses."""
     a, b, w = vector(left, size), vector(right, size), vector(weights, size)
     total = 0.0
     for k in range(size):
-        x = a[k] * b[k] * w[k]
+        x = a[k] * b[k] * (w[k] * unit)
         total += x * x
     return total
 
 
 @summing_jit
-def _start(size, b, roots, scale, left, p, d):
-    """d = 0, p = left = b/√r; their square, and that of `left` in units of the tolerance."""
+def _start(size, b, roots, scale, unit, left, p, d):
+    """d = 0, p = left = b/√r/unit; their square, and that of `left` in units of the tolerance."""
     source, root, weight = vector(b, size), vector(roots, size), vector(scale, size)
     residual, direction, x = vector(left, size), vector(p, size), vector(d, size)
     square, error = 0.0, 0.0
     for k in range(size):
-        value = source[k] / root[k]
+        value = source[k] / root[k] / unit
         residual[k] = value
         direction[k] = value
         x[k] = 0.0
@@ -83,7 +95,7 @@ def _image(size, p, roots, beside, gradient, factor, image):
 
 
 @summing_jit
-def _advance(size, length, p, image, roots, scale, x, left):
+def _advance(size, length, p, image, roots, scale, unit, x, left):
     """x += length p, left −= length image; the squares of `left` as by `_start`."""
     direction, turned, root = vector(p, size), vector(image, size), vector(roots, size)
     weight, solution, residual = vector(scale, size), vector(x, size), vector(left, size)
@@ -93,7 +105,7 @@ def _advance(size, length, p, image, roots, scale, x, left):
         value = residual[k] - length * turned[k]
         residual[k] = value
         square += value * value
-        size_k = value * root[k] * weight[k]
+        size_k = value * root[k] * (weight[k] * unit)
         error += size_k * size_k
     return square, error
 
@@ -107,22 +119,22 @@ def _turn(size, rate, left, p):
 
 
 @inner_jit
-def _finish(size, products, roots, left, d):
-    """d ← √r d, or √r left where no product was needed."""
+def _finish(size, products, roots, unit, left, d):
+    """d ← √r d unit, or √r left unit where no product was needed."""
     root, residual, x = vector(roots, size), vector(left, size), vector(d, size)
     for k in range(size):
-        x[k] = root[k] * (residual[k] if products == 0 else x[k])
+        x[k] = root[k] * (residual[k] if products == 0 else x[k]) * unit
 
 
 @inner_jit
-def _times(run, theta, gradient, c, scratch):
-    """M p into IMAGE, and p · M p; `gradient` is ∇L(θ)."""
+def _times(run, theta, gradient, c, unit, scratch):
+    """M p into IMAGE, and p · M p, p in this unit; `gradient` is ∇L(θ)."""
     size, roots = word(run, at.SIZE), word(run, at.ROOTS)
     p, beside = scratch + 8 * size * DIRECTION, scratch + 8 * size * BESIDE
     moved = scratch + 8 * size * MOVED
     tolerance = max(at.setting(run, at.RTOL), at.setting(run, at.ATOL))
-    length = math.sqrt(_weighted_square(size, p, roots, at.row(run, at.WORK, at.SCALE)) / size)
-    epsilon = DIFFERENCE / (tolerance * length)
+    length = math.sqrt(_weighted_square(size, p, roots, at.row(run, at.WORK, at.SCALE), unit) / size)
+    epsilon = DIFFERENCE / (tolerance * length) * unit
     _displace(size, theta, roots, p, epsilon, moved)
     loss_and_gradient(run, moved, at.row(run, at.WORK, at.SPARE), beside)
     return _image(size, p, roots, beside, gradient, c / epsilon, scratch + 8 * size * IMAGE)
@@ -139,17 +151,18 @@ def solve_by_products(run, theta, gradient, c, b, tolerance, scratch, d):
     p, left = scratch + 8 * size * DIRECTION, scratch + 8 * size * LEFT
     image = scratch + 8 * size * IMAGE
     goal = tolerance * tolerance * size
-    square, error = _start(size, b, roots, scale, left, p, d)
+    unit = _unit(size, b, roots)
+    square, error = _start(size, b, roots, scale, unit, left, p, d)
     old_rate, old_length, largest = 0.0, 0.0, 0.0
     for products in range(LONGEST + 1):
         if error <= goal:
             if products > 0:
                 at.set_number(run, at.CURVATURE, largest)
-            _finish(size, products, roots, left, d)
+            _finish(size, products, roots, unit, left, d)
             return True
         if products == LONGEST:
             break
-        curved = _times(run, theta, gradient, c, scratch)
+        curved = _times(run, theta, gradient, c, unit, scratch)
         if not curved > 0.0:
             break
         length = square / curved
@@ -158,7 +171,7 @@ def solve_by_products(run, theta, gradient, c, b, tolerance, scratch, d):
             quotient += old_rate / old_length
         largest = max(largest, abs(quotient - 1.0) / c)
         before = square
-        square, error = _advance(size, length, p, image, roots, scale, d, left)
+        square, error = _advance(size, length, p, image, roots, scale, unit, d, left)
         rate = square / before
         _turn(size, rate, left, p)
         old_rate, old_length = rate, length
