@@ -20,7 +20,8 @@ from pathlib import Path
 RESULTS = Path(__file__).parent / "results"
 
 PACKAGES = ("gradflow", "numpy", "scipy", "numba", "llvmlite", "jax", "jaxlib", "diffrax", "optimistix",
-            "equinox", "lineax", "h5py", "torch", "scikit-learn", "scikit-sundae")  # fmt: skip
+            "equinox", "lineax", "h5py", "torch", "scikit-learn", "scikit-sundae",
+            "python-flint")  # fmt: skip
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",

@@ -1,7 +1,8 @@
 """Mean squared error reached within equal wall-clock budgets, by every method from the same starts.
 
     python -m benchmarks minima [--problems 33 1153 same-width] [--seeds 0 1 …] [--methods NAME …]
-                                [--seconds 5 30] [--folder FOLDER] [--store FOLDER] [--again] [--quick]
+                                [--seconds 5 30] [--executor threads] [--workers 1] [--folder FOLDER]
+                                [--store FOLDER] [--again] [--quick]
 
 Softplus networks with biases, 10,000 standard normal inputs, random normal teachers, Glorot students:
 "33" parameters (input 2, width 8, teacher width 4; ten seeds), "1153" (input 16, width 64, teacher width
@@ -10,8 +11,9 @@ ten seeds), whose floor is the rounding of the outputs, mean (2⁻⁵³ Σ|a_i �
 
 Each method runs once per start for the last of the budgets; the best loss at each budget is read from its
 course. Compilation comes first and is not counted. "train" is the default of the package, flow and
-refinement, for which the seconds to a gradient ∞-norm ≤ 1e-13 are given too. Every run is written to
-`minima.json` as it ends, and one that is there is not repeated: the benchmark can be run in pieces.
+refinement, for which the seconds to a gradient ∞-norm ≤ 1e-13 are given too. Finished runs are kept in
+FOLDER/minima.runs (`gradflow.sweep`), and the next call goes on from there: the benchmark can be run in
+pieces, on threads, processes or dask. More workers than idle cores make it unfair.
 """
 
 from __future__ import annotations
@@ -21,14 +23,21 @@ import math
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import threadpoolctl
 
 import gradflow as gf
 from gradflow.objective import Objective
-from gradflow.refiners import BFGS, LBFGS, SciPy, TrustRegionNewton, default_refiner
+from gradflow.refiners import (
+    BFGS,
+    LBFGS,
+    GramLevenbergMarquardt,
+    SciPy,
+    TrustRegionNewton,
+    VariableProjection,
+    default_refiner,
+)
 from gradflow.solvers import Adam, KenCarp58, default_solver
 from gradflow.support.progress import Monitor
 
@@ -94,6 +103,9 @@ class Course(Objective):
     def loss_error(self, theta):
         return self.inner.loss_error(theta)
 
+    def separable(self):
+        return Noted(self, self.inner.separable())
+
     def batch(self, selection):
         return self.inner.batch(selection)
 
@@ -103,6 +115,21 @@ class Course(Objective):
 
     def counts(self):
         return self.inner.counts()
+
+
+class Noted:
+    """A separable problem that notes the loss of every set of best output weights."""
+
+    def __init__(self, course: Course, model):
+        self.course, self.model, self.targets = course, model, model.targets
+
+    def coefficients(self, Phi):
+        C, Q = self.model.coefficients(Phi)
+        self.course.note(float(np.sum((Phi @ C - self.targets) ** 2)), math.inf)
+        return C, Q
+
+    def __getattr__(self, name):
+        return getattr(self.model, name)
 
 
 def _flow(course: Course, theta: np.ndarray, solver, budgets: list[float]) -> np.ndarray:
@@ -156,6 +183,8 @@ METHODS: dict[str, Callable] = {
     "Newton trust region": _refine(TrustRegionNewton),
     "BFGS": _refine(BFGS),
     "SLSQP": _refine(SciPy),
+    "Gram LM": _refine(GramLevenbergMarquardt),
+    "variable projection": _refine(VariableProjection),
 }
 
 PROBLEMS = {"33": (2, 8, 4, 10), "1153": (16, 64, 16, 3), "same-width": (2, 8, 8, 10)}
@@ -226,9 +255,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--seeds", nargs="+", type=int)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seconds", nargs="+", type=float, default=[5.0, 30.0])
-    parser.add_argument("--folder", type=Path, default=_timing.RESULTS)
     parser.add_argument("--quick", action="store_true", help="one seed of 33 parameters, 500 samples, 0.3 s")
-    _runs.add_options(parser, workers=1)
+    _runs.add_options(parser, "minima", workers=1)
     chosen = parser.parse_args(argv)
     count, budgets = 10_000, sorted(chosen.seconds)
     if chosen.quick:
@@ -236,18 +264,18 @@ def main(argv: list[str]) -> None:
         chosen.problems = [name for name in chosen.problems if name != "1153"]
     facts = _timing.machine()
     print(_timing.describe(facts))
-    chosen.store = chosen.store or chosen.folder / "minima.runs"
     results = {}
-    for name in chosen.problems:
-        seeds = chosen.seeds if chosen.seeds is not None else list(range(PROBLEMS[name][3]))
-        grid = {
-            "problem": [name], "seed": seeds, "method": chosen.methods, "budgets": [tuple(budgets)],
-            "samples": [count],
-        }  # fmt: skip
-        for row in _runs.sweep(name, grid, run, chosen).rows():
-            key = f"{name}/{row['seed']}/{row['method']}"
-            results[key] = {k: v for k, v in row.items() if k not in grid and k != "failure"}
-            losses = "  ".join(f"{b:g} s {row[f'loss_{b:g}s']:.2e}" for b in budgets)
-            print(f"  {name:<10} seed {row['seed']}  {row['method']:<20} {losses}", flush=True)
+    with _runs.executor(chosen) as pool:
+        for name in chosen.problems:
+            seeds = chosen.seeds if chosen.seeds is not None else list(range(PROBLEMS[name][3]))
+            grid = {
+                "problem": [name], "seed": seeds, "method": chosen.methods, "budgets": [tuple(budgets)],
+                "samples": [count],
+            }  # fmt: skip
+            for row in _runs.sweep(name, grid, run, chosen, pool):
+                key = f"{name}/{row['seed']}/{row['method']}"
+                results[key] = {k: v for k, v in row.items() if k not in grid and k != "failure"}
+                losses = "  ".join(f"{b:g} s {row[f'loss_{b:g}s']:.2e}" for b in budgets)
+                print(f"  {name:<10} seed {row['seed']}  {row['method']:<20} {losses}", flush=True)
     table(results, budgets)
     print(f"written: {_timing.write('minima', results, facts, chosen.folder)}")

@@ -1,58 +1,62 @@
 """The copy/average phase diagram: where gradient flow ends over student width n and teacher width k.
 
-    python -m benchmarks phase [--largest 12] [--starts 50] [--threads 2] [--again]
+    python -m benchmarks phase [--smallest 4] [--largest 12] [--starts 50] [--executor threads] [--workers 2]
+                               [--folder FOLDER] [--store FOLDER] [--again]
 
 For k = 4…12 (or more) and n = 1…k, flows from Glorot-normal erf students in d = k + 1 with rtol 1e-6,
 followed to a gradient of 1e-6 and then refined; the share of starts that end at the C-A optimal point, at
 P-n-C, and elsewhere. γ₁: the largest n/k up to which all end at C-A optimal; γ₂: the smallest from which none
 does; between them the n/k at which half of the starts do.
 Beside them, from the blocks of the Hessian, where P-n-C becomes and C-A optimal ceases to be a minimum.
-Meant: k ≤ 12 in under 10 minutes, k ≤ 20 in under an hour on two cores. Every finished cell goes to
-benchmarks/results/phase.part, and the next call goes on from there; `--again` begins anew.
+Meant: k ≤ 12 in under 10 minutes, k ≤ 20 in under an hour on two cores. Finished runs are kept in
+FOLDER/phase.runs (`gradflow.sweep`), and the next call goes on from there, also with more starts or larger k;
+`--again` begins anew. The seconds are those of the runs, added up.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import dataclasses
 import time
+from concurrent.futures import Executor
 
 import numpy as np
 
 from gradflow.theory.copy_average import phase, transition
 
-from . import _timing
+from . import _runs, _timing
 
 
-def cell(n: int, k: int, starts: int, threads: int, state: dict) -> dict:
-    """The ends of one cell, from the state or computed."""
-    key = f"{n}/{k}"
-    row = state.setdefault(key, {"n": n, "k": k, "seconds": 0.0, "ends": []})
-    missing = range(len(row["ends"]), starts)
-    if missing:
-        began = time.perf_counter()
-        for end in phase.ends(n, k, missing, threads=threads):
-            row["ends"].append(
-                [end.seed, end.configuration, end.loss, end.grad_norm, end.smallest, end.time, end.steps]
-            )
-        row["seconds"] += time.perf_counter() - began
-    return row
+def run(k: int, n: int, seed: int) -> dict:
+    """The end of one start."""
+    began = time.perf_counter()
+    end = phase.end(n, k, seed)
+    row = {name: value for name, value in dataclasses.asdict(end).items() if name != "seed"}
+    return row | {"seconds": time.perf_counter() - began}
 
 
-def summary(row: dict, starts: int) -> dict:
-    """Shares, the worst gradient and the number of steps of a cell."""
-    found = [phase.End(*values) for values in row["ends"][:starts]]
+def summary(n: int, k: int, rows: list[dict]) -> dict:
+    """Shares, the worst gradient and the number of steps of a cell of the diagram."""
+    fields = [field.name for field in dataclasses.fields(phase.End)]
+    found = [phase.End(**{name: row[name] for name in fields}) for row in rows]
     return {
-        "n": row["n"],
-        "k": row["k"],
+        "n": n,
+        "k": k,
         "starts": len(found),
         "shares": phase.shares(found),
         "other_losses": sorted({round(e.loss, 9) for e in found if e.configuration == "other"}),
         "worst_gradient": max(e.grad_norm for e in found),
         "longest_time": max(e.time for e in found),
         "steps": int(np.median([e.steps for e in found])),
-        "seconds": row["seconds"],
+        "seconds": sum(row["seconds"] for row in rows),
     }
+
+
+def width(k: int, chosen: argparse.Namespace, pool: Executor | None) -> list[dict]:
+    """The cells of one teacher width."""
+    grid = {"k": [k], "n": range(1, k + 1), "seed": range(chosen.starts)}
+    ends = _runs.sweep(f"k{k}", grid, run, chosen, pool)
+    return [summary(n, k, [row for row in ends if row["n"] == n]) for n in grid["n"]]
 
 
 def picture(rows: list[dict], path) -> None:
@@ -76,7 +80,8 @@ def picture(rows: list[dict], path) -> None:
     for values, style, name in zip(zip(*limits), styles, names):
         axes.plot(values, widths, style, label=name)
     axes.set(xlabel="n / k", ylabel="k", title="share of flows that end at C-A optimal")
-    figure.legend(loc="outside lower center", ncols=3, fontsize=8)
+    if widths:
+        figure.legend(loc="outside lower center", ncols=3, fontsize=8)
     figure.colorbar(points)
     figure.savefig(path, dpi=110)
     plt.close(figure)
@@ -87,44 +92,39 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--smallest", type=int, default=4)
     parser.add_argument("--largest", type=int, default=12)
     parser.add_argument("--starts", type=int, default=50)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--again", action="store_true", help="forget what the file has")
+    _runs.add_options(parser, "phase")
     chosen = parser.parse_args(argv)
     facts = _timing.machine()
     print(_timing.describe(facts))
-    partial = _timing.RESULTS / "phase.part"
-    state = {} if chosen.again or not partial.exists() else json.loads(partial.read_text())
     began = time.perf_counter()
     phase.end(2, 4, 0)
     print(f"  compiled, or found compiled, in {time.perf_counter() - began:.1f} s")
-    rows, diagram = [], {}
-    for k in range(chosen.smallest, chosen.largest + 1):
-        for n in range(1, k + 1):
-            row = cell(n, k, chosen.starts, chosen.threads, state)
-            temporary = partial.with_suffix(".tmp")
-            temporary.write_text(json.dumps(state))
-            temporary.replace(partial)
-            rows.append(summary(row, chosen.starts))
-            diagram[n, k] = rows[-1]["shares"]
-            words = ", ".join(f"{name} {share:.0%}" for name, share in rows[-1]["shares"].items())
+    rows: list[dict] = []
+    diagram: dict[tuple[int, int], dict[str, float]] = {}
+    widths = range(chosen.smallest, chosen.largest + 1)
+    with _runs.executor(chosen) as pool:
+        for k in widths:
+            for row in width(k, chosen, pool):
+                rows.append(row)
+                diagram[row["n"], k] = row["shares"]
+                words = ", ".join(f"{name} {share:.0%}" for name, share in row["shares"].items())
+                print(
+                    f"  k {k:2d} n {row['n']:2d}: {words:<28} worst |grad| {row['worst_gradient']:.1e}, "
+                    f"t to {row['longest_time']:.2g}, {row['seconds']:.1f} s",
+                    flush=True,
+                )
+            first, second = phase.boundaries(diagram, k)
+            half = phase.half_way(diagram, k)
             print(
-                f"  k {k:2d} n {n:2d}: {words:<28} worst |grad| {rows[-1]['worst_gradient']:.1e}, "
-                f"t to {rows[-1]['longest_time']:.2g}, {rows[-1]['seconds']:.1f} s",
+                f"  k {k}: all C-A up to n/k = {first:.3f}, half at {half:.3f}, none from {second:.3f}",
                 flush=True,
             )
-        first, second = phase.boundaries(diagram, k)
-        half = phase.half_way(diagram, k)
-        print(
-            f"  k {k}: all C-A up to n/k = {first:.3f}, half at {half:.3f}, none from {second:.3f}",
-            flush=True,
-        )
-    widths = range(chosen.smallest, chosen.largest + 1)
     gammas = {k: [*phase.boundaries(diagram, k), phase.half_way(diagram, k)] for k in widths}
     results = {
         "rows": rows,
         "boundaries": {str(k): [g if np.isfinite(g) else None for g in row] for k, row in gammas.items()},
         "seconds": sum(row["seconds"] for row in rows),
     }
-    print(f"{results['seconds']:.0f} s in all")
-    picture(rows, _timing.RESULTS / "phase.png")
-    print(f"written: {_timing.write('phase', results, facts)}")
+    print(f"{results['seconds']:.0f} s of runs in all")
+    picture(rows, chosen.folder / "phase.png")
+    print(f"written: {_timing.write('phase', results, facts, chosen.folder)}")

@@ -15,7 +15,7 @@ import jax as _jax
 
 _jax.config.update("jax_enable_x64", True)
 
-from . import online, refiners, solvers, teachers  # noqa: E402
+from . import datasets, online, refiners, solvers, teachers  # noqa: E402
 from ._version import __version__  # noqa: E402
 from .activations import ACTIVATIONS, Activation, Polynomial  # noqa: E402
 from .inputs import Gaussian, Mixture, Samples  # noqa: E402
@@ -62,11 +62,15 @@ __all__ = [
     "StudentT",
     "Sweep",
     "__version__",
+    "certify",
+    "datasets",
     "landscape",
     "load",
     "online",
     "order_parameters",
     "plot",
+    "proofs",
+    "recovery",
     "refiners",
     "resume",
     "solvers",
@@ -75,18 +79,23 @@ __all__ = [
     "theory",
     "train",
     "train_many",
+    "verify_proof",
 ]
 
 _LATE = {
     "landscape": "landscape",
     "plot": "plot",
+    "proofs": "proofs",
+    "recovery": "recovery",
     "theory": "theory",
     "Batch": "many",
     "Failure": "many",
     "Sweep": "many",
+    "certify": "proofs",
     "load": "many",
     "sweep": "many",
     "train_many": "many",
+    "verify_proof": "proofs",
 }
 """Rooms that are imported when they are first used, and the names that come from such a room."""
 

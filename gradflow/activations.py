@@ -17,7 +17,7 @@ from types import MappingProxyType
 import numba
 import numpy as np
 
-from .kernels import activation_blocks
+from .kernels.activation_table import RECORDS, Record
 from .kernels.math import abi
 from .support.errors import ArgumentError
 from .support.settings import one_of
@@ -66,24 +66,7 @@ class Activation:
     ===========  ===========================================  ============
     name         σ(z)                                         symmetry
     ===========  ===========================================  ============
-    erf          erf(z/√2)                                    odd
-    normal_cdf   Φ(z)                                         odd+constant
-    relu         max(z, 0)                                    even+linear
-    leaky_relu   max(z, 0) + 0.01 min(z, 0)                   even+linear
-    tanh         tanh(z)                                      odd
-    sigmoid      1/(1 + exp(−z))                              odd+constant
-    softplus     log(1 + exp(z))                              even+linear
-    gelu         z Φ(z)                                       even+linear
-    silu         z/(1 + exp(−z))                              even+linear
-    selu         λ max(z, 0) + λ α (exp(min(z, 0)) − 1)       none
-    elu          max(z, 0) + exp(min(z, 0)) − 1               none
-    identity     z                                            odd
-    square       z²                                           even
-    cube         z³                                           odd
-    sin          sin(z)                                       odd
-    cos          cos(z)                                       even
-    exp          exp(z)                                       none
-    g            1/(1 + exp(−4z)) + log(1 + exp(z))           none
+    TABLE
     ===========  ===========================================  ============
 
     selu has λ = 1.0507009873554805 and α = 1.6732632423543773 [1]_; g is the asymmetric activation of
@@ -141,28 +124,30 @@ class Activation:
         _check_symmetry(symmetry, compiled[0])
         own_name = getattr(value, "__name__", "<lambda>")
         default = "custom" if own_name == "<lambda>" or own_name in ACTIVATIONS else own_name
-        self._set(default if name is None else name, symmetry, None, traced, _user_block(*compiled), False)
+        block = _user_block(*compiled)
+        record = Record(default if name is None else name, block, parity=symmetry, strip=None)
+        self._set(record, traced, False)
         self._functions = (value, first, second)
 
-    def _set(self, name, symmetry, degree, traced, block, built_in) -> None:
-        self.name: str = name
-        self.symmetry: str = symmetry
-        self.degree: int | None = degree
+    def _set(self, record: Record, traced: Callable | None, built_in: bool) -> None:
+        self.record = record
+        self.name: str = record.name
+        self.symmetry: str = record.symmetry
+        self.degree: int | None = record.degree
         self._traced = traced
-        self._block = block
         self._built_in: bool = built_in
 
     @classmethod
-    def _from_block(cls, block: Callable, symmetry: str, degree: int | None, traced: Callable) -> Activation:
-        """A built-in activation: its block routine in `kernels/activation_blocks.py`, which names it."""
+    def _from_record(cls, record: Record) -> Activation:
+        """A built-in activation."""
         activation = cls.__new__(cls)
-        activation._set(block.__name__, symmetry, degree, traced, block, True)
+        activation._set(record, record.traced and _traced(record.traced), True)
         return activation
 
     @property
     def address(self) -> int:
         """Address of the block routine, of C signature `abi.ACTIVATION`; compiled when first asked for."""
-        return abi.compile_function(self._block, abi.ACTIVATION, cached=self._built_in).address
+        return abi.compile_function(self.record.block, abi.ACTIVATION, cached=self._built_in).address
 
     def __call__(self, z):
         """σ(z): Float64 NumPy for what NumPy understands, a traced JAX array for a JAX array."""
@@ -243,25 +228,18 @@ class Polynomial(Activation):
             raise ArgumentError("coefficients", what, "a polynomial that is not zero, of degree 20 at most")
         c = self.coefficients = given[: used[-1] + 1]
         c.flags.writeable = False
-        symmetry = "none"
-        for name, free in (("odd", ()), ("even", ()), ("odd+constant", (0,)), ("even+linear", (1,))):
-            parity = name.startswith("odd")
-            if symmetry == "none" and all(k in free or k % 2 == parity for k in used):
-                symmetry = name
         name = f"polynomial({', '.join(repr(float(x)) for x in c)})"
         # Three rows: coefficients of σ, σ' and σ''.
         table = np.zeros((3, c.size))
         for row in range(3):
             derived = np.polynomial.polynomial.polyder(c, row)
             table[row, : derived.size] = derived
-        self._set(
-            name, symmetry, int(used[0]) if used.size == 1 else None, None, _polynomial_block(table), True
-        )
-        self._built_in = True
+        record = Record(name, _polynomial_block(table), powers=tuple(map(float, c)), strip=None)
+        self._set(record, None, True)
 
     @property
     def address(self) -> int:
-        return abi.compile_function(self._block, abi.ACTIVATION, cached=False).address
+        return abi.compile_function(self.record.block, abi.ACTIVATION, cached=False).address
 
     def __call__(self, z):
         jax = sys.modules.get("jax")
@@ -431,44 +409,11 @@ def _traced(formula: Callable) -> Callable:
     return traced
 
 
-_SELU_SCALE, _SELU_ALPHA = activation_blocks.SELU_SCALE, activation_blocks.SELU_ALPHA
-
-_TABLE = (
-    # block routine, symmetry, degree of homogeneity, the same in JAX
-    (activation_blocks.erf, "odd", None, lambda z, jax, jnp: jax.scipy.special.erf(z * math.sqrt(0.5))),
-    (activation_blocks.normal_cdf, "odd+constant", None, lambda z, jax, jnp: _jax_normal_cdf(z, jax)),
-    (activation_blocks.relu, "even+linear", 1, lambda z, jax, jnp: jax.nn.relu(z)),
-    (activation_blocks.leaky_relu, "even+linear", 1, lambda z, jax, jnp: jnp.where(z > 0, z, 0.01 * z)),
-    (activation_blocks.tanh, "odd", None, lambda z, jax, jnp: jnp.tanh(z)),
-    (activation_blocks.sigmoid, "odd+constant", None, lambda z, jax, jnp: jax.nn.sigmoid(z)),
-    (activation_blocks.softplus, "even+linear", None, lambda z, jax, jnp: jax.nn.softplus(z)),
-    (activation_blocks.gelu, "even+linear", None, lambda z, jax, jnp: z * _jax_normal_cdf(z, jax)),
-    (activation_blocks.silu, "even+linear", None, lambda z, jax, jnp: z * jax.nn.sigmoid(z)),
-    (activation_blocks.selu, "none", None, lambda z, jax, jnp: _SELU_SCALE * _jax_elu(z, _SELU_ALPHA, jnp)),
-    (activation_blocks.elu, "none", None, lambda z, jax, jnp: _jax_elu(z, 1.0, jnp)),
-    (activation_blocks.identity, "odd", 1, lambda z, jax, jnp: z),
-    (activation_blocks.square, "even", 2, lambda z, jax, jnp: z * z),
-    (activation_blocks.cube, "odd", 3, lambda z, jax, jnp: z * z * z),
-    (activation_blocks.sin, "odd", None, lambda z, jax, jnp: jnp.sin(z)),
-    (activation_blocks.cos, "even", None, lambda z, jax, jnp: jnp.cos(z)),
-    (activation_blocks.exp, "none", None, lambda z, jax, jnp: jnp.exp(z)),
-    (activation_blocks.g, "none", None, lambda z, jax, jnp: jax.nn.sigmoid(4.0 * z) + jax.nn.softplus(z)),
-)
-
-
-def _jax_normal_cdf(z, jax):
-    return 0.5 * jax.scipy.special.erfc(-z * math.sqrt(0.5))
-
-
-def _jax_elu(z, alpha, jnp):
-    # The inner `where` keeps e^z finite where it is not chosen: its derivative would be NaN.
-    return jnp.where(z > 0, z, alpha * jnp.expm1(jnp.where(z > 0, 0.0, z)))
-
-
-_BUILT_IN = [
-    Activation._from_block(block, symmetry, degree, _traced(formula))
-    for block, symmetry, degree, formula in _TABLE
-]
+_BUILT_IN = [Activation._from_record(record) for record in RECORDS if record.listed]
 
 ACTIVATIONS = MappingProxyType({activation.name: activation for activation in _BUILT_IN})
 """The built-in activations by name; their formulas are a table in `Activation`."""
+
+if Activation.__doc__:
+    _ROWS = (f"{sigma.name:<13}{sigma.record.formula:<45}{sigma.symmetry}" for sigma in _BUILT_IN)
+    Activation.__doc__ = Activation.__doc__.replace("    TABLE\n", "".join(f"    {row}\n" for row in _ROWS))

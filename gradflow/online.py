@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .activations import resolve
+from .activations import ACTIVATIONS, Activation
 from .kernels.math import abi
-from .kernels.population import online_erf
 from .networks import MLP
 from .order_parameters import order_parameters
 from .support.errors import ArgumentError
@@ -121,8 +120,9 @@ class OnlineSGD(Settings):
         """
         import scipy.integrate  # takes a tenth of a second: not at import
 
-        _check(teacher, "teacher")
-        _check(student, "student")
+        sigma = _check(teacher, "teacher")
+        if _check(student, "student") != sigma:
+            raise ArgumentError("student", repr(student), f"{sigma.name} neurons, as the teacher has")
         t1 = number("t1", t1, minimum=0.0, exclusive=True)
         if not np.isfinite(t1):
             raise ArgumentError("t1", t1, "a finite time")
@@ -134,7 +134,7 @@ class OnlineSGD(Settings):
         Q, R, T = order_parameters(student, teacher)
         n, k = R.shape
         start = np.concatenate([Q.ravel(), R.ravel(), student.weights[1][0]])
-        rate, loss = self._functions(n, k, T, teacher.weights[1][0].copy())
+        rate, loss = self._functions(sigma, n, k, T, teacher.weights[1][0].copy())
         solution = scipy.integrate.solve_ivp(
             lambda _, y: rate(y), (0.0, t1), start, method="LSODA", rtol=self.rtol, atol=self.atol,
             dense_output=True,
@@ -154,13 +154,16 @@ class OnlineSGD(Settings):
         settings = dataclasses.asdict(self)
         return OnlineFlow(points, Qs, Rs, T, vs, losses, reason, settings, solution.sol, loss)
 
-    def _functions(self, n: int, k: int, T: np.ndarray, A: np.ndarray) -> tuple[Callable, Callable]:
+    def _functions(
+        self, sigma: Activation, n: int, k: int, T: np.ndarray, A: np.ndarray
+    ) -> tuple[Callable, Callable]:
         """The rate of change of a state, and its loss."""
         assert self.second_learning_rate is not None
         rates = np.array([self.learning_rate, self.second_learning_rate, self.noise**2])
         T = np.ascontiguousarray(T)
         descriptor = np.array([n, k, T.ctypes.data, A.ctypes.data, rates.ctypes.data], dtype=np.int64)
-        kernel = abi.callable_from_python(abi.compile_function(online_erf.derivatives).address)
+        assert sigma.record.online is not None
+        kernel = abi.callable_from_python(abi.compile_function(sigma.record.online).address)
 
         def rate(state: np.ndarray, keep=(T, A, rates)) -> np.ndarray:
             state, result = np.ascontiguousarray(state), np.empty_like(state)
@@ -182,15 +185,19 @@ def _split(states: np.ndarray, n: int, k: int) -> tuple[np.ndarray, np.ndarray, 
     return Q, R, states[:, n * (n + k) :]
 
 
-def _check(network, argument: str) -> None:
+def _check(network, argument: str) -> Activation:
+    """The activation of all neurons, if the equations are known for such a network."""
     if not isinstance(network, MLP):
         raise ArgumentError(argument, type(network).__name__, "a gradflow.MLP")
     if len(network.sizes) != 3 or network.sizes[-1] != 1:
         raise ArgumentError(argument, f"sizes {network.sizes}", "one hidden layer and one output")
     if any(b is not None for b in network.biases):
         raise ArgumentError(argument, "biases", "no biases")
-    if network.activations[0] != resolve("erf"):
-        raise ArgumentError(argument, repr(network), "erf neurons")
+    sigma, *others = set(network.neuron_activations(0))
+    if others or sigma.record.online is None:
+        known = (name for name, sigma in ACTIVATIONS.items() if sigma.record.online is not None)
+        raise ArgumentError(argument, repr(network), " or ".join(f"{name} neurons" for name in known))
+    return sigma
 
 
 def __dir__() -> list[str]:

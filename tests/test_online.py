@@ -58,7 +58,7 @@ def test_rates_of_change(second):
     teacher, student = networks()
     sgd = gf.online.OnlineSGD(learning_rate=0.9, noise=0.4, second_learning_rate=second)
     Q, R, T = gf.order_parameters(student, teacher)
-    rate, _ = sgd._functions(2, 3, T, teacher.weights[1][0].copy())
+    rate, _ = sgd._functions(gf.ACTIVATIONS["erf"], 2, 3, T, teacher.weights[1][0].copy())
     found = rate(np.concatenate([Q.ravel(), R.ravel(), student.weights[1][0]]))
     with mpmath.workdps(40):
         dQ, dR, dv = truth(teacher, student, 0.9, 0.9 if second is None else second, mpmath.mpf(0.4) ** 2)

@@ -102,7 +102,7 @@ def candidates(problem: Problem, theta: np.ndarray) -> list[tuple[tuple[int, int
     found = []
     for i in range(a.size):
         for j in range(a.size):
-            if i == j or kinds[i] != kinds[j] or kinds[i].name in ("relu", "leaky_relu", "identity"):
+            if i == j or kinds[i] != kinds[j] or kinds[i].record.is_straight:
                 continue
             sign = -1 if kinds[i].symmetry == "odd" and rows[i] @ rows[j] < 0 else 1
             # A mirrored pair has output weights of one sign: the neuron is turned that gives it both.

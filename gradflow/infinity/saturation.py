@@ -72,7 +72,7 @@ def saturated(problem: Problem, theta: np.ndarray, monitor: Monitor) -> tuple[Sa
             break
         sigma = kinds[i]
         slope = float(np.round(sigma.derivatives(np.array([side * BEYOND]), order=1)[1][0], 12))
-        if slope not in (0.0, 1.0) or sigma.name in ("relu", "leaky_relu", "identity"):
+        if slope not in (0.0, 1.0) or sigma.record.is_straight:
             continue
         ends = []
         for distance in (FAR, BEYOND):

@@ -160,6 +160,11 @@ def _leaky_relu(z):
 
 
 @inlined
+def _one(z):
+    return 1.0, 0.0, 0.0
+
+
+@inlined
 def _identity(z):
     return z, 1.0, 0.0
 
@@ -190,6 +195,11 @@ def _cos(z):
 def _exp(z):
     e = vm.exp(z)
     return e, e, e
+
+
+def one(n, order, z, value, first, second):
+    """σ(z) = 1."""
+    each(_one, n, order, z, value, first, second)
 
 
 def erf(n, order, z, value, first, second):

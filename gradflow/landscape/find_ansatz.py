@@ -38,14 +38,14 @@ def find_ansatz(result, tolerance: float = 1e-6) -> tuple[Ansatz, np.ndarray]:
     """
     student, axes, frozen = _pair(result)
     tolerance = number("tolerance", tolerance, minimum=0.0)
-    name = student.neuron_activations(0)[0].name
+    sigma = student.neuron_activations(0)[0]
     V, c = axes.vectors, axes.c[:, 0]
     r = np.linalg.norm(axes.neurons.rows, axis=1)
     r[np.abs(r - 1.0) <= UNIT] = 1.0
     with single_threaded_blas():
-        if name == "erf":
+        if sigma.symmetry == "odd":
             signs = np.array([_sign(w @ V.T, a) for w, a in zip(student.weights[0], student.weights[1][0])])
-            student = MLP([signs[:, None] * student.weights[0], signs * student.weights[1]], None, "erf")
+            student = MLP([signs[:, None] * student.weights[0], signs * student.weights[1]], None, sigma)
         elif not frozen:
             student = balanced(student)
         W, a = student.weights[0] @ V.T, student.weights[1][0]
@@ -64,7 +64,7 @@ def find_ansatz(result, tolerance: float = 1e-6) -> tuple[Ansatz, np.ndarray]:
         tuple(map(len, blocks)),
         tuple(groups),
         unused,
-        name,
+        sigma.name,
         teacher_outputs=tuple(c[first]),
         teacher_norms=tuple(r[first]),
         train_outputs=not frozen,
@@ -99,9 +99,10 @@ def _pair(result) -> tuple[MLP, Axes, bool]:
         raise ArgumentError("result", type(result).__name__, allowed)
     if not isinstance(teacher, MLP) or len(teacher.weights) != 2:
         raise ArgumentError("result", "another teacher", "a teacher MLP with one hidden layer")
-    kinds = {sigma.name for net in (student, teacher) for sigma in net.neuron_activations(0)}
-    if len(kinds) != 1 or not kinds <= set(pair_functions.FUNCTIONS):
-        raise ArgumentError("result", f"activations {sorted(kinds)}", "erf or relu for all neurons")
+    kinds = {sigma for net in (student, teacher) for sigma in net.neuron_activations(0)}
+    if not pair_functions.known(kinds):
+        given = f"activations {sorted(sigma.name for sigma in kinds)}"
+        raise ArgumentError("result", given, f"{' or '.join(pair_functions.NAMES)} for all neurons")
     if any(b is not None for net in (student, teacher) for b in net.biases) or student.sizes[-1] != 1:
         raise ArgumentError("result", "biases or several outputs", "one output and no biases")
     axes = teacher_axes(teacher) if student.sizes[0] == teacher.sizes[0] else None

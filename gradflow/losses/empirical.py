@@ -10,6 +10,7 @@ from functools import cache, cached_property
 import numpy as np
 from numba import types
 
+from ..activations import Activation
 from ..inputs import Samples
 from ..kernels.empirical import chunks
 from ..kernels.empirical import derivatives as empirical
@@ -25,6 +26,7 @@ from ..support.settings import one_of
 from ..support.validate import integer, number, real_array, resolution
 from .compiled import KernelLoss
 from .scales import check_targets, sample_targets, term_sizes
+from .separable import HiddenLayer
 
 LOSSES = {"squared": nb.SQUARED, "cross_entropy": nb.CROSS_ENTROPY}
 
@@ -99,6 +101,7 @@ class EmpiricalLoss(KernelLoss):
         corner = np.inf if barrier is None else number("barrier", barrier, minimum=0.0)
 
         self._sizes = sizes
+        self._student = student
         self._inputs = _feature_rows(X, ones=True)
         self._targets = _feature_rows(targets, ones=False)
         self._weights = np.ones(count) if data.sample_weight is None else _scaled(data.sample_weight)
@@ -202,6 +205,23 @@ class EmpiricalLoss(KernelLoss):
             f = np.exp(f - f.max(axis=1, keepdims=True))
             f /= f.sum(axis=1, keepdims=True)
         return f - self._targets[:, self._chosen()].T
+
+    def separable(self) -> HiddenLayer | None:
+        """The same loss with its linear parameters apart; None where `HiddenLayer` cannot say it."""
+        student, chosen = self._student, self._chosen()
+        sigma = student.activations[0] if len(student.weights) == 2 else None
+        plain = self.sum_of_squares and self._penalty[0] == 0.0
+        if not (isinstance(sigma, Activation) and plain):
+            return None
+        weights = self._weights[chosen]
+        return HiddenLayer(
+            self._inputs[:-1, chosen].T,
+            self._targets[:, chosen].T,
+            sigma,
+            bias=student.biases[0] is not None,
+            constant=student.biases[1] is not None,
+            weights=weights / weights.sum(),
+        )
 
     def residual_vector(self, theta: np.ndarray) -> np.ndarray:
         """ρ (m,), see `least_squares`."""

@@ -7,40 +7,14 @@ import math
 from functools import cache
 
 import numpy as np
-from numba import carray
 
-from ..activations import ACTIVATIONS, Activation
-from ..kernels.activation_blocks import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE
+from ..activations import Activation
+from ..kernels.activation_table import Record
 from ..kernels.math import abi
 from ..kernels.pairs.expansion_tables import DECISIONS, ERROR, FIRST_EDGE, HEADER
-from ..kernels.pairs.pieces import RANGE, inconsistency, pieces
 from ..kernels.pairs.roads import DECISION, SLOPE_ERROR, VALUE_ERROR
 from ..kernels.pairs.units import TABLE
-
-_STRIPS = {
-    "softplus": math.pi,
-    "sigmoid": math.pi,
-    "silu": math.pi,
-    "tanh": 0.5 * math.pi,
-    "g": 0.25 * math.pi,
-}
-"""Distance of the nearest pole from the real axis."""
-
-_JUMPS = {"relu": 1.0, "leaky_relu": 1.0 - LEAKY_SLOPE, "selu": SELU_SCALE * (1.0 - SELU_ALPHA)}
-"""σ'(0+) − σ'(0−)."""
-
-
-def _one(n, order, z, value, first, second):
-    """The constant 1, an activation like others."""
-    values = carray(abi.as_pointer(value), n, np.float64)
-    firsts = carray(abi.as_pointer(first), n, np.float64)
-    seconds = carray(abi.as_pointer(second), n, np.float64)
-    for i in range(n):
-        values[i] = 1.0
-        if order > 0:
-            firsts[i] = 0.0
-        if order > 1:
-            seconds[i] = 0.0
+from .pieces import RANGE, inconsistency, pieces
 
 
 @cache
@@ -65,24 +39,25 @@ _OWN_STRIP = 0.3
 """Of the shortest piece: where two ellipses of parameter 2.3, about pieces of that length, meet."""
 
 
-def activation_data(activation: Activation | None, closed: int, slow: bool, table: float) -> np.ndarray:
-    """The data of `expansion_tables` for one unit; None is the constant 1.
+def activation_data(
+    record: Record, activation: Activation | None, closed: int, slow: bool, table: float
+) -> np.ndarray:
+    """The data of `expansion_tables` for one unit; the activation is None for the constant 1.
 
     closed   address of the closed pair kernel between units that have one, 0 if this one has none
     slow     whether a series is cheaper than that kernel
     table    the field `units.TABLE` that the kernel expects
     """
     edges, error, step = _pieces(activation)
-    name = "" if activation is None else activation.name
-    strip, scattered = _STRIPS.get(name, 0.0), False
-    if activation is not None and name not in ACTIVATIONS and error == 0.0:
-        # Pieces are resolved by 32 Legendre coefficients: σ is analytic in an ellipse about each.
-        inner = edges[np.abs(edges) <= RANGE]
-        strip, scattered = _OWN_STRIP * float(np.diff(inner).min()), True
-    address = abi.compile_function(_one, abi.ACTIVATION).address if activation is None else activation.address
-    head = [
-        address, closed, table, slow, _JUMPS.get(name, 0.0), strip, scattered, error, step, edges.size
-    ]  # fmt: skip
+    strip, scattered = record.strip, False
+    if strip is None:
+        strip = 0.0
+        if error == 0.0:  # Pieces are resolved by 32 Legendre coefficients: analytic in an ellipse about each
+            inner = edges[np.abs(edges) <= RANGE]
+            strip, scattered = _OWN_STRIP * float(np.diff(inner).min()), True
+    strip = strip if strip < math.inf else 0.0
+    block = abi.compile_function(record.block, abi.ACTIVATION) if activation is None else activation
+    head = [block.address, closed, table, slow, record.jump, strip, scattered, error, step, edges.size]
     assert len(head) == FIRST_EDGE
     return np.concatenate([head, edges])
 

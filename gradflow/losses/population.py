@@ -1,4 +1,4 @@
-"""The population loss: infinitely many Gaussian inputs, in closed form."""
+"""The population loss: infinitely many Gaussian inputs, pair by pair of neurons."""
 
 from __future__ import annotations
 
@@ -7,20 +7,12 @@ from functools import cached_property
 
 import numpy as np
 
-from ..activations import ACTIVATIONS, Activation, Polynomial
+from ..activations import ACTIVATIONS
 from ..inputs import Gaussian
+from ..kernels.activation_table import CONSTANT, POLYNOMIAL, Record, kind_of
 from ..kernels.math import abi
-from ..kernels.pairs import erf as pair_erf
-from ..kernels.pairs import expansion as pair_expansion
-from ..kernels.pairs import expansion_tables, roads
-from ..kernels.pairs import relu as pair_relu
-from ..kernels.pairs.gated import gated
-from ..kernels.pairs.gates import GATED
-from ..kernels.pairs.general import general
-from ..kernels.pairs.mixture import MIXTURES, mixture
-from ..kernels.pairs.panels import PANELS, panels
-from ..kernels.pairs.roads import ROUNDING
-from ..kernels.pairs.units import ALPHA, FIELDS, FIRST_ORDER_ROWS, KINDS, NORM, PAIR, VALUE
+from ..kernels.pairs import expansion_tables, roads, serving
+from ..kernels.pairs.units import ALPHA, FIELDS, FIRST_ORDER_ROWS, NORM, PAIR, VALUE
 from ..kernels.population import derivatives as population
 from ..kernels.population import double_double
 from ..kernels.population import geometry as pair_geometry
@@ -31,13 +23,7 @@ from . import expansion
 from .compiled import KernelLoss
 from .scales import LARGEST, Moments, moment_targets, output_start, population_squares
 
-_OWN_KERNELS = {"erf": pair_erf.erf_erf, "relu": pair_relu.relu_relu}
-"""Pair kernels for layers of one activation; every other pair is a `pairs.mixture`."""
-
-_KINKED = {"relu", "leaky_relu", "elu", "selu"}
-
 _SAMPLES = "; samples (inputs=X) work for any network"
-
 
 KEPT_BYTES = 2**30
 """Products keep the pairs of their point in up to so many bytes (n = k = 1,000 needs a third of it)."""
@@ -48,7 +34,7 @@ class PopulationLoss(KernelLoss):
 
     L = Σ_ii' a_i·a_i' K(w_i, w_i') − 2 Σ_ij a_i·c_j K(w_i, v_j) + Σ_jj' c_j·c_j' K(v_j, v_j') with
     K(w, w') = E σ(w·x + b) τ(w'·x + b'), σ and τ the activations of the two neurons, in each network and
-    for each neuron its own: closed forms for those of `units.KINDS`, expansions for other smooth ones.
+    for each neuron its own: closed forms and expansions, as `kernels.pairs.serving` decides.
     θ is as `MLP.flat` has it: W (n, d) row by row, b (n) if any, a (outputs, n) row by row, the output
     biases if any. A zero weight vector at a kink (bias zero) has the left slope there (0 for ReLU); no
     Hessian is claimed there, its rows and columns are those of that convention.
@@ -58,7 +44,7 @@ class PopulationLoss(KernelLoss):
     inputs    a `Gaussian`
 
     `loss_floor` is the rounding error of L at a student that reproduces the teacher.
-    Raises `ArgumentError` for networks and inputs that have no closed form here.
+    Raises `ArgumentError` for networks and inputs that it does not serve.
     The mathematics and the error bounds: `docs/population-loss.md`.
     """
 
@@ -81,18 +67,14 @@ class PopulationLoss(KernelLoss):
             raise ArgumentError("inputs", f"dimension {inputs.dim}", f"{dim}, as the networks have")
         mean = inputs.mean if inputs.mean is not None and inputs.mean.any() else None
         units, others = _Units(student, mean is not None), _Units(teacher, mean is not None)
-        names = units.names | others.names
+        for argument, side in (("student", units), ("teacher", others)):
+            side.check(argument)
         biased = units.biased or others.biased
-        expanded = _needs_expansion(names, biased)
+        road = serving.road(units.kinds | others.kinds, biased)
+        expanded = road.error is None
         if expanded:
-            # Pairs of units with a closed form keep it.
-            for argument, side in (("student", units), ("teacher", others)):
-                side.check_smooth(argument)
-            closed = {name for name in names if name in KINDS}
-            address = _closed_kernel(closed, biased) if closed else 0
             for side in (units, others):
-                side.expand(address, biased)
-            pair = abi.compile_function(pair_expansion.expansion, PAIR).address
+                side.expand(road, biased)
 
         derivatives = abi.compile_function(population.derivatives).address
         prepare = abi.compile_function(population.prepare_units).address
@@ -106,9 +88,9 @@ class PopulationLoss(KernelLoss):
         # records are those that the kernels expect, rounded as the student's would be.
         def kernel_of(*sides: _Units) -> int:
             """The pair kernel between units of these networks."""
-            if expanded:
-                return pair
-            return _closed_kernel(set().union(*(side.names for side in sides)), any(s.biased for s in sides))
+            kinds = set().union(*(side.kinds for side in sides))
+            narrow = None if expanded else serving.closed(kinds, any(side.biased for side in sides))
+            return abi.compile_function(narrow or road.kernel, PAIR).address
 
         alone = _descriptor(others, kernel_of(others), kernel_of(others), dim, width, law, constant, 0)
         theta = np.ascontiguousarray(teacher.flat())
@@ -136,11 +118,10 @@ class PopulationLoss(KernelLoss):
         keep = (units, others, law, total, rows, records, tables, outputs, kept)
         super().__init__(student.size, population.derivatives, population.product, descriptor, keep)
         self._teacher = theta
-        self._expanded = expanded
+        self._road = road
         self._networks = teacher, student, inputs
-        self._names = names
         self._teacher_sizes = _sizes(alone, records)
-        self._teacher_errors = expansion.pair_errors(records, k) if expanded else np.full((2, k, k), ROUNDING)
+        self._teacher_errors = self._pair_errors(records, k)
         if expanded:
             _, found, _tables = self._prepare(student.flat())
             for argument, own_records in (("teacher", records), ("student", found[: units.count])):
@@ -234,6 +215,12 @@ class PopulationLoss(KernelLoss):
         )
         return rows, records, tables
 
+    def _pair_errors(self, records: np.ndarray, every: int) -> np.ndarray:
+        """The error bounds of K and ∂K of so many units with every one, shape (2, units, every)."""
+        if self._road.error is None:
+            return expansion.pair_errors(records, every)
+        return np.full((2, len(records), every), self._road.error)
+
     def _errors(self, theta: np.ndarray) -> tuple[np.ndarray, float]:
         """The error bounds of K and ∂K of the student's pairs (2, N, N+k), and that of L(θ).
 
@@ -249,9 +236,7 @@ class PopulationLoss(KernelLoss):
         if not np.isfinite(theta).all():
             return np.full((2, units, units + k), np.inf), math.inf
         _, records, _tables = self._prepare(theta)  # the records hold addresses in the tables
-        errors = np.full((2, units, units + k), ROUNDING)
-        if self._expanded:
-            errors = expansion.pair_errors(records[:units], units + k)
+        errors = self._pair_errors(records[:units], units + k)
         own = _sizes(descriptor, records[:units])
         sizes, slopes = (np.append(a, b) for a, b in zip(own, self._teacher_sizes, strict=True))
         both = (student.with_flat(theta), teacher)
@@ -297,7 +282,7 @@ class PopulationLoss(KernelLoss):
             k,
             0,
             d,
-            self._names == {"relu"},
+            precise_kind(*self._networks[:2]) or 0,
             0,
             self.descriptor[pair_geometry.FACTOR],
             total.ctypes.data,
@@ -327,11 +312,18 @@ def check_double_double(teacher, student, inputs) -> None:
     elif student.sizes[-1] != 1:
         given, allowed = "several outputs", "one output"
     else:
-        names = {sigma.name for network in networks for sigma in network.neuron_activations(0)}
-        if names in ({"erf"}, {"relu"}):
+        if precise_kind(*networks) is not None:
             return
-        given, allowed = " and ".join(sorted(names)), "erf neurons only, or relu neurons only"
+        names = {sigma.name for network in networks for sigma in network.neuron_activations(0)}
+        known = (name for name, sigma in ACTIVATIONS.items() if sigma.record.precise is not None)
+        given, allowed = " and ".join(sorted(names)), ", or ".join(f"{name} neurons only" for name in known)
     raise ArgumentError("precision", f"'double-double' with {given}", allowed)
+
+
+def precise_kind(*networks: MLP) -> int | None:
+    """The number in `kernels.population.double_double` of the one activation of these networks."""
+    kinds = {sigma.record.precise for network in networks for sigma in network.neuron_activations(0)}
+    return kinds.pop() if len(kinds) == 1 else None
 
 
 class _Units:
@@ -339,67 +331,41 @@ class _Units:
 
     def __init__(self, network: MLP, mean: bool):
         self.neurons = network.neuron_activations(0)
-        names = [_kernel_name(sigma) for sigma in self.neurons]
+        self.units: list[Record] = [sigma.record for sigma in self.neurons]
         self.hidden_bias, self.output_bias = (b is not None for b in network.biases)
         if self.output_bias:
-            names.append("one")
+            self.units.append(CONSTANT)
         self.hidden = network.sizes[1]
-        self.count = len(names)
-        self.names = set(names)
+        self.count = len(self.units)
+        self.kinds = set(self.units)
         self.biased = self.hidden_bias or mean
-        self.kinds = np.array([KINDS.get(name, -1) for name in names], dtype=np.float64)
-        self.tables = np.zeros(len(names))
+        self.numbers = np.array([kind_of(record) for record in self.units], dtype=np.float64)
+        self.tables = np.zeros(self.count)
         self.data: list[np.ndarray] = []
-        for i, sigma in enumerate(self.neurons):
-            if isinstance(sigma, Polynomial):
-                self.data.append(np.append(sigma.coefficients.size - 1.0, sigma.coefficients))
-                self.tables[i] = self.data[-1].ctypes.data
+        for i in np.flatnonzero(self.numbers == POLYNOMIAL):
+            powers = self.units[i].powers
+            self.data.append(np.array([len(powers) - 1.0, *powers]))
+            self.tables[i] = self.data[-1].ctypes.data
         self.expanded = False
 
-    def check_smooth(self, argument: str) -> None:
-        """`ArgumentError` for an activation of the user's own that has kinks."""
+    def check(self, argument: str) -> None:
+        """`ArgumentError` for an activation that no kernel serves."""
         for sigma in set(self.neurons):
-            if sigma.name not in ACTIVATIONS and expansion.has_kinks(sigma):
+            given, unknown = serving.refusal(sigma.record), sigma.record.strip is None
+            if unknown and not sigma.record.is_sum and expansion.has_kinks(sigma):
                 given = f"activation {sigma.name!r}, whose values or slopes jump where no derivative says so"
+            if given:
                 raise ArgumentError(argument, given, f"a smooth activation of one's own{_SAMPLES}")
 
-    def expand(self, closed: int, biased: bool) -> None:
-        """Make `tables` the data of the activations; `closed` serves pairs of those with a closed form."""
+    def expand(self, road: serving.Road, biased: bool) -> None:
+        """Make `tables` the data of the activations."""
         self.expanded = True
-        for i in range(self.count):
+        closed = 0 if road.closed is None else abi.compile_function(road.closed, PAIR).address
+        for i, record in enumerate(self.units):
             sigma = self.neurons[i] if i < self.hidden else None
-            name = _kernel_name(sigma)
-            kernel = closed if name in KINDS else 0
-            data = expansion.activation_data(sigma, kernel, biased and name == "gelu", self.tables[i])
-            self.data.append(data)
-            self.tables[i] = data.ctypes.data
-
-
-def _kernel_name(sigma: Activation | None) -> str:
-    """The name of an activation in `units.KINDS`, if it is there; None is the constant 1."""
-    return "one" if sigma is None else "polynomial" if isinstance(sigma, Polynomial) else sigma.name
-
-
-def _needs_expansion(names: set, biased: bool) -> bool:
-    """Whether some pair of these activations has no closed form, or one that a series beats.
-
-    With biases a gelu among smooth units is cheaper by expansion; where there are kinks, by panels.
-    """
-    return not names <= set(KINDS) or (
-        biased and "gelu" in names and not names & _KINKED and names != {"gelu"}
-    )
-
-
-def _closed_kernel(names: set, biased: bool) -> int:
-    """Address of the fastest pair kernel between units of `KINDS`."""
-    if not biased:
-        if len(names) == 1 and names <= set(_OWN_KERNELS):
-            return abi.compile_function(_OWN_KERNELS[min(names)], PAIR).address
-        if names <= set(MIXTURES):
-            return abi.compile_function(mixture, PAIR).address
-    if names <= set(GATED):
-        return abi.compile_function(gated, PAIR).address
-    return abi.compile_function(panels if names <= PANELS else general, PAIR).address
+            kernel, slow = closed if record in road.members else 0, serving.is_slow(record, biased)
+            self.data.append(expansion.activation_data(record, sigma, kernel, slow, self.tables[i]))
+            self.tables[i] = self.data[-1].ctypes.data
 
 
 def _output_weights(network: MLP) -> np.ndarray:
@@ -424,13 +390,11 @@ def _descriptor(
     units: _Units, own: int, cross: int, dim: int, width: int, law: tuple, constant, teachers: int
 ) -> np.ndarray:
     """The descriptor of a loss; `own` and `cross` are the pair kernels student × student and × teacher."""
-    if own == 0 or cross == 0:
-        raise AssertionError("a pair of units without a kernel")
     mean, factor, covariance = law
     descriptor = np.zeros(pair_geometry.DESCRIPTOR_SIZE, dtype=np.int64)
     descriptor[pair_geometry.STUDENTS] = units.hidden
     descriptor[pair_geometry.TEACHERS] = teachers
-    descriptor[pair_geometry.STUDENT_KINDS] = units.kinds.ctypes.data
+    descriptor[pair_geometry.STUDENT_KINDS] = units.numbers.ctypes.data
     descriptor[pair_geometry.STUDENT_TABLES] = units.tables.ctypes.data
     descriptor[pair_geometry.STUDENT_PAIR], descriptor[pair_geometry.TEACHER_PAIR] = own, cross
     descriptor[pair_geometry.DIM] = dim

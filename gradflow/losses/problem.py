@@ -29,7 +29,7 @@ class Problem:
     teacher   an `MLP`; with samples also a function of X (samples, features), or the targets
               themselves, (samples, outputs)
     student   an `MLP`: its architecture, and its parameters as the starting point θ₀
-    inputs    None or a law for infinitely many inputs (closed form): `Gaussian`, `Mixture`, or with
+    inputs    None or a law for infinitely many inputs: `Gaussian`, `Mixture`, or with
               homogeneous activations `Sphere`, `Ball`, `StudentT`; samples X (samples, features) or
               `Samples` for the (weighted) mean over them
 
@@ -48,7 +48,7 @@ class Problem:
                   results have the same bits for every number
 
     Raises `ArgumentError` for shapes that do not fit, targets that are not finite, and networks for
-    which the population loss has no closed form here.
+    which there is no population loss here.
     """
 
     student: MLP | None

@@ -21,6 +21,7 @@ from itertools import combinations
 import numpy as np
 import scipy.linalg
 
+from ..activations import Activation
 from ..inputs import Gaussian
 from ..networks import MLP
 
@@ -92,14 +93,16 @@ class _Layer:
         for i, sigma in enumerate(self.kinds):
             if sigma.degree is not None:
                 self.add(eye[i][:, None] * self.w, -sigma.degree * self.A * eye[i])
-            if sigma.name == "identity" and biased:
+            if _linear(sigma) and biased:
                 self.add(w=np.outer(eye[i], np.eye(self.width + 1)[-1]), c=-self.A[:, i])
         for i, j in combinations(range(len(self.w)), 2):
-            both = {self.kinds[i].name, self.kinds[j].name}
-            if both == {"identity"}:
+            sigma = self.kinds[i]
+            if sigma != self.kinds[j]:
+                continue
+            if _linear(sigma):
                 for p, q in ((i, j), (j, i)):
                     self.add(np.outer(eye[p], self.w[q]), -np.outer(self.A[:, p], eye[q]))
-            if both == {"square"} and len(self.A) == 1:
+            if sigma.record.power == 2 and len(self.A) == 1:
                 x, y = self.A[0, j] * self.w[j], self.A[0, i] * self.w[i]
                 self.add(np.outer(eye[i], x) - np.outer(eye[j], y))
         for group in self.groups():
@@ -176,6 +179,10 @@ class _Layer:
             self.add(A=np.outer(output, one))
 
 
+def _linear(sigma: Activation) -> bool:
+    return sigma.record.is_polynomial and sigma.degree == 1
+
+
 def _asleep(layers: list[_Layer], inputs) -> None:
     """Everything about relus that no sample activates."""
     if inputs.samples is None:
@@ -184,7 +191,7 @@ def _asleep(layers: list[_Layer], inputs) -> None:
     for layer in layers:
         z = h @ layer.w[:, : layer.width].T + layer.w[:, layer.width :].T.sum(axis=0)
         for i, sigma in enumerate(layer.kinds):
-            if sigma.name == "relu" and (z[:, i] <= 0).all():
+            if sigma.record.sleeps and (z[:, i] <= 0).all():
                 layer.silent(i)
         h = np.column_stack([sigma(z[:, i]) for i, sigma in enumerate(layer.kinds)])
 

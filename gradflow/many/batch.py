@@ -19,8 +19,10 @@ from ..run.result import Result
 from ..run.storage import load as load_result
 from ..run.storage.results import read_result, write_result
 from ..support.errors import GradflowError
-from ..support.files import form_of, opened, write_header, written_whole
+from ..support.files import form_of, in_memory, opened, write_header, written_whole
 from .pool import NotStarted
+from .shared import copy
+from .store import full_disk
 
 FORMAT, SCHEMA = "gradflow batch", 1
 CONFIDENCE = 0.95
@@ -159,15 +161,19 @@ class Batch(Sequence):
     def save(self, path: str | os.PathLike) -> None:
         """Write all entries to one HDF5 file, in one step; `gradflow.load` reads it.
 
-        Failures are kept as their text. Raises `StorageError` as `Result.save` does.
+        Long arrays are compressed, and equal ones (the samples, the teacher) are there once. Failures are
+        kept as their text. Raises `StorageError` as `Result.save` does.
         """
-        with written_whole(path) as file:
+        known: dict[bytes, str] = {}
+        with full_disk(path, "make room, and save again"), written_whole(path) as file:
             write_header(file, FORMAT, SCHEMA)
             file.attrs["count"] = len(self)
             for i, entry in enumerate(self._entries):
                 group = file.create_group(str(i))
                 if isinstance(entry, Result):
-                    write_result(group, entry)
+                    with in_memory() as single:
+                        write_result(single, entry)
+                        copy(single, group, known)
                 else:
                     group.attrs["failure"] = json.dumps([type(entry.error).__name__, str(entry.error)])
 
@@ -259,4 +265,5 @@ def labels_of(entry: Result | Failure) -> str | None:
     """ "2 copy, 1 average": the labels of a result's neurons, counted."""
     if isinstance(entry, Failure) or entry.problem.student is None or len(entry.problem.student.weights) != 2:
         return None
-    return ", ".join(f"{count} {kind}" for kind, count in Counter(kinds(entry)).most_common())
+    counted = sorted(Counter(kinds(entry)).items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count} {kind}" for kind, count in counted)

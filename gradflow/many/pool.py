@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
+import queue
 import sys
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import (
-    FIRST_COMPLETED,
     BrokenExecutor,
     CancelledError,
     Executor,
     Future,
     ProcessPoolExecutor,
     ThreadPoolExecutor,
-    wait,
 )
 from contextlib import contextmanager
 from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
 from typing import Any
 
 from ..support.errors import ArgumentError, GradflowError, StorageError
@@ -50,11 +52,18 @@ class Child(Monitor):
             self.parent.interrupted = True
 
 
+def shown(progress: bool | None) -> bool | None:
+    """What `progress` means for a bar: a notebook shows one by default, though it is no terminal."""
+    in_notebook = type(sys.stderr).__module__.startswith("ipykernel")
+    return True if progress is None and in_notebook else progress
+
+
 class Bar:
     """How many pieces are done, the time left, and the lowest loss so far: by tqdm, on standard error."""
 
     def __init__(self, monitor: Monitor, total: int, unit: str, done: int = 0):
         self.lowest = math.inf
+        self.terminal, self.last = monitor.terminal, time.monotonic()
         self.bar = None
         if monitor.shown:
             with warnings.catch_warnings():  # in a notebook without widgets tqdm says so, and writes text
@@ -73,6 +82,12 @@ class Bar:
             if self.lowest < math.inf:
                 self.bar.set_postfix_str(f"lowest loss {self.lowest:.5g}", refresh=False)
             self.bar.update(1)
+
+    def wait(self) -> None:
+        """The clock goes on where no piece is done for a while."""
+        if self.bar is not None and self.terminal and time.monotonic() - self.last > 1.0:
+            self.last = time.monotonic()
+            self.bar.refresh()
 
     def close(self) -> None:
         if self.bar is not None:
@@ -97,18 +112,41 @@ def check_executor(executor: Executor | None) -> None:
 
 
 def check_portable(argument: str, value: Any, executor: Executor | None) -> None:
-    """`ArgumentError` for what cannot go to the processes of an executor of the standard library."""
-    if not isinstance(executor, ProcessPoolExecutor):
+    """`ArgumentError` for what cannot go to the processes of this executor, with what to do."""
+    if executor is None or isinstance(executor, ThreadPoolExecutor):
         return
-    try:
-        ForkingPickler.dumps(value)
-    except Exception as error:
-        given = f"{value!r}, which cannot be sent to another process ({error})"
+    if isinstance(executor, ProcessPoolExecutor):
+        dumps = ForkingPickler.dumps
         allowed = (
             "a function at the top level of a module that the processes can import (no lambda, none defined "
             "inside another function or in a notebook); or executor=None, which runs it on threads"
         )
+    elif _is_dask(executor):
+        dumps = importlib.import_module("cloudpickle").dumps
+        allowed = "a function that closes over no locks, open files or connections: make these inside it"
+    else:
+        return  # what an executor of another kind can send is its own affair
+    try:
+        sent = bytes(dumps(value))
+    except Exception as error:
+        given = f"{_short(value)}, which cannot be sent to another process ({error})"
         raise ArgumentError(argument, given, allowed) from error
+    main = getattr(sys.modules["__main__"], "__file__", None)
+    if isinstance(executor, ProcessPoolExecutor) and b"__main__" in sent:
+        if main is None or not Path(main).is_file():
+            given = (
+                f"{_short(value)}, defined in a notebook or at a prompt, where other processes cannot find it"
+            )
+            raise ArgumentError(argument, given, allowed)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) < 120 else f"{text[:100]}…"
+
+
+def _is_dask(executor: Executor) -> bool:
+    return type(executor).__module__.startswith("distributed")
 
 
 @contextmanager
@@ -124,21 +162,20 @@ def threads_or(executor: Executor | None, workers: int | None, jobs: int, monito
 
 
 def submit(executor: Executor, work: Callable, jobs: Sequence[tuple]) -> list[Future]:
-    """One future for each job; an `ArgumentError` for an executor that takes no more work."""
-    futures = []
-    try:
-        for job in jobs:
-            # dask takes functions for pure, and pieces of equal arguments for one
-            pure = {"pure": False} if type(executor).__module__.startswith("distributed") else {}
-            futures.append(executor.submit(work, *job, **pure))
-    except BrokenExecutor:
-        pass  # a worker died meanwhile: `collect` says so
-    except RuntimeError as error:
-        for future in futures:
-            future.cancel()
-        raise ArgumentError(
-            "executor", f"an executor that takes no work ({error})", "one that runs"
-        ) from error
+    """One future for each job; an `ArgumentError` for an executor that takes no work."""
+    futures: list[Future] = []
+    # dask takes functions for pure, and pieces of equal arguments for one
+    options = {"pure": False} if _is_dask(executor) else {}
+    for job in jobs:
+        try:
+            futures.append(executor.submit(work, *job, **options))
+        except Exception as error:
+            if isinstance(error, BrokenExecutor) and futures:
+                break  # a worker died meanwhile: `collect` says so
+            for future in futures:
+                future.cancel()
+            given = f"an executor that takes no work ({type(error).__name__}: {error})"
+            raise ArgumentError("executor", given, "one that runs: make a new one") from error
     return futures
 
 
@@ -146,21 +183,28 @@ def collect(
     futures: Sequence[Future], monitor: Monitor, bar: Bar, loss: Callable[[Any], float | None]
 ) -> None:
     """Wait for all; those not begun are cancelled when the user interrupts, or when one has a fatal error."""
-    pending = set(futures)
-    while pending:
-        done, pending = wait(pending, timeout=0.1, return_when=FIRST_COMPLETED)
-        fatal = False
-        for future in done:
-            if future.cancelled():
-                continue
-            error = future.exception()
-            fatal = fatal or isinstance(error, (BrokenExecutor, Fatal))
-            if isinstance(error, NotStarted):
-                continue
-            bar.step(None if error is not None else loss(future.result()))
-        if monitor.interrupted or fatal:
-            for future in pending:
-                future.cancel()
+    ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
+    for future in futures:
+        future.add_done_callback(ended.put)
+    fatal = cancelled = False
+    for _ in futures:
+        while True:
+            if (monitor.interrupted or fatal) and not cancelled:
+                cancelled = True
+                for future in futures:
+                    future.cancel()
+            try:
+                future = ended.get(timeout=0.1)
+                break
+            except queue.Empty:
+                bar.wait()
+        if future.cancelled():
+            continue
+        error = future.exception()
+        fatal = fatal or isinstance(error, (BrokenExecutor, Fatal))
+        if isinstance(error, NotStarted):
+            continue
+        bar.step(None if error is not None else loss(future.result()))
 
 
 class Fatal(StorageError):
@@ -173,5 +217,7 @@ def outcome(future: Future) -> Any:
         return future.result()
     except CancelledError:
         return NotStarted("interrupted before its turn")
+    except KeyboardInterrupt:  # Ctrl-C reaches the processes of a terminal too
+        return NotStarted("interrupted in its turn")
     except Exception as error:
         return error

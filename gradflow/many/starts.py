@@ -9,20 +9,28 @@ from concurrent.futures import Executor
 
 import numpy as np
 
+from ..activations import Activation
 from ..losses.problem import Problem
 from ..networks import MLP
+from ..refiners import Refiner, default_refiner
+from ..run.plan import choose
 from ..run.result import Result
 from ..run.training import train
+from ..solvers import FlowSolver, default_solver
 from ..support.errors import ArgumentError, StorageError
 from ..support.progress import Monitor
+from ..support.settings import one_of
 from ..support.validate import integer
 from . import pool
 from .batch import Batch, Failure, row_of
-from .store import Cell, Store, fingerprint, key_of
+from .fingerprints import described, fingerprint
+from .store import Cell, Store, key_of
 
-OPTIONS = frozenset(inspect.signature(train).parameters) - {
-    "teacher", "student", "inputs", "checkpoint", "progress", "seed"
-}  # fmt: skip
+OPTIONS = frozenset(
+    name
+    for name, parameter in inspect.signature(train).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY and name not in ("checkpoint", "progress", "seed")
+)
 """What `train_many` and `sweep` hand on to every `train`."""
 
 
@@ -49,7 +57,7 @@ def train_many(
               runs at once in all of them, and what is compiled for one serves all
     executor  any `concurrent.futures.Executor` instead of threads: processes (spawned), a cluster's
     checkpoint   a folder in which finished starts are kept: the same call goes on from there
-    progress  True, False, or None: a bar where standard error is a terminal
+    progress  True, False, or None: a bar where standard error is a terminal or a notebook
     options   solver, refiner, rates, precision: handed to every `train`
 
     The numbers are those of `train` called one by one, to the last bit, whatever runs them. A start that
@@ -67,11 +75,12 @@ def train_many(
     jobs = _jobs(teacher, students, inputs, starts, seed)
     if not jobs:
         return Batch([])
+    pool.check_portable("teacher", [job[:3] for job in jobs], executor)
     store = None if checkpoint is None else _store(checkpoint, jobs, seed, options)
     keys = [key_of({"start": i}) for i in range(len(jobs))]
     done = set() if store is None else store.finished() & set(keys)
     waiting = [i for i in range(len(jobs)) if keys[i] not in done]
-    monitor = Monitor(progress)
+    monitor = Monitor(pool.shown(progress))
     with (
         monitor.listening(),
         pool.threads_or(executor, workers, len(waiting), monitor) as (runner, threads, child),
@@ -88,10 +97,10 @@ def train_many(
     entries: list[Result | Failure] = []
     for i in range(len(jobs)):
         if i not in outcomes and store is not None and keys[i] in done:
-            outcomes[i] = store.read(keys[i]).result
+            outcomes[i] = store.read(keys[i], _activations(jobs[i])).result
         found = outcomes.get(i, pool.NotStarted("the executor's processes ended before its turn"))
         if isinstance(found, pool.Fatal):
-            raise found
+            raise StorageError(str(found))
         entries.append(found if isinstance(found, Result) else Failure(i, found))
     failed = [entry.error for entry in entries if isinstance(entry, Failure)]
     if len(failed) == len(entries) and all(isinstance(error, ArgumentError) for error in failed):
@@ -101,10 +110,17 @@ def train_many(
 
 
 def check_options(options: dict) -> None:
-    """`ArgumentError` for an option that `train` does not have, with the nearest that it has."""
+    """`ArgumentError` for an option that `train` does not have, with the nearest that it has, and for a
+    solver or a refiner that there is not."""
     for name in options:
         if name not in OPTIONS:
-            raise ArgumentError(name, f"the unknown option {name!r}", f"{', '.join(sorted(OPTIONS))}")
+            raise ArgumentError(name, f"the unknown option {name!r}", one_of(name, sorted(OPTIONS)))
+    solver = choose("solver", options.get("solver", "auto"), FlowSolver, default_solver, 1)
+    refiner = choose("refiner", options.get("refiner", "auto"), Refiner, default_refiner, 1)
+    if solver is None and refiner is None:
+        raise ArgumentError("refiner", "None, with solver=None", "a refiner, or a solver: one of the two")
+    if options.get("precision", "double") not in ("double", "double-double"):
+        raise ArgumentError("precision", repr(options["precision"]), "'double' or 'double-double'")
 
 
 def _jobs(teacher, students, inputs, starts, seed) -> list[tuple]:
@@ -127,8 +143,22 @@ def _jobs(teacher, students, inputs, starts, seed) -> list[tuple]:
     return [(teacher, student, inputs, None) for student in students]
 
 
+def _activations(job: tuple) -> dict[str, Activation]:
+    """The user's own activations of a start, by name."""
+    problem, *networks = job[:3]
+    if isinstance(problem, Problem):
+        networks = [problem.teacher, problem.student]
+    networks = [network for network in (problem, *networks) if isinstance(network, MLP)]
+    layers = [layer for network in networks for layer in network.activations]
+    flat = [a for layer in layers for a in (layer if isinstance(layer, tuple) else (layer,))]
+    return {activation.name: activation for activation in flat}
+
+
 def _store(path, jobs: list[tuple], seed: int, options: dict) -> Store:
-    settings = {name: fingerprint(value) for name, value in options.items()}
+    if any(isinstance(job[0], Problem) and job[0].student is None for job in jobs):
+        given = "a folder for problems made by Problem.from_jax, which are code and cannot be stored"
+        raise ArgumentError("checkpoint", given, "None")
+    settings = {name: described(value) for name, value in options.items()}
     problems = fingerprint([job[:3] for job in jobs])
     return Store(path, {"kind": "batch", "problems": problems, "seed": seed, "settings": settings})
 
@@ -152,9 +182,9 @@ def run_one(given: tuple, threads: int, options: dict, monitor: Monitor | None) 
     return train(teacher, student, inputs, progress=False if monitor is None else monitor, **options)
 
 
-def keep(store: Store, key: str, cell: Cell) -> None:
+def keep(store: Store, key: str, cell: Cell, again: bool = False) -> None:
     """Write a finished cell; trouble with the disk ends the whole work."""
     try:
-        store.write(key, cell)
+        store.write(key, cell, again)
     except StorageError as error:
         raise pool.Fatal(str(error)) from error

@@ -11,30 +11,29 @@ moment loses only what was under way.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
-import inspect
 import json
+import os
 import platform
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from .._version import __version__
 from ..activations import ACTIVATIONS
-from ..inputs import Law
-from ..losses.problem import Problem
-from ..networks import MLP
 from ..run.result import Result
 from ..run.storage.results import read_result, write_result
-from ..support.errors import StorageError
+from ..support.errors import ArgumentError, StorageError
 from ..support.files import opened, replacing, write_header, written_whole
+from .shared import copy
 
 FORMAT, SCHEMA = "gradflow cells", 1
 _PACKAGES = ("numpy", "scipy", "numba", "jax")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a system says where there is no room."""
 
 
 class Cell(NamedTuple):
@@ -56,47 +55,6 @@ def key_of(cell: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
-def fingerprint(value: Any) -> str:
-    """A short text that is equal for equal values: settings, arrays, networks, laws of inputs, problems.
-
-    A function counts by its name and source, not by what it closes over.
-    """
-    digest = hashlib.sha256()
-    _digest(value, digest.update)
-    return digest.hexdigest()[:20]
-
-
-def _digest(value: Any, update: Callable[[bytes], None]) -> None:
-    update(type(value).__name__.encode())
-    if isinstance(value, Mapping):
-        value = sorted(value.items())
-    if isinstance(value, MLP):
-        _digest([value.sizes, [repr(a) for a in value.activations], value.flat()], update)
-    elif isinstance(value, Problem):
-        _digest([value.teacher, value.student, value.inputs, value.theta0, value.options], update)
-    elif isinstance(value, Law):
-        _digest(vars(value), update)
-    elif isinstance(value, (list, tuple)):
-        for part in value:
-            _digest(part, update)
-    elif isinstance(value, np.ndarray) and value.dtype != object:
-        update(repr((value.dtype.str, value.shape)).encode() + np.ascontiguousarray(value).tobytes())
-    elif callable(value) and not isinstance(value, type):
-        update(function_text(value).encode())
-    else:
-        update(repr(value).encode())
-
-
-def function_text(function: Callable) -> str:
-    """The name and, where it can be found, the source of a function."""
-    function = getattr(function, "func", function)
-    name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', repr(type(function)))}"
-    try:
-        return f"{name}\n{inspect.getsource(function)}"
-    except (OSError, TypeError):
-        return name
-
-
 def versions() -> dict[str, str]:
     """What the bits of a result depend on."""
     return {"gradflow": __version__, "python": platform.python_version()} | {p: version(p) for p in _PACKAGES}
@@ -112,6 +70,8 @@ class Store:
     """
 
     def __init__(self, path, manifest: dict | None = None):
+        if not isinstance(path, (str, os.PathLike)):
+            raise ArgumentError("store", repr(path), "the path of a folder")
         self.path = Path(path)
         self.cells = self.path / "cells"
         self.merged = self.path / "merged.h5"
@@ -122,55 +82,86 @@ class Store:
             self.manifest = _read_manifest(name)
             return
         manifest = json.loads(json.dumps(manifest)) | {"versions": versions()}
-        if name.is_file():
-            there = _read_manifest(name)
-            _compare(self.path, there, manifest)
-            if _lacking(manifest.get("grid", {}), there.get("grid", {})):  # a part of what is there
-                manifest = there
-        elif self.path.is_dir() and any(self.path.iterdir()):
+        if not name.is_file() and self.path.is_dir() and not all(map(_is_ours, self.path.iterdir())):
             raise StorageError(
                 f"{self.path}: a folder with other files and no manifest.json; name a new folder"
             )
         try:
             self.path.mkdir(exist_ok=True)
-            self.cells.mkdir(exist_ok=True)
         except OSError as error:
             raise StorageError(f"{self.path}: cannot be made ({error})") from error
-        self.manifest = manifest
-        with replacing(name) as temporary:
-            Path(temporary).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        with full_disk(self.path), self._alone():
+            if name.is_file():
+                there = _read_manifest(name)
+                if differences := _differences(there, manifest):
+                    text = f"{self.path}: made by another call, {len(self.finished())} finished in it"
+                    raise StorageError(
+                        f"{text}; {'; '.join(differences)}. Name a new folder, or remove this one"
+                    )
+                if _lacking(manifest.get("grid", {}), there.get("grid", {})):  # a part of what is there
+                    manifest = there
+            self.manifest = manifest
+            with replacing(name) as temporary:
+                Path(temporary).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+            for path in self.path.glob(".m*.part"):  # of a process that was killed while it wrote
+                path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.cells.mkdir(exist_ok=True)
 
     def finished(self) -> set[str]:
         """The keys of all cells that are there."""
-        keys = {path.stem for path in self.cells.glob("*.h5")}
-        if self.merged.is_file():
-            with opened(self.merged, FORMAT, SCHEMA) as file:
-                keys |= set(file["cells"])
-        return keys
+        keys = {path.stem for path in self._apart()}
+        return keys | set(self._inside())
 
-    def write(self, key: str, cell: Cell) -> None:
-        """Keep a finished cell; it takes the place of one that is there."""
-        path = self.cells / f"{key}.h5"
+    def _apart(self) -> list[Path]:
+        """The files of single cells; one that is being written has another name."""
+        return sorted(self.cells.glob("*.h5"))
+
+    def _inside(self) -> list[str]:
+        """The keys of the cells that are merged."""
+        if not self.merged.is_file():
+            return []
+        with opened(self.merged, FORMAT, SCHEMA) as file:
+            return list(file["cells"])
+
+    def has(self, key: str) -> bool:
+        """Whether this cell is finished."""
+        if (self.cells / f"{key}.h5").is_file():
+            return True
+        if not self.merged.is_file():
+            return False
+        with opened(self.merged, FORMAT, SCHEMA) as file:
+            return key in file["cells"]
+
+    def write(self, key: str, cell: Cell, again: bool = False) -> bool:
+        """Keep a finished cell, and say whether it was kept; one that is there stays, except `again`."""
+        if not again and self.has(key):
+            return False
         with contextlib.suppress(OSError):  # another process may have merged all, and removed the folder
             self.cells.mkdir(exist_ok=True)
-        with written_whole(path) as file:
+        with full_disk(self.path), written_whole(self.cells / f"{key}.h5") as file:
             write_header(file, FORMAT, SCHEMA)
             _write_cell(file, cell)
+        return True
 
     def read(self, key: str, activations=None, rows_only: bool = False) -> Cell:
         """A finished cell; without its result where only rows are asked for."""
         known = {**ACTIVATIONS, **(activations or {})}
         path = self.cells / f"{key}.h5"
         if path.is_file():
-            with opened(path, FORMAT, SCHEMA) as file:
-                return _read_cell(file, known, rows_only)
+            try:
+                with opened(path, FORMAT, SCHEMA) as file:
+                    return _read_cell(file, known, rows_only)
+            except StorageError:
+                if path.is_file():
+                    raise  # else another process has merged it meanwhile
         with opened(self.merged, FORMAT, SCHEMA) as file:
             return _read_cell(file["cells"][key], known, rows_only)
 
     def rows(self, keys: Iterable[str]) -> list[Cell]:
         """The rows of these finished cells, the merged ones from one opening of their file."""
         keys, found = list(keys), {}
-        apart = {path.stem for path in self.cells.glob("*.h5")}
+        apart = {path.stem for path in self._apart()}
         if self.merged.is_file():
             with opened(self.merged, FORMAT, SCHEMA) as file:
                 inside = [key for key in keys if key not in apart and key in file["cells"]]
@@ -178,24 +169,63 @@ class Store:
         return [found[key] if key in found else self.read(key, rows_only=True) for key in keys]
 
     def merge(self) -> None:
-        """All cells in one file; then their own files go."""
-        waiting = sorted(self.cells.glob("*.h5"))
-        if waiting:
-            with written_whole(self.merged) as file:
-                write_header(file, FORMAT, SCHEMA)
-                group = file.create_group("cells")
-                for path in waiting:
-                    with opened(path, FORMAT, SCHEMA) as source:
-                        source.copy(source, group, name=path.stem)
-                if self.merged.is_file():
-                    with opened(self.merged, FORMAT, SCHEMA) as old:
-                        for key in old["cells"]:
-                            if key not in group:
-                                old.copy(old["cells"][key], group, name=key)
-        for path in waiting:  # these and no others: another process may add some meanwhile
-            path.unlink(missing_ok=True)
+        """All cells in one file, equal arrays of theirs once; then their own files go."""
+        with full_disk(self.path), self._alone():
+            waiting = self._apart()
+            if waiting:
+                with written_whole(self.merged) as file:
+                    write_header(file, FORMAT, SCHEMA)
+                    group, known = file.create_group("cells"), dict[bytes, str]()
+                    for path in waiting:
+                        with opened(path, FORMAT, SCHEMA) as source:
+                            copy(source, group.create_group(path.stem), known)
+                    if self.merged.is_file():
+                        with opened(self.merged, FORMAT, SCHEMA) as old:
+                            for key in set(old["cells"]) - set(group):
+                                copy(old["cells"][key], group.create_group(key), known)
+            for path in waiting:  # these and no others: another process may add some meanwhile
+                path.unlink(missing_ok=True)
+            inside = set(self._inside())
+            for path in [*self.cells.glob(".*.part"), *self.path.glob(".m*.part")]:
+                # of processes that were killed; another one may be writing a run that is not merged
+                if path.parent == self.path or path.name.split(".")[1] in inside:
+                    path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.cells.rmdir()
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process at a time, where the file system can lock; a process that is killed lets go."""
+        try:
+            import fcntl
+
+            handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+        except (ImportError, OSError):
+            yield
+            return
+        try:
+            with contextlib.suppress(OSError):
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+
+@contextlib.contextmanager
+def full_disk(path, advice: str = "what is finished is kept: make room, and the same call goes on"):
+    """A full disk in plain words."""
+    try:
+        yield
+    except StorageError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno in _FULL:
+            raise StorageError(f"{path}: cannot be written ({os.strerror(cause.errno)}); {advice}") from cause
+        raise
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a process that was killed before it had written the manifest leaves this."""
+    return path.name == ".lock" or (path.name.startswith(".manifest.json.") and path.suffix == ".part")
 
 
 def _write_cell(group, cell: Cell) -> None:
@@ -224,21 +254,31 @@ def _read_manifest(path: Path) -> dict:
         raise StorageError(f"{path}: cannot be read ({error})") from error
 
 
-def _compare(path: Path, there: dict, now: dict) -> None:
-    """`StorageError` that names every difference."""
-    differences = []
+def _differences(there: dict, now: dict) -> list[str]:
+    """Every difference, in words."""
+    found = []
     for name in sorted(set(there) | set(now)):
         old, new = there.get(name), now.get(name)
         if name == "grid" and isinstance(old, dict) and isinstance(new, dict):
-            differences += _grown(old, new)
+            found += _grown(old, new)
         elif isinstance(old, dict) and isinstance(new, dict):
             for part in sorted(set(old) | set(new)):
-                if old.get(part) != new.get(part):
-                    differences.append(f"{name} {part}: {old.get(part)} there, {new.get(part)} now")
+                before, after = old.get(part, "not given"), new.get(part, "not given")
+                if before == after:
+                    continue
+                if part == "code":
+                    found.append(f"{name}: other code, defaults or enclosed values than those there")
+                else:
+                    found.append(f"{name} {part}: {before} there, {after} now")
+        elif old != new and name == "problems":
+            found.append("problems: other teachers, students or inputs than those there")
         elif old != new:
-            differences.append(f"{name}: {old} there, {new} now")
-    if differences:
-        raise StorageError(f"{path}: made by another call; " + "; ".join(differences))
+            found.append(f"{name}: {_short(old)} there, {_short(new)} now")
+    return found
+
+
+def _short(value: Any) -> str:
+    return "none" if value is None else str(value.get("name", value) if isinstance(value, dict) else value)
 
 
 def _grown(old: dict, new: dict) -> list[str]:
@@ -254,7 +294,10 @@ def _lacking(grid: dict, other: dict) -> list[str]:
     """Which values of the other grid this one does not have."""
     found = []
     for axis, values in other.items():
-        missing = [value for value in values if value not in grid.get(axis, [])]
+        here = set(
+            map(json.dumps, grid.get(axis, []))
+        )  # in which 1, 1.0 and true differ, as in a cell's name
+        missing = [value for value in values if json.dumps(value) not in here]
         if missing:
             found.append(f"axis {axis}: without {', '.join(map(repr, missing[:5]))}, which are there")
     return found

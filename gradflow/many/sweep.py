@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
+import json
 import math
 import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from typing import Any
@@ -15,12 +18,13 @@ from ..activations import Activation
 from ..landscape.table import table
 from ..losses.problem import Problem
 from ..run.result import Result
-from ..support.errors import ArgumentError, MissingExtraError
+from ..support.errors import ArgumentError, MissingExtraError, StorageError
 from ..support.progress import Monitor
 from . import pool
 from .batch import row_of
+from .fingerprints import described, described_function
 from .starts import check_options, keep, run_one
-from .store import Cell, Store, failure_text, fingerprint, key_of
+from .store import Cell, Store, failure_text, key_of
 
 KEPT = ("results", "rows")
 
@@ -54,17 +58,19 @@ def sweep(
     workers   threads, where there is no executor
     keep      "results", or "rows" where files with whole results are not wanted
     retry     whether cells that failed run again
-    progress  True, False, or None: a bar where standard error is a terminal
+    progress  True, False, or None: a bar where standard error is a terminal or a notebook
     options   solver, refiner, rates, precision: handed to every `train`
 
     Returns a `Sweep`. The numbers do not depend on the executor. A cell that raises is kept as a failure with
-    its exception's text. Ctrl-C and a dead worker end the sweep early with what is there. Raises
-    `ArgumentError` for input that cannot be used, before anything runs; `StorageError` for a folder made by
-    another grid, function, version or settings, naming what differs, and where it cannot be written.
+    its exception's text. Ctrl-C and a dead worker end the sweep early with what is there (the latter with a
+    `RuntimeWarning`). Raises `ArgumentError` for input that cannot be used, before anything runs;
+    `StorageError` for a folder made by another grid, function, version or settings, naming what differs, and
+    where it cannot be written (a full disk): what is finished is kept.
     """
     axes = _axes(grid)
     if not callable(make):
         raise ArgumentError("make", repr(make), "a function of one value of each axis")
+    _check_arguments(make, axes)
     if measure is not None and not callable(measure):
         raise ArgumentError("measure", repr(measure), "a function of a Result, or None")
     if keep not in KEPT:
@@ -78,16 +84,16 @@ def sweep(
     manifest = {
         "kind": "sweep",
         "grid": axes,
-        "make": fingerprint(make),
-        "measure": None if measure is None else fingerprint(measure),
-        "settings": {name: fingerprint(value) for name, value in options.items()} | {"keep": keep},
+        "make": described_function(make),
+        "measure": None if measure is None else described_function(measure),
+        "settings": {name: described(value) for name, value in options.items()} | {"keep": keep},
     }
     folder = None if store is None else Store(store, manifest)
     found = Sweep(axes, folder)
     if retry:
         found.forget_failures()
     waiting = found.unfinished
-    monitor = Monitor(progress)
+    monitor = Monitor(pool.shown(progress))
     with (
         monitor.listening(),
         pool.threads_or(executor, workers, len(waiting), monitor) as (runner, threads, child),
@@ -100,18 +106,21 @@ def sweep(
             pool.collect(futures, monitor, bar, lambda cell: cell.row.get("loss"))
         finally:
             bar.close()
-    lost = len(waiting) - len(futures)
     for cell, future in zip(waiting, futures):
         outcome = pool.outcome(future)
         if isinstance(outcome, Cell):
             found.add(cell, outcome)
-        elif isinstance(outcome, (pool.Fatal, ArgumentError)):
-            raise outcome
+        elif isinstance(outcome, pool.Fatal):
+            raise StorageError(str(outcome))
         elif not isinstance(outcome, pool.NotStarted):
-            lost += 1
             found.trouble = f"{type(outcome).__name__}: {outcome}"
+    if found.trouble is not None and not monitor.interrupted:
+        warnings.warn(found.lost(), RuntimeWarning, stacklevel=2)
     if folder is not None and not found.unfinished:
-        folder.merge()
+        try:
+            folder.merge()
+        except StorageError as error:  # all cells are there in files of their own, which serve as well
+            warnings.warn(f"not merged: {error}", RuntimeWarning, stacklevel=2)
     return found
 
 
@@ -166,11 +175,11 @@ class Sweep:
 
     def result(self, cell: Mapping[str, Any], *, activations=None) -> Result | None:
         """The result of one cell, given by its value on each axis."""
-        key = key_of(
-            {axis: _plain(axis, cell[axis]) for axis in self.grid} if set(cell) == set(self.grid) else {}
-        )
+        key = None
+        if isinstance(cell, Mapping) and set(cell) == set(self.grid):
+            key = key_of({axis: _plain(axis, cell[axis]) for axis in self.grid})
         if key not in self._keys:
-            raise ArgumentError("cell", repr(dict(cell)), f"one value of each axis: {', '.join(self.grid)}")
+            raise ArgumentError("cell", repr(cell), f"one value that is there of each axis: {self._axes()}")
         kept = self._memory.get(key)
         if kept is None or kept.failure is not None or self._store is None:
             return None if kept is None else kept.result
@@ -219,18 +228,31 @@ class Sweep:
         """Note a finished cell; its result stays in memory only where there is no folder."""
         self._memory[key_of(cell)] = kept if self._store is None else kept._replace(result=None)
 
+    def lost(self) -> str:
+        """What became of the cells that a worker took with it, and what to do."""
+        text = f"{len(self.unfinished)} cells are unfinished, as when a worker is lost ({self.trouble})"
+        if len(self.unfinished) == len(self) and "BrokenProcessPool" in str(self.trouble):
+            text += (
+                "; if no process could start: a script that starts processes does so below "
+                "if __name__ == '__main__':"
+            )
+        return text + (
+            "" if self._store is None else "; the same call with another executor goes on from here"
+        )
+
     def forget_failures(self) -> None:
         """Take failed cells for unfinished ones."""
         self._memory = {key: kept for key, kept in self._memory.items() if kept.failure is None}
 
+    def _axes(self) -> str:
+        return " × ".join(f"{axis} ({len(values)})" for axis, values in self.grid.items())
+
     def __str__(self) -> str:
-        axes = " × ".join(f"{axis} ({len(values)})" for axis, values in self.grid.items())
         missing, failed = len(self.unfinished), self.failures
-        lines = [
-            f"sweep over {axes}: {len(self) - missing} of {len(self)} cells finished, {len(failed)} failed"
-        ]
+        done = f"{len(self) - missing} of {len(self)} cells finished"
+        lines = [f"sweep over {self._axes()}: {done}, {len(failed)} failed"]
         if self.trouble is not None:
-            lines.append(f"  a worker was lost ({self.trouble}); the same call goes on from here")
+            lines.append(f"  {self.lost()}")
         lines += [f"  {cell}: {text.splitlines()[-1]}" for cell, text in failed[:5]]
         return "\n".join(lines)
 
@@ -252,9 +274,25 @@ def _axes(grid) -> dict[str, list]:
         axes[axis] = [_plain(axis, value) for value in values]
         if not axes[axis]:
             raise ArgumentError("grid", f"axis {axis!r} without values", allowed)
-        if len({repr(value) for value in axes[axis]}) < len(axes[axis]):
-            raise ArgumentError("grid", f"axis {axis!r} with equal values", "different ones")
+        same = [a for i, a in enumerate(axes[axis]) if a in axes[axis][:i]]
+        if same:
+            raise ArgumentError(
+                "grid", f"axis {axis!r}: {same[0]!r}, equal to another value", "different ones"
+            )
     return axes
+
+
+def _check_arguments(make: Callable, axes: Mapping[str, list]) -> None:
+    """`ArgumentError` for a function that has no argument for an axis, or needs one that is none."""
+    try:
+        signature = inspect.signature(make)
+    except (TypeError, ValueError):  # a function of C, which does not say
+        return
+    try:
+        signature.bind(**dict.fromkeys(axes))
+    except TypeError as error:
+        given = f"a function of {signature}, called with {', '.join(axes)} ({error})"
+        raise ArgumentError("make", given, "a function of one value of each axis, by name") from error
 
 
 def _plain(axis: str, value) -> Any:
@@ -286,13 +324,20 @@ def _work(job: tuple) -> Cell:
     if monitor is not None and monitor.interrupted:
         raise pool.NotStarted("interrupted before this cell's turn")
     store, key = None if path is None else Store(path), key_of(cell)
-    if store is not None and (store.cells / f"{key}.h5").is_file():
+    if store is not None and store.has(key):
         there = store.read(key, rows_only=True)  # by a worker that was lost before it could say so
         if there.failure is None or not retry:
             return there
     try:
         made = make(**{axis: tuple(v) if isinstance(v, list) else v for axis, v in cell.items()})
+        if store is not None and kept == "results" and isinstance(made, Problem) and made.student is None:
+            text = (
+                "a problem made by Problem.from_jax is code and cannot be stored: keep='rows' keeps its row"
+            )
+            raise pool.Fatal(text)
         found = _carry_out(made, measure, threads, options, monitor)
+    except pool.Fatal:
+        raise
     except Exception as error:
         found = Cell({}, failure=failure_text(error))
     if found.result is not None and found.result.interrupted:
@@ -301,7 +346,7 @@ def _work(job: tuple) -> Cell:
         found = found._replace(result=None)
     if store is None:
         return found
-    keep(store, key, found)
+    keep(store, key, found, again=retry)
     return found._replace(result=None)
 
 
@@ -333,7 +378,23 @@ def _row(argument: str, values: Mapping) -> dict:
         raise ArgumentError(argument, f"a function that returns {values!r}", "one that returns a dictionary")
     row = {}
     for name, value in values.items():
-        if isinstance(value, np.generic) or (isinstance(value, np.ndarray)):
-            value = value.tolist()
+        value = _listed(value)
         row[str(name)] = value
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError) as error:
+            given = f"a row in which {name!r} is a {type(value).__name__} ({error})"
+            allowed = "numbers, texts, booleans, None, NumPy arrays, and lists of these"
+            raise ArgumentError(argument, given, allowed) from None
     return row
+
+
+def _listed(value) -> Any:
+    """NumPy's numbers and arrays as Python's, in lists and dictionaries too."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_listed(part) for part in value]
+    if isinstance(value, Mapping):
+        return {str(name): _listed(part) for name, part in value.items()}
+    return value

@@ -6,23 +6,27 @@ Refiners see an `Objective`, never a network. A refiner is its settings; `refine
 from .base import Extended, Refinement, Refiner
 from .double_double import polish
 from .eigenvector_following import EigenvectorFollowing
+from .gram import GramLevenbergMarquardt
 from .lbfgs import LBFGS
 from .levenberg_marquardt import LevenbergMarquardt
 from .newton import TrustRegionNewton
 from .newton_krylov import NewtonKrylov
 from .packages import BFGS, SciPy
+from .variable_projection import VariableProjection
 
 __all__ = [
     "BFGS",
     "LBFGS",
     "EigenvectorFollowing",
     "Extended",
+    "GramLevenbergMarquardt",
     "LevenbergMarquardt",
     "NewtonKrylov",
     "Refinement",
     "Refiner",
     "SciPy",
     "TrustRegionNewton",
+    "VariableProjection",
     "default_refiner",
     "polish",
 ]

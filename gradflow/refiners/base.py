@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..objective import Counts, Objective
+from ..support.limits import Limits
 from ..support.progress import Monitor
 from ..support.settings import Settings, store_plain
 from ..support.stopping import StopReason
@@ -135,3 +136,62 @@ class Refiner(Settings, abc.ABC):
     def settings(self) -> dict:
         """The settings as plain values, with the refiner's name."""
         return {"refiner": self.name, **dataclasses.asdict(self)}
+
+
+class Stop(Exception):
+    """Leaves a package's loop when time is up, the user asks, or the goal is met."""
+
+
+class Watch:
+    """The best point of a refinement that another package carries out, and the reasons to leave it."""
+
+    def __init__(self, settings: Refiner, objective: Objective, theta: np.ndarray, monitor: Monitor):
+        self.settings, self.objective, self.monitor = settings, objective, monitor
+        self.limits = Limits(monitor, settings.max_iterations, settings.max_seconds)
+        self.before = objective.counts()
+        self.iterations = 0
+        self.reason: StopReason | None = None
+        self.theta = np.array(theta, dtype=np.float64)
+        self.loss, gradient = objective.loss_and_gradient(self.theta)
+        self.norm = float(np.abs(gradient).max())
+        self.kept = Kept(objective, self.theta, self.loss, self.norm)
+        self.reason = self.limits.reason(0, self.loss, self.norm)
+        if self.reason is None and self.norm <= settings.gtol:
+            self.reason = StopReason.GRADIENT
+
+    def see(self, theta: np.ndarray, loss: float, gradient: np.ndarray) -> None:
+        """Keep a point that is better."""
+        norm = float(np.abs(gradient).max())
+        self.kept.see(theta, loss, norm)
+        if np.isfinite(norm) and (loss, norm) < (self.loss, self.norm):
+            self.theta, self.loss, self.norm = np.array(theta), loss, norm
+
+    def iteration(self) -> None:
+        """Count a step and look at the limits; `Stop` where one is met."""
+        self.iterations += 1
+        settings = self.settings
+        self.monitor.report(
+            f"refine ({settings.name})", loss=self.loss, grad_norm=self.norm, steps=self.iterations
+        )
+        if self.norm <= settings.gtol:
+            self.reason = StopReason.GRADIENT
+        else:
+            self.reason = self.limits.reason(self.iterations)
+        if self.reason is not None:
+            raise Stop
+
+    def result(self) -> Refinement:
+        if self.reason is None:
+            gradient = self.objective.gradient(self.theta)
+            self.reason = verdict(self.objective, self.theta, self.loss, gradient)
+        theta, loss, norm = self.kept.better(self.theta, self.loss, self.norm)
+        return Refinement(
+            theta=theta,
+            loss=loss,
+            grad_norm=norm,
+            stop_reason=self.reason,
+            iterations=self.iterations,
+            counts=self.objective.counts() - self.before,
+            seconds=self.limits.spent,
+            settings=self.settings.settings(),
+        )

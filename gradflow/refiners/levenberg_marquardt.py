@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -11,6 +10,7 @@ import scipy.linalg
 
 from ..objective import Objective
 from ..support.errors import ArgumentError
+from ..support.limits import Limits
 from ..support.progress import Monitor
 from ..support.stopping import StopReason
 from ..support.validate import integer
@@ -61,14 +61,14 @@ class LevenbergMarquardt(Refiner):
             raise ArgumentError(
                 "refiner", "LevenbergMarquardt", "a loss that is a sum of squares over samples"
             )
-        began, before = time.monotonic(), objective.counts()
+        before = objective.counts()
         run = _Run(self, objective, np.array(theta, dtype=np.float64), monitor)
         reason = run.descend()
         theta, loss, norm, iterations = run.theta, run.loss, run.grad_norm, run.iterations
         if reason is None:
             from .newton import TrustRegionNewton
 
-            left = max(self.max_seconds - (time.monotonic() - began), 1e-3)
+            left = max(self.max_seconds - run.limits.spent, 1e-3)
             steps = max(self.max_iterations - iterations, 1)
             newton = TrustRegionNewton(gtol=self.gtol, max_iterations=steps, max_seconds=left)
             rest = newton.refine(objective, theta, monitor, run.kept)
@@ -83,7 +83,7 @@ class LevenbergMarquardt(Refiner):
             stop_reason=reason,
             iterations=iterations,
             counts=objective.counts() - before,
-            seconds=time.monotonic() - began,
+            seconds=run.limits.spent,
             settings=self.settings(),
         )
 
@@ -108,7 +108,7 @@ class _Run:
 
     def __init__(self, settings: LevenbergMarquardt, objective: Objective, theta, monitor: Monitor):
         self.settings, self.objective, self.monitor = settings, objective, monitor
-        self.began = time.monotonic()
+        self.limits = Limits(monitor, settings.max_iterations, settings.max_seconds)
         self.iterations = 0
         self.losses: list[float] = []
         self.linearise(theta)
@@ -131,18 +131,15 @@ class _Run:
         """Lower L; None where Newton's method is to go on."""
         settings = self.settings
         while True:
-            if not (np.isfinite(self.loss) and np.isfinite(self.grad_norm)):
-                return StopReason.NON_FINITE
+            reason = self.limits.reason(self.iterations, self.loss, self.grad_norm)
+            if reason is StopReason.NON_FINITE:
+                return reason
             if self.grad_norm <= settings.gtol:
                 return StopReason.GRADIENT
             if self.objective.nonnegative and self.loss <= self.objective.loss_floor:
                 return StopReason.LOSS_FLOOR
-            if self.monitor.interrupted:
-                return StopReason.INTERRUPTED
-            if self.iterations >= settings.max_iterations:
-                return StopReason.MAX_STEPS
-            if time.monotonic() - self.began >= settings.max_seconds:
-                return StopReason.MAX_SECONDS
+            if reason is not None:
+                return reason
             promise = self.factors.left.T @ self.residuals
             if promise @ promise <= PROMISE * self.loss:
                 return self.verdict()
@@ -159,7 +156,7 @@ class _Run:
         """One step; False if no damping gives one that lowers L."""
         largest = 1e4 * self.factors.values[0] ** 2
         while self.damping <= largest:
-            if self.monitor.interrupted or (time.monotonic() - self.began >= self.settings.max_seconds):
+            if self.limits.reason(self.iterations) is not None:
                 return True  # nothing is lost: the loop around stops
             found, count = self.proximal()
             if found is None:

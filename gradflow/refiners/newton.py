@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from typing import ClassVar
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from ..objective import Objective
 from ..support.eigen import symmetric_eigen
 from ..support.errors import ArgumentError
+from ..support.limits import Limits
 from ..support.progress import Monitor
 from ..support.settings import store_plain
 from ..support.stopping import StopReason
@@ -89,7 +89,7 @@ class _Run:
 
     def __init__(self, settings: TrustRegionNewton, objective: Objective, theta, monitor: Monitor, kept=None):
         self.settings, self.objective, self.monitor = settings, objective, monitor
-        self.began = time.monotonic()
+        self.limits = Limits(monitor, settings.max_iterations, settings.max_seconds)
         self.before = objective.counts()
         self.iterations = 0
         self.reason: StopReason | None = None
@@ -134,15 +134,10 @@ class _Run:
         return bool(values[0] >= -1e2 * values.size * EPS * np.abs(values).max(initial=0.0))
 
     def out_of_budget(self) -> bool:
+        if self.reason is None and float(np.abs(self.theta).max()) > UNBOUNDED * self.first_size:
+            self.reason = StopReason.UNBOUNDED
         if self.reason is None:
-            if self.monitor.interrupted:
-                self.reason = StopReason.INTERRUPTED
-            elif float(np.abs(self.theta).max()) > UNBOUNDED * self.first_size:
-                self.reason = StopReason.UNBOUNDED
-            elif self.iterations >= self.settings.max_iterations:
-                self.reason = StopReason.MAX_STEPS
-            elif time.monotonic() - self.began >= self.settings.max_seconds:
-                self.reason = StopReason.MAX_SECONDS
+            self.reason = self.limits.reason(self.iterations)
         return self.reason is not None
 
     def descend(self) -> None:
@@ -312,6 +307,6 @@ class _Run:
             stop_reason=self.reason,
             iterations=self.iterations,
             counts=after - self.before,
-            seconds=time.monotonic() - self.began,
+            seconds=self.limits.spent,
             settings=self.settings.settings(),
         )

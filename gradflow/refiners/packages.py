@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,74 +12,11 @@ from ..support.errors import ArgumentError
 from ..support.progress import Monitor
 from ..support.stopping import StopReason
 from ..support.validate import integer
-from .base import Kept, Refinement, Refiner, verdict
+from .base import Refinement, Refiner, Stop, Watch
 
 HESSIANS = ("Newton-CG", "dogleg", "trust-ncg", "trust-exact", "trust-krylov")
 GRADIENTS = ("CG", "BFGS", "L-BFGS-B", "TNC", "SLSQP")
 VALUES = ("Nelder-Mead", "Powell")
-
-
-class _Stop(Exception):
-    """Leaves a package's loop when time is up, the user asks, or the goal is met."""
-
-
-class _Watch:
-    """The best point of a run, and the reasons to leave it."""
-
-    def __init__(self, settings: Refiner, objective: Objective, theta: np.ndarray, monitor: Monitor):
-        self.settings, self.objective, self.monitor = settings, objective, monitor
-        self.began, self.before = time.monotonic(), objective.counts()
-        self.iterations = 0
-        self.reason: StopReason | None = None
-        self.theta = np.array(theta, dtype=np.float64)
-        self.loss, gradient = objective.loss_and_gradient(self.theta)
-        self.norm = float(np.abs(gradient).max())
-        self.kept = Kept(objective, self.theta, self.loss, self.norm)
-        if not (np.isfinite(self.loss) and np.isfinite(self.norm)):
-            self.reason = StopReason.NON_FINITE
-        elif self.norm <= settings.gtol:
-            self.reason = StopReason.GRADIENT
-
-    def see(self, theta: np.ndarray, loss: float, gradient: np.ndarray) -> None:
-        """Keep a point that is better."""
-        norm = float(np.abs(gradient).max())
-        self.kept.see(theta, loss, norm)
-        if np.isfinite(norm) and (loss, norm) < (self.loss, self.norm):
-            self.theta, self.loss, self.norm = np.array(theta), loss, norm
-
-    def iteration(self) -> None:
-        """Count a step and look at the limits; `_Stop` where one is met."""
-        self.iterations += 1
-        settings = self.settings
-        self.monitor.report(
-            f"refine ({settings.name})", loss=self.loss, grad_norm=self.norm, steps=self.iterations
-        )
-        if self.norm <= settings.gtol:
-            self.reason = StopReason.GRADIENT
-        elif self.monitor.interrupted:
-            self.reason = StopReason.INTERRUPTED
-        elif self.iterations >= settings.max_iterations:
-            self.reason = StopReason.MAX_STEPS
-        elif time.monotonic() - self.began >= settings.max_seconds:
-            self.reason = StopReason.MAX_SECONDS
-        if self.reason is not None:
-            raise _Stop
-
-    def result(self) -> Refinement:
-        if self.reason is None:
-            gradient = self.objective.gradient(self.theta)
-            self.reason = verdict(self.objective, self.theta, self.loss, gradient)
-        theta, loss, norm = self.kept.better(self.theta, self.loss, self.norm)
-        return Refinement(
-            theta=theta,
-            loss=loss,
-            grad_norm=norm,
-            stop_reason=self.reason,
-            iterations=self.iterations,
-            counts=self.objective.counts() - self.before,
-            seconds=time.monotonic() - self.began,
-            settings=self.settings.settings(),
-        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -110,7 +46,7 @@ class SciPy(Refiner):
     def refine(self, objective: Objective, theta: np.ndarray, monitor: Monitor) -> Refinement:
         import scipy.optimize  # takes a seventh of a second: not at import
 
-        watch = _Watch(self, objective, theta, monitor)
+        watch = Watch(self, objective, theta, monitor)
         gradients = self.method not in VALUES
 
         def function(x):
@@ -140,7 +76,7 @@ class SciPy(Refiner):
                         options=self._options(),
                         **derivatives,
                     )
-            except _Stop:
+            except Stop:
                 pass
             except (ValueError, np.linalg.LinAlgError):
                 # SciPy's own complaints: a Hessian that is not positive (dogleg), or not finite.
@@ -196,7 +132,7 @@ class BFGS(Refiner):
     def refine(self, objective: Objective, theta: np.ndarray, monitor: Monitor) -> Refinement:
         from .optimistix_loop import stalls
 
-        watch = _Watch(self, objective, theta, monitor)
+        watch = Watch(self, objective, theta, monitor)
         try:
             while watch.reason is None:
                 start = watch.loss, watch.norm
@@ -205,6 +141,6 @@ class BFGS(Refiner):
                     watch.iteration()
                 if not (watch.loss < start[0] or watch.norm < 0.5 * start[1]):
                     break
-        except _Stop:
+        except Stop:
             pass
         return watch.result()

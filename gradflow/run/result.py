@@ -326,14 +326,14 @@ class Result:
         return numbers
 
     def asleep(self) -> np.ndarray:
-        """Which neurons of the first hidden layer are ReLUs with z ≤ 0 on all samples."""
+        """Which neurons of the first hidden layer are zero on all samples, as a ReLU with z ≤ 0 there."""
         table, bias = self.student.neuron_activations(0), self.student.biases[0]
-        relu = np.array([a.name == "relu" for a in table])
+        sleepers = np.array([a.record.sleeps for a in table])
         samples = None if self.problem.inputs is None else self.problem.inputs.samples
-        if samples is None or not relu.any():
+        if samples is None or not sleepers.any():
             return np.zeros(len(table), dtype=bool)
         z = samples.X @ self.student.weights[0].T + (0.0 if bias is None else bias)
-        return relu & (z <= 0).all(axis=0)
+        return sleepers & (z <= 0).all(axis=0)
 
     def _dead_neurons(self) -> list[int]:
         inputs = self.problem.inputs
@@ -343,7 +343,7 @@ class Result:
         silent = np.zeros(len(table), dtype=bool)
         for law in inputs.parts:
             silent |= self._silent(law)
-        return [i for i, a in enumerate(table) if silent[i] and a.name in ("relu", "leaky_relu", "selu")]
+        return [i for i, a in enumerate(table) if silent[i] and a.record.jump != 0.0]
 
     def _silent(self, law) -> np.ndarray:
         """Which hidden neurons have the pre-activation 0 for almost all inputs of a law."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import io
 import json
 import os
 import platform
 import tempfile
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,7 +21,7 @@ COMPRESSED = 4096
 """Arrays of more bytes are compressed."""
 
 
-@contextmanager
+@contextlib.contextmanager
 def replacing(path: str | os.PathLike):
     """The name of a new file that replaces `path` in one step at the end of the block, or not at all."""
     target = Path(path)
@@ -42,13 +43,84 @@ def replacing(path: str | os.PathLike):
         raise StorageError(f"{target}: cannot be written ({error})") from error
 
 
-@contextmanager
+@contextlib.contextmanager
 def written_whole(path: str | os.PathLike):
-    """A new HDF5 file that replaces `path` in one step at the end of the block, or not at all."""
+    """A new HDF5 file that replaces `path` in one step at the end of the block, or not at all.
+
+    In the format of HDF5 1.10 (2016), whose index of a data set in one chunk takes no 2 kB. A full disk is an
+    `OSError` of the system at the end of the block, and leaves nothing open.
+    """
     import h5py
 
-    with replacing(path) as name, h5py.File(name, "w") as file:
-        yield file
+    with replacing(path) as name, contextlib.closing(_Spilling(name)) as target:
+        with h5py.File(target, "w", libver=("v110", "v110")) as file:
+            yield file
+        if target.error is not None:
+            raise target.error
+
+
+def in_memory():
+    """A new HDF5 file without a disk."""
+    import h5py
+
+    return h5py.File("memory", "w", driver="core", backing_store=False)
+
+
+class _Spilling:
+    """A new file that goes on in memory once the disk is full, and remembers the error.
+
+    HDF5 cannot close a file whose last writes fail: its objects stay open, and the process ends badly.
+    """
+
+    def __init__(self, name: str):
+        self.error: OSError | None = None
+        self.file: io.RawIOBase | io.BytesIO = open(name, "w+b", buffering=0)
+
+    def write(self, data) -> int:
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        while len(rest):
+            try:
+                rest = rest[self.file.write(rest) or 0 :]
+            except OSError as error:
+                self._spill(error)
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return self.file.truncate(size)
+        except OSError as error:
+            self._spill(error)
+            return self.file.truncate(size)
+
+    def _spill(self, error: OSError) -> None:
+        if self.error is not None:
+            raise error
+        self.error = error
+        place = self.file.tell()
+        self.file.seek(0)
+        memory = io.BytesIO(self.file.read() or b"")
+        self.file.close()
+        memory.seek(place)
+        self.file = memory
+
+    def read(self, size: int = -1) -> bytes | None:
+        return self.file.read(size)
+
+    def readinto(self, buffer) -> int | None:
+        return self.file.readinto(buffer)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self.file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def close(self) -> None:
+        self.file.close()
 
 
 def form_of(path: str | os.PathLike) -> str | None:
@@ -62,7 +134,7 @@ def form_of(path: str | os.PathLike) -> str | None:
         return None
 
 
-@contextmanager
+@contextlib.contextmanager
 def opened(path: str | os.PathLike, form: str, newest: int, oldest: int = 1):
     """An HDF5 file of this format and one of these schemas, for reading; trouble becomes a `StorageError`."""
     import h5py

@@ -9,7 +9,7 @@ on the command line. Each function of the files is there to be called alone as w
 check, registry, record     what a check is, all of them by name, and the file of finished ones
 geometry, soft_committee,   what several papers share: angles, networks with output weights one, and means
 quadrature                  over Gaussian inputs without the package's closed forms
-copy_average, specialization, alignment, spurious_minima, duplicates   the papers
+copy_average, specialization, alignment, spurious_minima, duplicates, expand_and_cluster: the papers
 
 A paper's folder may import what is shared and the rooms below (`landscape`, `run`, …), not another paper's.
 """
@@ -18,6 +18,7 @@ from . import (
     alignment,
     copy_average,
     duplicates,
+    expand_and_cluster,
     geometry,
     quadrature,
     soft_committee,
@@ -37,6 +38,7 @@ __all__ = [
     "at_most",
     "copy_average",
     "duplicates",
+    "expand_and_cluster",
     "geometry",
     "names",
     "never",

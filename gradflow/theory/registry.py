@@ -36,6 +36,9 @@ CheckFunction = Callable[[str, Progress], Check | Iterable[Check]]
 
 _registered: dict[str, CheckFunction] = {}
 
+PROVED = "proved."
+"""Checks whose names begin so are proofs in ball arithmetic: they run where they are asked for."""
+
 
 def register(name: str) -> Callable[[CheckFunction], CheckFunction]:
     """Decorator for a function that makes checks.
@@ -65,8 +68,16 @@ def register(name: str) -> Callable[[CheckFunction], CheckFunction]:
     return decorate
 
 
-def names(prefix: str = "") -> list[str]:
+def names(prefix: str = "", proofs: bool = False) -> list[str]:
     """The names of all checks that begin with `prefix`, in alphabetical order.
+
+    Parameters
+    ----------
+    prefix : str
+        The beginning of a name.
+    proofs : bool
+        Those that are proofs in ball arithmetic (`proved.` before the prefix), which need the extra `prove`,
+        in place of those in Float64.
 
     Raises
     ------
@@ -82,9 +93,11 @@ def names(prefix: str = "") -> list[str]:
     package = importlib.import_module(__package__)
     for module in pkgutil.walk_packages(package.__path__, f"{__package__}."):
         importlib.import_module(module.name)
-    found = sorted(name for name in _registered if name.startswith(prefix))
+    known = sorted(name for name in _registered if name.startswith(PROVED) == proofs)
+    prefix = PROVED + prefix.removeprefix(PROVED) if proofs else prefix
+    found = [name for name in known if name.startswith(prefix)]
     if not found:
-        raise ArgumentError("name", repr(prefix), f"the beginning of one of {', '.join(sorted(_registered))}")
+        raise ArgumentError("name", repr(prefix), f"the beginning of one of {', '.join(known)}")
     return found
 
 
@@ -119,7 +132,7 @@ def run(name: str, size: str = "quick", progress: Progress | None = None) -> Ite
     if size not in SIZES:
         raise ArgumentError("size", repr(size), " or ".join(map(repr, SIZES)))
     if name not in _registered:
-        names(name)
+        names(name, name.startswith(PROVED))
     if name not in _registered:
         raise ArgumentError("name", repr(name), f"one of {', '.join(sorted(_registered))}")
     require_x64()

@@ -8,7 +8,7 @@ import pytest
 from scipy import special
 
 from gradflow.inputs import Gaussian
-from gradflow.kernels.pairs.mixture import ABSOLUTE, CUBIC, ERF, GATED, LINEAR, MIXTURES, ONE, SQUARE
+from gradflow.kernels.activation_table import ABSOLUTE, CUBIC, ERF, GATED, LINEAR, ONE, SQUARE, TABLE
 from gradflow.losses.population import PopulationLoss
 from gradflow.networks import MLP
 
@@ -108,7 +108,9 @@ def exact(first, second, w, v):
         return part(o, p, t, s) if (o, p) in table else 0
 
     return mpmath.fsum(
-        a * b * part(p, o, s, t) for p, a in MIXTURES[first].items() for o, b in MIXTURES[second].items()
+        a * b * part(p, o, s, t)
+        for p, a in TABLE[first].mixture.items()
+        for o, b in TABLE[second].mixture.items()
     )
 
 
@@ -175,7 +177,7 @@ def test_closed_forms_of_gelu():
 
 
 def test_every_kind_has_a_function():
-    assert set(MIXTURES) == {"one", *FUNCTIONS}
+    assert {name for name, record in TABLE.items() if record.mixture is not None} == {"one", *FUNCTIONS}
 
 
 def test_monte_carlo_of_a_mixed_network(rng):

@@ -9,7 +9,6 @@ import scipy.special
 import gradflow as gf
 from gradflow import MLP, Gaussian
 from gradflow.activations import ACTIVATIONS
-from gradflow.losses import population
 from gradflow.losses.population import PopulationLoss
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(24)
@@ -192,13 +191,6 @@ def test_a_loss_more_negative_than_its_claim_says_so(monkeypatch):
     monkeypatch.setattr(PopulationLoss, "loss", lambda self, theta: -1e-12)
     assert problem.loss_error(theta) == problem.objective.kernel_error(theta) == math.inf
     assert "negative beyond its claimed error" in str(result)
-
-
-def test_no_descriptor_without_kernels(monkeypatch):
-    teacher = MLP([[[1.0, 0.5]], [[1.0]]], activation="erf")
-    monkeypatch.setattr(population, "_closed_kernel", lambda *_: 0)
-    with pytest.raises(AssertionError, match="without a kernel"):
-        PopulationLoss(teacher, teacher, Gaussian())
 
 
 NAMES = [*ACTIVATIONS, gf.activations.Polynomial([0.1, -0.5, 0.3, 0.05])]

@@ -1,6 +1,7 @@
 """A batch: table, classes, best, file, and the folder from which it goes on."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -52,6 +53,8 @@ def test_table_counts_labels_and_names_classes(batch):
     assert all(
         text and sum(int(part.split()[0]) for part in text.split(", ")) == 2 for text in rows["labels"]
     )
+    assert len(set(rows["labels"])) == 1  # in one order, so that they can be grouped
+    assert {"grad_norm", "converged", "flow_stop", "refinement_stop", "seconds", "failure"} <= set(rows)
 
 
 def test_a_failure_is_a_row_and_survives_the_file(batch, tmp_path):
@@ -88,3 +91,26 @@ def test_a_batch_goes_on_from_its_folder(tmp_path, monkeypatch):
         gf.train_many(TEACHER, SHAPE, **{**options, "seed": 2})
     with pytest.raises(StorageError, match="settings refiner"):
         gf.train_many(TEACHER, SHAPE, refiner=None, **options)
+
+
+def test_a_batch_with_an_activation_of_ones_own_goes_on(tmp_path, rng):
+    bump = gf.Activation(
+        lambda z: math.exp(-z * z),
+        lambda z: -2.0 * z * math.exp(-z * z),
+        lambda z: (4.0 * z * z - 2.0) * math.exp(-z * z),
+        name="bump",
+    )
+    student, X = gf.MLP.random((4, 2, 1), bump, False, seed=0), rng.standard_normal((50, 4))
+    options = {"solver": None, "refiner": gf.refiners.TrustRegionNewton(max_iterations=2), "progress": False}
+    first = gf.train_many(TEACHER, student, X, starts=2, checkpoint=tmp_path / "runs", **options)
+    again = gf.train_many(TEACHER, student, X, starts=2, checkpoint=tmp_path / "runs", **options)
+    for a, b in zip(first, again, strict=True):
+        assert np.array_equal(a.theta, b.theta) and a.seconds == b.seconds  # read, not done again
+    with pytest.raises(StorageError, match="problems: other teachers, students or inputs"):
+        gf.train_many(TEACHER, student, -X, starts=2, checkpoint=tmp_path / "runs", **options)
+
+
+def test_a_loss_of_ones_own_has_no_checkpoint(tmp_path):
+    bowl = gf.Problem.from_jax(lambda theta: (theta**2).sum(), np.ones(2))
+    with pytest.raises(ArgumentError, match="^checkpoint: .*from_jax"):
+        gf.train_many([bowl], checkpoint=tmp_path / "runs", progress=False)

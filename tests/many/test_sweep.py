@@ -1,9 +1,11 @@
 """Sweeps: the same bits whatever runs them, kept cell by cell, resumed, refused where something differs."""
 
+import io
 import json
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -106,8 +108,8 @@ def test_a_larger_grid_goes_on_from_a_smaller_one(tmp_path):
         gf.sweep({"width": [1, 2], "seed": [1, 2]}, plain, store=tmp_path / "runs", progress=False)
     part = gf.sweep({"width": [1], "seed": [2]}, plain, store=tmp_path / "runs", progress=False)
     assert len(part) == 1 and part.rows()[0]["sum"] == 3 and len(gf.Sweep.load(tmp_path / "runs")) == 4
-    with pytest.raises(StorageError, match="axes of the grid"):
-        gf.sweep({"seed": range(4)}, plain, store=tmp_path / "runs", progress=False)
+    with pytest.raises(StorageError, match="axes of the grid: width, seed there, seed, width now"):
+        gf.sweep({"seed": range(4), "width": [1]}, plain, store=tmp_path / "runs", progress=False)
     with pytest.raises(StorageError, match="settings refiner"):
         gf.sweep(
             {"width": [1], "seed": range(4)}, plain, store=tmp_path / "runs", refiner=None, progress=False
@@ -158,10 +160,12 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path):
 
 def test_processes_and_a_worker_that_dies(tmp_path):
     context = multiprocessing.get_context("spawn")
+    options = {"store": tmp_path / "runs", "progress": False}
     with ProcessPoolExecutor(1, mp_context=context) as executor:
-        found = gf.sweep(
-            {"kill": [False, True]}, suicidal, store=tmp_path / "runs", executor=executor, progress=False
-        )
+        with pytest.warns(RuntimeWarning, match="1 cells are unfinished"):
+            found = gf.sweep({"kill": [False, True]}, suicidal, executor=executor, **options)
+        with pytest.raises(ArgumentError, match="^executor: .*BrokenProcessPool"):
+            gf.sweep({"kill": [False, True]}, suicidal, executor=executor, **options)
     assert found.trouble is not None and len(found.unfinished) == 1 and "goes on from here" in str(found)
     with pytest.raises(ArgumentError, match=r"make: .*top level of a module"):
         with ProcessPoolExecutor(1, mp_context=context) as executor:
@@ -191,7 +195,7 @@ def test_a_full_disk_is_an_error_and_the_store_stays_whole(tmp_path, monkeypatch
 
     gf.sweep({"part": [0]}, lambda_free, store=tmp_path / "runs", progress=False)
 
-    def no_room(self, key, cell):
+    def no_room(self, key, cell, again):
         raise StorageError(f"{self.path}: cannot be written ([Errno 28] No space left on device)")
 
     with monkeypatch.context() as patch:
@@ -232,8 +236,64 @@ def test_bad_input():
     if "fork" in multiprocessing.get_all_start_methods():
         forked = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork"))
         with pytest.raises(ArgumentError, match="forked"):
-            gf.sweep({"a": [1]}, plain, executor=forked, progress=False)
+            gf.sweep({"part": [1]}, lambda_free, executor=forked, progress=False)
     bad = gf.sweep({"a": [1]}, lambda a: 3, progress=False)
     assert "returns a int" in bad.failures[0][1]
     with pytest.raises(ArgumentError, match="^cell:"):
         bad.result({"b": 1})
+
+
+def test_a_function_without_an_argument_for_an_axis():
+    for grid in ({"part": [1], "prat": [2]}, {"prat": [1]}):
+        with pytest.raises(ArgumentError, match=r"^make: got a function of \(part\), called with"):
+            gf.sweep(grid, lambda_free, progress=False)
+    for option, value in (("solver", "Euler"), ("refiner", 3), ("precision", "quad")):
+        with pytest.raises(ArgumentError, match=f"^{option}:"):
+            gf.sweep({"part": [1]}, lambda_free, progress=False, **{option: value})
+    with pytest.raises(ArgumentError, match="did you mean 'solver'"):
+        gf.sweep({"part": [1]}, lambda_free, progress=False, solvr="BDF")
+
+
+def test_a_row_that_cannot_be_saved_is_a_failure_that_says_so(tmp_path):
+    for store in (None, tmp_path / "runs"):
+        found = gf.sweep({"part": [1]}, lambda part: {"x": {1, 2}}, store=store, progress=False)
+        assert "make: got a row in which 'x' is a set" in found.failures[0][1]
+    good = gf.sweep({"part": [1]}, lambda part: {"x": [np.float64(2), np.arange(2)]}, progress=False)
+    assert good.rows()[0]["x"] == [2.0, [0, 1]]
+
+
+def test_a_loss_of_ones_own_is_kept_as_a_row(tmp_path):
+    def bowl(part):
+        return gf.Problem.from_jax(lambda theta: ((theta - part) ** 2).sum(), np.zeros(2))
+
+    options = {"solver": None, "progress": False}
+    with pytest.raises(StorageError, match="keep='rows'"):
+        gf.sweep({"part": [1, 2]}, bowl, store=tmp_path / "one", **options)
+    found = gf.sweep({"part": [1, 2]}, bowl, store=tmp_path / "two", keep="rows", **options)
+    assert all(row["loss"] < 1e-20 for row in found.rows())
+
+
+def test_functions_of_a_notebook_do_not_go_to_processes(monkeypatch):
+    import types
+
+    notebook = types.ModuleType("__main__")
+    exec("def make(part):\n    return {'value': part}", notebook.__dict__)
+    monkeypatch.setitem(sys.modules, "__main__", notebook)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as executor:
+        with pytest.raises(ArgumentError, match=r"defined in a notebook .* executor=None"):
+            gf.sweep({"part": [1]}, notebook.make, executor=executor, progress=False)
+    assert gf.sweep({"part": [1]}, notebook.make, progress=False).rows()[0]["value"] == 1
+
+
+def test_a_bar_in_terminals_and_notebooks_only(monkeypatch):
+    cases = (("ipykernel.iostream", False, True), ("_io", True, True), ("_io", False, False))
+    for module, terminal, bar in cases:
+        own = {"__module__": module, "isatty": lambda self, terminal=terminal: terminal}
+        stream = type("Stream", (io.StringIO,), own)()
+        monkeypatch.setattr(sys, "stderr", stream)
+        gf.sweep({"part": [1, 2]}, lambda_free)
+        assert ("2/2" in stream.getvalue()) == bar, (module, terminal)
+        assert ("<" in stream.getvalue()) == bar  # the time left
+        gf.sweep({"part": [1, 2]}, lambda_free, progress=False)
+        assert stream.getvalue().count("2/2") <= 1

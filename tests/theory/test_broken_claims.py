@@ -16,6 +16,7 @@ from gradflow.theory.alignment import one_teacher
 from gradflow.theory.copy_average import configurations as ca
 from gradflow.theory.copy_average import index as indices
 from gradflow.theory.copy_average import large, phase, points, relu, transition, variations
+from gradflow.theory.expand_and_cluster import recovered
 from gradflow.theory.specialization import critical, deep, dynamics, gradients, noisy, norms, slow, spherical
 from gradflow.theory.spurious_minima import minima, rates, spectra
 
@@ -407,7 +408,15 @@ SPURIOUS = {
     ),
 }
 
-BROKEN = COPY_AVERAGE | ALIGNMENT | DUPLICATES | SPECIALIZATION | SPURIOUS
+# Recovery
+
+RECOVERY = {
+    "recovery.classes": lambda: recovered.classes("quick", silent, disturb=1e-12),
+    "recovery.catalogue": lambda: recovered.catalogue("quick", silent, disturb=1e-3),
+    "recovery.noise": lambda: recovered.noise("quick", silent, correlated=1e-5),
+}
+
+BROKEN = COPY_AVERAGE | ALIGNMENT | DUPLICATES | SPECIALIZATION | SPURIOUS | RECOVERY
 
 
 @pytest.mark.parametrize("name", BROKEN)

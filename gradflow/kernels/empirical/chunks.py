@@ -19,7 +19,8 @@ from numba.extending import intrinsic
 
 from ..math.abi import inner_jit
 from ..math.memory import allocate, clear, load, set_word, store, word
-from .network_blocks import COUNT, HELPER, LAYERS, POOL, TABLE_WORDS, matrices_size, pack, padded
+from . import network_blocks as nb
+from .network_blocks import matrices_size, pack, padded
 
 # Words of a task: what the threads of one call share.
 NEXT, TICKET, CHUNKS, SCRATCH, SCRATCH_BYTES, DESCRIPTOR, ORDER, BLOCK_LENGTH, CHUNK_LENGTH = range(9)
@@ -171,11 +172,11 @@ def run_chunks(
 
     The sums of the whole stand in its SUMS; give the memory back with `release(task)`. `v` may be null.
     """
-    count = word(descriptor, COUNT)
+    count = word(descriptor, nb.COUNT)
     chunks = (count + chunk - 1) // chunk
     threads = max(1, min(threads, chunks, MAX_THREADS))
     doubles = padded(matrices_size(descriptor))
-    scratch_doubles = padded(TABLE_WORDS * (word(descriptor, LAYERS) + 1) + rows_doubles)
+    scratch_doubles = padded(nb.TABLE_WORDS * (word(descriptor, nb.LAYERS) + 1) + rows_doubles)
     all_sums = padded(chunks * sums_doubles)
     head = padded(_TAKEN + MAX_THREADS)
     task = allocate(head + 2 * doubles + all_sums + threads * scratch_doubles)
@@ -206,7 +207,7 @@ def run_chunks(
 
     offered = 0
     if threads > 1:
-        offered = _offer(word(descriptor, POOL), word(descriptor, HELPER), worker, task, threads - 1)
+        offered = _offer(word(descriptor, nb.POOL), word(descriptor, nb.HELPER), worker, task, threads - 1)
     _call_worker(worker, task)
     _collect(task, offered)
     for c in range(1, chunks):

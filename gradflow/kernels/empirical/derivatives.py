@@ -11,37 +11,11 @@ from __future__ import annotations
 
 from ..math.abi import inner_jit
 from ..math.memory import load, release, spoil, store, word
-from .chunks import (
-    BLOCK_LENGTH,
-    CHUNK_LENGTH,
-    CHUNKS,
-    DESCRIPTOR,
-    MATRICES,
-    NEXT,
-    ORDER,
-    SCRATCH,
-    SCRATCH_BYTES,
-    SUMS,
-    SUMS_DOUBLES,
-    TICKET,
-    run_chunks,
-    take,
-)
+from . import chunks as ck
+from . import network_blocks as nb
+from .chunks import run_chunks, take
 from .hessian import add_hessian_block, hessian_doubles, hessian_rows, scatter_hessian
 from .network_blocks import (
-    BLOCK,
-    BLOCK_HESSIAN,
-    CHUNK,
-    CHUNK_HESSIAN,
-    COUNT,
-    GRADIENT,
-    LAYERS,
-    MATRIX,
-    SIZE,
-    TABLE_WORDS,
-    THREADS,
-    THREADS_HESSIAN,
-    WORKER,
     add_penalty,
     backward,
     derivative_factor,
@@ -60,9 +34,9 @@ from .network_blocks import (
 def _run_chunk(descriptor, order, first, last, block, matrices, sums, scratch):
     """Add samples first … last to `sums`: loss, weight, gradient matrices, Hessian sums."""
     table = scratch
-    rows = scratch + 8 * TABLE_WORDS * (word(descriptor, LAYERS) + 1)
-    place_matrices(descriptor, table, MATRIX, matrices)
-    place_matrices(descriptor, table, GRADIENT, sums + 16)
+    rows = scratch + 8 * nb.TABLE_WORDS * (word(descriptor, nb.LAYERS) + 1)
+    place_matrices(descriptor, table, nb.MATRIX, matrices)
+    place_matrices(descriptor, table, nb.GRADIENT, sums + 16)
     hessian_sums = sums + 16 + 8 * matrices_size(descriptor)
     loss, weight = 0.0, 0.0
     for position in range(first, last, block):
@@ -82,39 +56,39 @@ def _run_chunk(descriptor, order, first, last, block, matrices, sums, scratch):
 
 def work(task):
     """What every thread does: take chunks until there are none (int64 → int64)."""
-    descriptor, chunk = word(task, DESCRIPTOR), word(task, CHUNK_LENGTH)
-    scratch = word(task, SCRATCH) + take(task, TICKET) * word(task, SCRATCH_BYTES)
-    c = take(task, NEXT)
-    while c < word(task, CHUNKS):
-        last = min(word(descriptor, COUNT), (c + 1) * chunk)
-        sums = word(task, SUMS) + 8 * c * word(task, SUMS_DOUBLES)
-        _run_chunk(descriptor, word(task, ORDER), c * chunk, last, word(task, BLOCK_LENGTH),
-                   word(task, MATRICES), sums, scratch)  # fmt: skip
-        c = take(task, NEXT)
+    descriptor, chunk = word(task, ck.DESCRIPTOR), word(task, ck.CHUNK_LENGTH)
+    scratch = word(task, ck.SCRATCH) + take(task, ck.TICKET) * word(task, ck.SCRATCH_BYTES)
+    c = take(task, ck.NEXT)
+    while c < word(task, ck.CHUNKS):
+        last = min(word(descriptor, nb.COUNT), (c + 1) * chunk)
+        sums = word(task, ck.SUMS) + 8 * c * word(task, ck.SUMS_DOUBLES)
+        _run_chunk(descriptor, word(task, ck.ORDER), c * chunk, last, word(task, ck.BLOCK_LENGTH),
+                   word(task, ck.MATRICES), sums, scratch)  # fmt: skip
+        c = take(task, ck.NEXT)
     return 0
 
 
 def derivatives(descriptor, theta, v, loss, gradient, matrix):
     """L, ∇L and ∇²L, those whose addresses are not null (`abi.KERNEL`)."""
     order = 2 if matrix != 0 else (1 if gradient != 0 else 0)
-    block = word(descriptor, BLOCK_HESSIAN if order == 2 else BLOCK)
-    chunk = word(descriptor, CHUNK_HESSIAN if order == 2 else CHUNK)
-    threads = word(descriptor, THREADS_HESSIAN if order == 2 else THREADS)
+    block = word(descriptor, nb.BLOCK_HESSIAN if order == 2 else nb.BLOCK)
+    chunk = word(descriptor, nb.CHUNK_HESSIAN if order == 2 else nb.CHUNK)
+    threads = word(descriptor, nb.THREADS_HESSIAN if order == 2 else nb.THREADS)
     doubles = matrices_size(descriptor)
-    longest = padded(min(block, word(descriptor, COUNT)))
+    longest = padded(min(block, word(descriptor, nb.COUNT)))
     sums_doubles = 2 + doubles
     rows_doubles = place_rows(descriptor, 0, 0, longest, order, False)
     if order == 2:
         sums_doubles += hessian_doubles(descriptor)
         rows_doubles += longest * hessian_rows(descriptor)
-    task = run_chunks(word(descriptor, WORKER), descriptor, theta, 0, order, 0, block, chunk, threads,
+    task = run_chunks(word(descriptor, nb.WORKER), descriptor, theta, 0, order, 0, block, chunk, threads,
                       sums_doubles, rows_doubles)  # fmt: skip
     if task == 0:
         spoil(loss, 1)
-        spoil(gradient, word(descriptor, SIZE))
-        spoil(matrix, word(descriptor, SIZE) ** 2)
+        spoil(gradient, word(descriptor, nb.SIZE))
+        spoil(matrix, word(descriptor, nb.SIZE) ** 2)
         return
-    sums = word(task, SUMS)
+    sums = word(task, ck.SUMS)
     weight = load(sums, 1)
     scale = derivative_factor(descriptor) / weight
     if loss != 0:
@@ -124,7 +98,7 @@ def derivatives(descriptor, theta, v, loss, gradient, matrix):
     diagonal, outer = add_penalty(descriptor, theta, loss, gradient)
     if matrix != 0:
         scatter_hessian(descriptor, sums + 16 + 8 * doubles, scale, matrix)
-        _add_penalty_hessian(word(descriptor, SIZE), theta, diagonal, outer, matrix)
+        _add_penalty_hessian(word(descriptor, nb.SIZE), theta, diagonal, outer, matrix)
     release(task)
 
 

@@ -20,27 +20,8 @@ from __future__ import annotations
 
 from ..math.abi import inner_jit
 from ..math.memory import load, store, word
-from .network_blocks import (
-    BEND,
-    DELTA,
-    IN,
-    INPUT,
-    INPUT_STRIDE,
-    KIND,
-    LAYERS,
-    MATRIX,
-    OUT,
-    PROBABILITY,
-    SAMPLE_WEIGHTS,
-    SIZE,
-    SLOPE,
-    SPARE,
-    SQUARED,
-    columns,
-    flat_index,
-    get,
-    layer,
-)
+from . import network_blocks as nb
+from .network_blocks import columns, flat_index, get, layer
 from .outer_products import (
     add_outer_products,
     outer_products_doubles,
@@ -52,8 +33,8 @@ from .tiles import combine, gram, row_pairs
 
 @inner_jit
 def by_outer_products(descriptor):
-    shallow = word(descriptor, LAYERS) == 2 and layer(descriptor, 1, OUT) == 1
-    return shallow and word(descriptor, KIND) == SQUARED
+    shallow = word(descriptor, nb.LAYERS) == 2 and layer(descriptor, 1, nb.OUT) == 1
+    return shallow and word(descriptor, nb.KIND) == nb.SQUARED
 
 
 @inner_jit
@@ -61,7 +42,7 @@ def hessian_doubles(descriptor):
     """Size of the Hessian's partial sums."""
     if by_outer_products(descriptor):
         return outer_products_doubles(descriptor)
-    layers, total = word(descriptor, LAYERS), 0
+    layers, total = word(descriptor, nb.LAYERS), 0
     for l in range(layers):
         for m in range(l, layers):
             total += _sums_of_pair(descriptor, l, m)
@@ -70,46 +51,46 @@ def hessian_doubles(descriptor):
 
 @inner_jit
 def _sums_of_pair(descriptor, l, m):
-    n, c = layer(descriptor, l, OUT), columns(descriptor, l)
+    n, c = layer(descriptor, l, nb.OUT), columns(descriptor, l)
     if l == m:
         return (n * (n + 1) // 2) * (c * (c + 1) // 2)
-    width = layer(descriptor, m, OUT)
+    width = layer(descriptor, m, nb.OUT)
     return (n * columns(descriptor, m) + _bend_rows(descriptor, l, m)) * c * width
 
 
 @inner_jit
 def _bend_rows(descriptor, l, m):
     """Rows of D^{lm}: its diagonal alone if m = l + 1."""
-    return layer(descriptor, l, OUT) * (1 if m == l + 1 else layer(descriptor, m, IN))
+    return layer(descriptor, l, nb.OUT) * (1 if m == l + 1 else layer(descriptor, m, nb.IN))
 
 
 @inner_jit
 def _pair_rows(descriptor, l, m):
     """Rows of all A before A^{lm}; with l = L, all of them."""
-    layers, total = word(descriptor, LAYERS), 0
+    layers, total = word(descriptor, nb.LAYERS), 0
     for a in range(layers):
         for b in range(a, layers):
             if a < l or (a == l and b < m):
-                total += layer(descriptor, a, OUT) * layer(descriptor, b, OUT)
+                total += layer(descriptor, a, nb.OUT) * layer(descriptor, b, nb.OUT)
     return total
 
 
 @inner_jit
 def _product_rows(descriptor):
     """The most rows of products (j, q) or (j, p) that are alive at a time."""
-    layers, most = word(descriptor, LAYERS), 0
+    layers, most = word(descriptor, nb.LAYERS), 0
     for l in range(layers):
         c = columns(descriptor, l)
         most = max(most, c * (c + 1) // 2)
         for m in range(l + 1, layers):
-            most = max(most, c * max(columns(descriptor, m), layer(descriptor, m, OUT)))
+            most = max(most, c * max(columns(descriptor, m), layer(descriptor, m, nb.OUT)))
     return most
 
 
 @inner_jit
 def _path_rows(descriptor):
     """The most rows of a D^{lm} with m > l + 1."""
-    layers, most = word(descriptor, LAYERS), 0
+    layers, most = word(descriptor, nb.LAYERS), 0
     for l in range(layers):
         for m in range(l + 2, layers):
             most = max(most, _bend_rows(descriptor, l, m))
@@ -121,7 +102,7 @@ def hessian_rows(descriptor):
     """Rows of workspace that `add_hessian_block` needs."""
     if by_outer_products(descriptor):
         return outer_products_rows(descriptor)
-    rows = _pair_rows(descriptor, word(descriptor, LAYERS), 0)
+    rows = _pair_rows(descriptor, word(descriptor, nb.LAYERS), 0)
     return rows + _product_rows(descriptor) + 2 * _path_rows(descriptor)
 
 
@@ -132,15 +113,15 @@ def add_hessian_block(descriptor, table, rows, length, sums):
         add_outer_products(descriptor, table, rows, length, sums)
     else:
         _pre_activation_hessians(descriptor, table, rows, length)
-        layers = word(descriptor, LAYERS)
+        layers = word(descriptor, nb.LAYERS)
         products = rows + 8 * length * _pair_rows(descriptor, layers, 0)
         paths = products + 8 * length * _product_rows(descriptor)
         for l in range(layers):
             for m in range(l, layers):
                 _add_pair(descriptor, table, rows, products, length, l, m, sums)
                 if m > l:
-                    n, c = layer(descriptor, l, OUT), columns(descriptor, l)
-                    width = layer(descriptor, m, OUT)
+                    n, c = layer(descriptor, l, nb.OUT), columns(descriptor, l)
+                    width = layer(descriptor, m, nb.OUT)
                     target = sums + 8 * n * width * c * columns(descriptor, m)
                     _add_bend(descriptor, table, paths, products, length, l, m, target)
                 sums += 8 * _sums_of_pair(descriptor, l, m)
@@ -152,7 +133,7 @@ def scatter_hessian(descriptor, sums, scale, matrix):
     if by_outer_products(descriptor):
         scatter_outer_products(descriptor, sums, scale, matrix)
         return
-    layers, size = word(descriptor, LAYERS), word(descriptor, SIZE)
+    layers, size = word(descriptor, nb.LAYERS), word(descriptor, nb.SIZE)
     for l in range(layers):
         for m in range(l, layers):
             if l == m:
@@ -165,9 +146,9 @@ def scatter_hessian(descriptor, sums, scale, matrix):
 @inner_jit
 def _output_hessian(descriptor, table, rows, length):
     """A^{LL} of the loss itself, (o, o) rows: w I (without the 2), or w (diag p − p pᵀ)."""
-    layers = word(descriptor, LAYERS)
-    n, squared = layer(descriptor, layers - 1, OUT), word(descriptor, KIND) == SQUARED
-    weights, probability = get(table, layers, SAMPLE_WEIGHTS), get(table, layers, PROBABILITY)
+    layers = word(descriptor, nb.LAYERS)
+    n, squared = layer(descriptor, layers - 1, nb.OUT), word(descriptor, nb.KIND) == nb.SQUARED
+    weights, probability = get(table, layers, nb.SAMPLE_WEIGHTS), get(table, layers, nb.PROBABILITY)
     for i in range(n):
         for k in range(n):
             row = rows + 8 * length * (i * n + k)
@@ -181,16 +162,16 @@ def _output_hessian(descriptor, table, rows, length):
 @inner_jit
 def _pre_activation_hessians(descriptor, table, rows, length):
     """All A^{lm}, l ≤ m, as rows (i, p)."""
-    layers = word(descriptor, LAYERS)
+    layers = word(descriptor, nb.LAYERS)
     line = 8 * length
     _output_hessian(descriptor, table, rows + line * _pair_rows(descriptor, layers - 1, layers - 1), length)
     for back in range(1, layers):
         l = layers - 1 - back
-        n, above = layer(descriptor, l, OUT), layer(descriptor, l + 1, OUT)
-        matrix, stride = get(table, l + 1, MATRIX), columns(descriptor, l + 1)
-        slope = get(table, l, SLOPE)
+        n, above = layer(descriptor, l, nb.OUT), layer(descriptor, l + 1, nb.OUT)
+        matrix, stride = get(table, l + 1, nb.MATRIX), columns(descriptor, l + 1)
+        slope = get(table, l, nb.SLOPE)
         for m in range(l + 1, layers):
-            width = layer(descriptor, m, OUT)
+            width = layer(descriptor, m, nb.OUT)
             source = rows + line * _pair_rows(descriptor, l + 1, m)
             target = rows + line * _pair_rows(descriptor, l, m)
             for p in range(width):
@@ -202,7 +183,7 @@ def _pre_activation_hessians(descriptor, table, rows, length):
             combine(matrix, 1, stride, i + 1, above, source + line * i * above, length,
                     target + line * i * n, length, length, 0, slope, length)  # fmt: skip
             diagonal = target + line * (i * n + i)
-            bend = get(table, l, BEND) + line * i
+            bend = get(table, l, nb.BEND) + line * i
             for s in range(length):
                 store(diagonal, s, load(diagonal, s) + load(bend, s))
             if l > 0:
@@ -215,9 +196,9 @@ def _pre_activation_hessians(descriptor, table, rows, length):
 @inner_jit
 def _add_pair(descriptor, table, rows, products, length, l, m, sums):
     """Σ_s A^{lm}_{ip} h_{l,j} h_{m,q}; for l = m only i ≥ p and j ≥ q."""
-    n, c = layer(descriptor, l, OUT), columns(descriptor, l)
-    spare = get(table, word(descriptor, LAYERS), SPARE)
-    h, stride = get(table, l, INPUT), get(table, l, INPUT_STRIDE)
+    n, c = layer(descriptor, l, nb.OUT), columns(descriptor, l)
+    spare = get(table, word(descriptor, nb.LAYERS), nb.SPARE)
+    h, stride = get(table, l, nb.INPUT), get(table, l, nb.INPUT_STRIDE)
     a = rows + 8 * length * _pair_rows(descriptor, l, m)
     if l == m:
         npairs = c * (c + 1) // 2
@@ -228,40 +209,44 @@ def _add_pair(descriptor, table, rows, products, length, l, m, sums):
                  target, npairs, spare, False)  # fmt: skip
     else:
         npairs = c * columns(descriptor, m)
-        row_pairs(h, stride, c, get(table, m, INPUT), get(table, m, INPUT_STRIDE), columns(descriptor, m),
-                  length, products)  # fmt: skip
-        gram(a, length, n * layer(descriptor, m, OUT), products, length, npairs, length,
+        row_pairs(h, stride, c, get(table, m, nb.INPUT), get(table, m, nb.INPUT_STRIDE),
+                  columns(descriptor, m), length, products)  # fmt: skip
+        gram(a, length, n * layer(descriptor, m, nb.OUT), products, length, npairs, length,
              sums, npairs, spare, False)  # fmt: skip
 
 
 @inner_jit
 def _add_bend(descriptor, table, paths, products, length, l, m, sums):
     """Σ_s D^{lm}_{iq} h_{l,j} δ_{m,p}, rows (i, q) by columns (j, p); D is advanced from D^{l,m−1}."""
-    n, c, width = layer(descriptor, l, OUT), columns(descriptor, l), layer(descriptor, m, OUT)
-    spare = get(table, word(descriptor, LAYERS), SPARE)
+    n, c, width = layer(descriptor, l, nb.OUT), columns(descriptor, l), layer(descriptor, m, nb.OUT)
+    spare = get(table, word(descriptor, nb.LAYERS), nb.SPARE)
     line = 8 * length
-    d, half = get(table, l, SLOPE), line * _path_rows(descriptor)
+    d, half = get(table, l, nb.SLOPE), line * _path_rows(descriptor)
     if m > l + 1:
         d = paths + half * (m % 2)
         before = paths + half * ((m - 1) % 2)
-        matrix, stride = get(table, m - 1, MATRIX), columns(descriptor, m - 1)
-        k, q, slope = layer(descriptor, m - 1, IN), layer(descriptor, m, IN), get(table, m - 1, SLOPE)
+        matrix, stride = get(table, m - 1, nb.MATRIX), columns(descriptor, m - 1)
+        k, q, slope = (
+            layer(descriptor, m - 1, nb.IN),
+            layer(descriptor, m, nb.IN),
+            get(table, m - 1, nb.SLOPE),
+        )
         for i in range(n):
             if m == l + 2:  # D^{l,l+1} is the diagonal σ'_l
-                combine(matrix + 8 * i, stride, 1, q, 1, get(table, l, SLOPE) + line * i, length,
+                combine(matrix + 8 * i, stride, 1, q, 1, get(table, l, nb.SLOPE) + line * i, length,
                         d + line * i * q, length, length, 0, slope, length)  # fmt: skip
             else:
                 combine(matrix, stride, 1, q, k, before + line * i * k, length,
                         d + line * i * q, length, length, 0, slope, length)  # fmt: skip
-    row_pairs(get(table, l, INPUT), get(table, l, INPUT_STRIDE), c, get(table, m, DELTA), length, width,
-              length, products)  # fmt: skip
+    row_pairs(get(table, l, nb.INPUT), get(table, l, nb.INPUT_STRIDE), c, get(table, m, nb.DELTA), length,
+              width, length, products)  # fmt: skip
     gram(d, length, _bend_rows(descriptor, l, m), products, length, c * width, length,
          sums, c * width, spare, False)  # fmt: skip
 
 
 @inner_jit
 def _scatter_diagonal(descriptor, l, sums, scale, matrix, size):
-    n, c = layer(descriptor, l, OUT), columns(descriptor, l)
+    n, c = layer(descriptor, l, nb.OUT), columns(descriptor, l)
     npairs = c * (c + 1) // 2
     for i in range(n):
         for p in range(i + 1):
@@ -279,8 +264,8 @@ def _scatter_diagonal(descriptor, l, sums, scale, matrix, size):
 
 @inner_jit
 def _scatter_pair(descriptor, l, m, sums, scale, matrix, size):
-    n, c = layer(descriptor, l, OUT), columns(descriptor, l)
-    width, c_m, inputs = layer(descriptor, m, OUT), columns(descriptor, m), layer(descriptor, m, IN)
+    n, c = layer(descriptor, l, nb.OUT), columns(descriptor, l)
+    width, c_m, inputs = layer(descriptor, m, nb.OUT), columns(descriptor, m), layer(descriptor, m, nb.IN)
     bends = sums + 8 * n * width * c * c_m
     for i in range(n):
         for p in range(width):

@@ -14,29 +14,15 @@ import math
 
 from ..math.abi import inner_jit
 from ..math.memory import allocate, load, release, set_word, spoil, store, word
-from .network_blocks import (
-    BEND,
-    DELTA,
-    INPUT,
-    INPUT_STRIDE,
-    MATRIX,
-    OUT,
-    SAMPLE_WEIGHTS,
-    SIZE,
-    SLOPE,
-    SPARE,
-    columns,
-    flat_index,
-    get,
-    layer,
-)
+from . import network_blocks as nb
+from .network_blocks import columns, flat_index, get, layer
 from .tiles import combine, gram, row_pairs
 
 
 @inner_jit
 def outer_products_doubles(descriptor):
     """Size of the partial sums: J Jᵀ, the blocks (w_i, w_i), the blocks (w_i, a_i)."""
-    n, c = layer(descriptor, 0, OUT), columns(descriptor, 0)
+    n, c = layer(descriptor, 0, nb.OUT), columns(descriptor, 0)
     size = n * c + columns(descriptor, 1)
     return size * size + n * (c * (c + 1) // 2) + n * c
 
@@ -44,15 +30,15 @@ def outer_products_doubles(descriptor):
 @inner_jit
 def outer_products_rows(descriptor):
     """Rows of workspace that `add_outer_products` needs."""
-    n, c = layer(descriptor, 0, OUT), columns(descriptor, 0)
+    n, c = layer(descriptor, 0, nb.OUT), columns(descriptor, 0)
     return n * c + columns(descriptor, 1) + 1 + n + c * (c + 1) // 2 + c
 
 
 @inner_jit
 def add_outer_products(descriptor, table, rows, length, sums):
-    n, c, c1 = layer(descriptor, 0, OUT), columns(descriptor, 0), columns(descriptor, 1)
-    x, stride = get(table, 0, INPUT), get(table, 0, INPUT_STRIDE)
-    slope, spare = get(table, 0, SLOPE), get(table, 2, SPARE)
+    n, c, c1 = layer(descriptor, 0, nb.OUT), columns(descriptor, 0), columns(descriptor, 1)
+    x, stride = get(table, 0, nb.INPUT), get(table, 0, nb.INPUT_STRIDE)
+    slope, spare = get(table, 0, nb.SLOPE), get(table, 2, nb.SPARE)
     jacobian = rows
     size = n * c + c1
     root = rows + 8 * length * size
@@ -60,16 +46,16 @@ def add_outer_products(descriptor, table, rows, length, sums):
     pairs = outer + 8 * length * n
     residual = pairs + 8 * length * (c * (c + 1) // 2)
     for s in range(length):
-        store(root, s, math.sqrt(load(get(table, 2, SAMPLE_WEIGHTS), s)))
-    combine(get(table, 1, MATRIX), 1, 1, n, 1, root, length, outer, length, length, 0, slope, length)
+        store(root, s, math.sqrt(load(get(table, 2, nb.SAMPLE_WEIGHTS), s)))
+    combine(get(table, 1, nb.MATRIX), 1, 1, n, 1, root, length, outer, length, length, 0, slope, length)
     row_pairs(outer, length, n, x, stride, c, length, jacobian)
-    row_pairs(root, length, 1, get(table, 1, INPUT), length, c1, length, jacobian + 8 * length * n * c)
+    row_pairs(root, length, 1, get(table, 1, nb.INPUT), length, c1, length, jacobian + 8 * length * n * c)
     gram(jacobian, length, size, jacobian, length, size, length, sums, size, spare, True)
     row_pairs(x, stride, c, 0, 0, 0, length, pairs)
     sums += 8 * size * size
     npairs = c * (c + 1) // 2
-    gram(get(table, 0, BEND), length, n, pairs, length, npairs, length, sums, npairs, spare, False)
-    row_pairs(get(table, 1, DELTA), length, 1, x, stride, c, length, residual)
+    gram(get(table, 0, nb.BEND), length, n, pairs, length, npairs, length, sums, npairs, spare, False)
+    row_pairs(get(table, 1, nb.DELTA), length, 1, x, stride, c, length, residual)
     gram(slope, length, n, residual, length, c, length, sums + 8 * n * npairs, c, spare, False)
 
 
@@ -85,7 +71,7 @@ def _mirror(matrix, size):
 
 @inner_jit
 def scatter_outer_products(descriptor, sums, scale, matrix):
-    n, c, size = layer(descriptor, 0, OUT), columns(descriptor, 0), word(descriptor, SIZE)
+    n, c, size = layer(descriptor, 0, nb.OUT), columns(descriptor, 0), word(descriptor, nb.SIZE)
     positions = allocate(size)
     if positions == 0:
         spoil(matrix, size * size)

@@ -15,53 +15,10 @@ from __future__ import annotations
 
 from ..math.abi import inner_jit
 from ..math.memory import load, release, spoil, store, word
-from .chunks import (
-    BLOCK_LENGTH,
-    CHUNK_LENGTH,
-    CHUNKS,
-    DESCRIPTOR,
-    DIRECTIONS,
-    MATRICES,
-    NEXT,
-    ORDER,
-    SCRATCH,
-    SCRATCH_BYTES,
-    SUMS,
-    SUMS_DOUBLES,
-    TICKET,
-    WANTED,
-    run_chunks,
-    take,
-)
+from . import chunks as ck
+from . import network_blocks as nb
+from .chunks import run_chunks, take
 from .network_blocks import (
-    BEND,
-    BLOCK,
-    CHUNK,
-    COUNT,
-    DELTA,
-    DIRECTION,
-    GAUSS_NEWTON,
-    GRADIENT,
-    IN,
-    INPUT,
-    INPUT_STRIDE,
-    KIND,
-    LAYERS,
-    MATRIX,
-    OUT,
-    PROBABILITY,
-    PRODUCT_WORKER,
-    R_DELTA,
-    R_GRADIENT,
-    R_INPUT,
-    R_OUTPUT,
-    SAMPLE_WEIGHTS,
-    SIZE,
-    SLOPE,
-    SPARE,
-    SQUARED,
-    TABLE_WORDS,
-    THREADS,
     add_penalty,
     backward,
     columns,
@@ -82,26 +39,26 @@ from .tiles import combine, gram, hadamard, multiply_add
 
 @inner_jit
 def _forward_direction(descriptor, table, length):
-    layers = word(descriptor, LAYERS)
+    layers = word(descriptor, nb.LAYERS)
     for l in range(layers):
-        n, width = columns(descriptor, l), layer(descriptor, l, OUT)
-        r_z = get(table, l, R_OUTPUT)
-        combine(get(table, l, DIRECTION), n, 1, width, n, get(table, l, INPUT), get(table, l, INPUT_STRIDE),
-                r_z, length, length, 0, 0, 0)  # fmt: skip
+        n, width = columns(descriptor, l), layer(descriptor, l, nb.OUT)
+        r_z = get(table, l, nb.R_OUTPUT)
+        combine(get(table, l, nb.DIRECTION), n, 1, width, n, get(table, l, nb.INPUT),
+                get(table, l, nb.INPUT_STRIDE), r_z, length, length, 0, 0, 0)  # fmt: skip
         if l > 0:
-            combine(get(table, l, MATRIX), n, 1, width, layer(descriptor, l, IN), get(table, l, R_INPUT),
-                    length, r_z, length, length, 1, 0, 0)  # fmt: skip
+            combine(get(table, l, nb.MATRIX), n, 1, width, layer(descriptor, l, nb.IN),
+                    get(table, l, nb.R_INPUT), length, r_z, length, length, 1, 0, 0)  # fmt: skip
         if l + 1 < layers:
-            hadamard(get(table, l, SLOPE), r_z, get(table, l + 1, R_INPUT), width * length)
+            hadamard(get(table, l, nb.SLOPE), r_z, get(table, l + 1, nb.R_INPUT), width * length)
 
 
 @inner_jit
 def _output_direction(descriptor, table, length):
     """R δ_{L−1} = A R f, with A = w I (without the 2) or w (diag p − p pᵀ)."""
-    layers = word(descriptor, LAYERS)
-    outputs, squared = layer(descriptor, layers - 1, OUT), word(descriptor, KIND) == SQUARED
-    weights, probability = get(table, layers, SAMPLE_WEIGHTS), get(table, layers, PROBABILITY)
-    r_f, target = get(table, layers - 1, R_OUTPUT), get(table, layers - 1, R_DELTA)
+    layers = word(descriptor, nb.LAYERS)
+    outputs, squared = layer(descriptor, layers - 1, nb.OUT), word(descriptor, nb.KIND) == nb.SQUARED
+    weights, probability = get(table, layers, nb.SAMPLE_WEIGHTS), get(table, layers, nb.PROBABILITY)
+    r_f, target = get(table, layers - 1, nb.R_OUTPUT), get(table, layers - 1, nb.R_DELTA)
     for s in range(length):
         mean, weight = 0.0, load(weights, s)
         if not squared:
@@ -116,26 +73,26 @@ def _output_direction(descriptor, table, length):
 @inner_jit
 def _backward_direction(descriptor, table, length, full):
     """R δ_l and the sums of the product; BEND holds (W_{l+1}ᵀ δ_{l+1}) ∘ σ''_l."""
-    layers = word(descriptor, LAYERS)
-    spare = get(table, layers, SPARE)
+    layers = word(descriptor, nb.LAYERS)
+    spare = get(table, layers, nb.SPARE)
     for back in range(layers):
         l = layers - 1 - back
-        n, n_in, width = columns(descriptor, l), layer(descriptor, l, IN), layer(descriptor, l, OUT)
-        r_delta, target = get(table, l, R_DELTA), get(table, l, R_GRADIENT)
-        delta = get(table, l, DELTA)
-        gram(r_delta, length, width, get(table, l, INPUT), get(table, l, INPUT_STRIDE), n,
+        n, n_in, width = columns(descriptor, l), layer(descriptor, l, nb.IN), layer(descriptor, l, nb.OUT)
+        r_delta, target = get(table, l, nb.R_DELTA), get(table, l, nb.R_GRADIENT)
+        delta = get(table, l, nb.DELTA)
+        gram(r_delta, length, width, get(table, l, nb.INPUT), get(table, l, nb.INPUT_STRIDE), n,
              length, target, n, spare, False)  # fmt: skip
         if l > 0:
             if full:
-                gram(delta, length, width, get(table, l, R_INPUT), length, n_in,
+                gram(delta, length, width, get(table, l, nb.R_INPUT), length, n_in,
                      length, target, n, spare, False)  # fmt: skip
-            below, slope = get(table, l - 1, R_DELTA), get(table, l - 1, SLOPE)
-            combine(get(table, l, MATRIX), 1, n, n_in, width, r_delta, length,
+            below, slope = get(table, l - 1, nb.R_DELTA), get(table, l - 1, nb.SLOPE)
+            combine(get(table, l, nb.MATRIX), 1, n, n_in, width, r_delta, length,
                     below, length, length, 0, 0 if full else slope, length)  # fmt: skip
             if full:
-                combine(get(table, l, DIRECTION), 1, n, n_in, width, delta, length,
+                combine(get(table, l, nb.DIRECTION), 1, n, n_in, width, delta, length,
                         below, length, length, 1, slope, length)  # fmt: skip
-                multiply_add(get(table, l - 1, BEND), get(table, l - 1, R_OUTPUT), below, n_in * length)
+                multiply_add(get(table, l - 1, nb.BEND), get(table, l - 1, nb.R_OUTPUT), below, n_in * length)
 
 
 @inner_jit
@@ -143,11 +100,11 @@ def _run_chunk(descriptor, order, wanted, first, last, block, matrices, directio
     """Add samples first … last to `sums`: loss, weight, gradient matrices, matrices of the product."""
     full = order == 2
     table = scratch
-    rows = scratch + 8 * TABLE_WORDS * (word(descriptor, LAYERS) + 1)
-    place_matrices(descriptor, table, MATRIX, matrices)
-    place_matrices(descriptor, table, DIRECTION, directions)
-    place_matrices(descriptor, table, GRADIENT, sums + 16)
-    place_matrices(descriptor, table, R_GRADIENT, sums + 16 + 8 * matrices_size(descriptor))
+    rows = scratch + 8 * nb.TABLE_WORDS * (word(descriptor, nb.LAYERS) + 1)
+    place_matrices(descriptor, table, nb.MATRIX, matrices)
+    place_matrices(descriptor, table, nb.DIRECTION, directions)
+    place_matrices(descriptor, table, nb.GRADIENT, sums + 16)
+    place_matrices(descriptor, table, nb.R_GRADIENT, sums + 16 + 8 * matrices_size(descriptor))
     loss, weight = 0.0, 0.0
     for position in range(first, last, block):
         valid = min(block, last - position)
@@ -167,16 +124,16 @@ def _run_chunk(descriptor, order, wanted, first, last, block, matrices, directio
 
 def work(task):
     """What every thread does: take chunks until there are none (int64 → int64)."""
-    descriptor, chunk = word(task, DESCRIPTOR), word(task, CHUNK_LENGTH)
-    scratch = word(task, SCRATCH) + take(task, TICKET) * word(task, SCRATCH_BYTES)
-    c = take(task, NEXT)
-    while c < word(task, CHUNKS):
-        last = min(word(descriptor, COUNT), (c + 1) * chunk)
-        sums = word(task, SUMS) + 8 * c * word(task, SUMS_DOUBLES)
-        _run_chunk(descriptor, word(task, ORDER), word(task, WANTED), c * chunk, last,
-                   word(task, BLOCK_LENGTH), word(task, MATRICES), word(task, DIRECTIONS),
+    descriptor, chunk = word(task, ck.DESCRIPTOR), word(task, ck.CHUNK_LENGTH)
+    scratch = word(task, ck.SCRATCH) + take(task, ck.TICKET) * word(task, ck.SCRATCH_BYTES)
+    c = take(task, ck.NEXT)
+    while c < word(task, ck.CHUNKS):
+        last = min(word(descriptor, nb.COUNT), (c + 1) * chunk)
+        sums = word(task, ck.SUMS) + 8 * c * word(task, ck.SUMS_DOUBLES)
+        _run_chunk(descriptor, word(task, ck.ORDER), word(task, ck.WANTED), c * chunk, last,
+                   word(task, ck.BLOCK_LENGTH), word(task, ck.MATRICES), word(task, ck.DIRECTIONS),
                    sums, scratch)  # fmt: skip
-        c = take(task, NEXT)
+        c = take(task, ck.NEXT)
     return 0
 
 
@@ -185,20 +142,20 @@ def product(descriptor, theta, v, loss, gradient, matrix):
 
     The penalty's curvature is part of both.
     """
-    order = 1 if word(descriptor, GAUSS_NEWTON) != 0 else 2
-    block = word(descriptor, BLOCK)
+    order = 1 if word(descriptor, nb.GAUSS_NEWTON) != 0 else 2
+    block = word(descriptor, nb.BLOCK)
     doubles = matrices_size(descriptor)
-    longest = padded(min(block, word(descriptor, COUNT)))
+    longest = padded(min(block, word(descriptor, nb.COUNT)))
     rows_doubles = place_rows(descriptor, 0, 0, longest, order, True)
-    task = run_chunks(word(descriptor, PRODUCT_WORKER), descriptor, theta, v, order,
-                      1 if gradient != 0 else 0, block, word(descriptor, CHUNK), word(descriptor, THREADS),
-                      2 + 2 * doubles, rows_doubles)  # fmt: skip
+    task = run_chunks(word(descriptor, nb.PRODUCT_WORKER), descriptor, theta, v, order,
+                      1 if gradient != 0 else 0, block, word(descriptor, nb.CHUNK),
+                      word(descriptor, nb.THREADS), 2 + 2 * doubles, rows_doubles)  # fmt: skip
     if task == 0:
         spoil(loss, 1)
-        spoil(gradient, word(descriptor, SIZE))
-        spoil(matrix, word(descriptor, SIZE))
+        spoil(gradient, word(descriptor, nb.SIZE))
+        spoil(matrix, word(descriptor, nb.SIZE))
         return
-    sums = word(task, SUMS)
+    sums = word(task, ck.SUMS)
     weight = load(sums, 1)
     scale = derivative_factor(descriptor) / weight
     if loss != 0:
@@ -209,7 +166,7 @@ def product(descriptor, theta, v, loss, gradient, matrix):
     release(task)
     diagonal, outer = add_penalty(descriptor, theta, loss, gradient)
     if diagonal != 0.0 or outer != 0.0:
-        size, along = word(descriptor, SIZE), 0.0
+        size, along = word(descriptor, nb.SIZE), 0.0
         for k in range(size):
             along += load(theta, k) * load(v, k)
         for k in range(size):

@@ -3,19 +3,8 @@
 from __future__ import annotations
 
 from ..math.memory import allocate, clear, load, release, spoil, store, word
+from . import network_blocks as nb
 from .network_blocks import (
-    BLOCK,
-    COUNT,
-    DELTA,
-    GRADIENT,
-    INPUT,
-    INPUT_STRIDE,
-    LAYERS,
-    MATRIX,
-    OUT,
-    SAMPLE_WEIGHTS,
-    SIZE,
-    TABLE_WORDS,
     backward,
     columns,
     derivative_factor,
@@ -38,22 +27,22 @@ def samples(descriptor, theta, v, outputs, gradient, matrix):
 
     ℓ_s carries the sample's weight: the descriptor should name weights of one. One thread.
     """
-    count, layers, size = word(descriptor, COUNT), word(descriptor, LAYERS), word(descriptor, SIZE)
-    block = word(descriptor, BLOCK)
+    count, layers, size = word(descriptor, nb.COUNT), word(descriptor, nb.LAYERS), word(descriptor, nb.SIZE)
+    block = word(descriptor, nb.BLOCK)
     longest, doubles = padded(min(block, count)), padded(matrices_size(descriptor))
-    head = padded(TABLE_WORDS * (layers + 1))
+    head = padded(nb.TABLE_WORDS * (layers + 1))
     table = allocate(head + 2 * doubles + place_rows(descriptor, 0, 0, longest, 1, False))
     if table == 0:
-        spoil(outputs, count * layer(descriptor, layers - 1, OUT))
+        spoil(outputs, count * layer(descriptor, layers - 1, nb.OUT))
         spoil(matrix, count * size)
         return
     rows = table + 8 * (head + 2 * doubles)
     pack(descriptor, theta, table + 8 * head)
-    place_matrices(descriptor, table, MATRIX, table + 8 * head)
-    place_matrices(descriptor, table, GRADIENT, table + 8 * (head + doubles))
+    place_matrices(descriptor, table, nb.MATRIX, table + 8 * head)
+    place_matrices(descriptor, table, nb.GRADIENT, table + 8 * (head + doubles))
     clear(table + 8 * (head + doubles), doubles)
     order = 1 if matrix != 0 else 0
-    width, factor = layer(descriptor, layers - 1, OUT), derivative_factor(descriptor)
+    width, factor = layer(descriptor, layers - 1, nb.OUT), derivative_factor(descriptor)
     for position in range(0, count, block):
         valid = min(block, count - position)
         length = padded(valid)
@@ -61,7 +50,7 @@ def samples(descriptor, theta, v, outputs, gradient, matrix):
         load_block(descriptor, table, position, valid, length)
         forward(descriptor, table, length, order)
         if outputs != 0:
-            f = get(table, layers - 1, DELTA)
+            f = get(table, layers - 1, nb.DELTA)
             for s in range(valid):
                 for i in range(width):
                     store(outputs, (position + s) * width + i, load(f, i * length + s))
@@ -69,8 +58,12 @@ def samples(descriptor, theta, v, outputs, gradient, matrix):
             output_loss(descriptor, table, length)
             backward(descriptor, table, length, 1)
             for l in range(layers):
-                delta, h, stride = get(table, l, DELTA), get(table, l, INPUT), get(table, l, INPUT_STRIDE)
-                for i in range(layer(descriptor, l, OUT)):
+                delta, h, stride = (
+                    get(table, l, nb.DELTA),
+                    get(table, l, nb.INPUT),
+                    get(table, l, nb.INPUT_STRIDE),
+                )
+                for i in range(layer(descriptor, l, nb.OUT)):
                     for j in range(columns(descriptor, l)):
                         k = flat_index(descriptor, l, i, j)
                         for s in range(valid):
@@ -84,20 +77,20 @@ def jacobian(descriptor, theta, v, outputs, gradient, matrix):
 
     One backward sweep per output, from δ = 1: no residual divides and none vanishes. One thread.
     """
-    count, layers = word(descriptor, COUNT), word(descriptor, LAYERS)
-    block = word(descriptor, BLOCK)
+    count, layers = word(descriptor, nb.COUNT), word(descriptor, nb.LAYERS)
+    block = word(descriptor, nb.BLOCK)
     longest, doubles = padded(min(block, count)), padded(matrices_size(descriptor))
-    head = padded(TABLE_WORDS * (layers + 1))
+    head = padded(nb.TABLE_WORDS * (layers + 1))
     table = allocate(head + 2 * doubles + place_rows(descriptor, 0, 0, longest, 1, False))
-    width = layer(descriptor, layers - 1, OUT)
+    width = layer(descriptor, layers - 1, nb.OUT)
     if table == 0:
         spoil(outputs, width * count)
-        spoil(matrix, word(descriptor, SIZE) * width * count)
+        spoil(matrix, word(descriptor, nb.SIZE) * width * count)
         return
     rows = table + 8 * (head + 2 * doubles)
     pack(descriptor, theta, table + 8 * head)
-    place_matrices(descriptor, table, MATRIX, table + 8 * head)
-    place_matrices(descriptor, table, GRADIENT, table + 8 * (head + doubles))
+    place_matrices(descriptor, table, nb.MATRIX, table + 8 * head)
+    place_matrices(descriptor, table, nb.GRADIENT, table + 8 * (head + doubles))
     clear(table + 8 * (head + doubles), doubles)
     for position in range(0, count, block):
         valid = min(block, count - position)
@@ -105,7 +98,7 @@ def jacobian(descriptor, theta, v, outputs, gradient, matrix):
         place_rows(descriptor, table, rows, length, 1, False)
         load_block(descriptor, table, position, valid, length)
         forward(descriptor, table, length, 1)
-        last = get(table, layers - 1, DELTA)
+        last = get(table, layers - 1, nb.DELTA)
         for o in range(width):
             for s in range(valid):
                 store(outputs, o * count + position + s, load(last, o * length + s))
@@ -115,8 +108,12 @@ def jacobian(descriptor, theta, v, outputs, gradient, matrix):
                 store(last, o * length + s, 1.0)
             backward(descriptor, table, length, 1)
             for l in range(layers):
-                delta, h, stride = get(table, l, DELTA), get(table, l, INPUT), get(table, l, INPUT_STRIDE)
-                for i in range(layer(descriptor, l, OUT)):
+                delta, h, stride = (
+                    get(table, l, nb.DELTA),
+                    get(table, l, nb.INPUT),
+                    get(table, l, nb.INPUT_STRIDE),
+                )
+                for i in range(layer(descriptor, l, nb.OUT)):
                     for j in range(columns(descriptor, l)):
                         column = (flat_index(descriptor, l, i, j) * width + o) * count + position
                         for s in range(valid):
@@ -126,20 +123,20 @@ def jacobian(descriptor, theta, v, outputs, gradient, matrix):
 
 def squares(descriptor, theta, v, outputs, gradient, matrix):
     """Σ_s w_s (∂f_o(x_s)/∂θ_i)² in `matrix` (o, P), and Σ_s w_s in `outputs` (`abi.KERNEL`). One thread."""
-    count, layers, size = word(descriptor, COUNT), word(descriptor, LAYERS), word(descriptor, SIZE)
-    block = word(descriptor, BLOCK)
+    count, layers, size = word(descriptor, nb.COUNT), word(descriptor, nb.LAYERS), word(descriptor, nb.SIZE)
+    block = word(descriptor, nb.BLOCK)
     longest, doubles = padded(min(block, count)), padded(matrices_size(descriptor))
-    head = padded(TABLE_WORDS * (layers + 1))
+    head = padded(nb.TABLE_WORDS * (layers + 1))
     table = allocate(head + 2 * doubles + place_rows(descriptor, 0, 0, longest, 1, False))
-    width = layer(descriptor, layers - 1, OUT)
+    width = layer(descriptor, layers - 1, nb.OUT)
     if table == 0:
         spoil(outputs, 1)
         spoil(matrix, width * size)
         return
     rows = table + 8 * (head + 2 * doubles)
     pack(descriptor, theta, table + 8 * head)
-    place_matrices(descriptor, table, MATRIX, table + 8 * head)
-    place_matrices(descriptor, table, GRADIENT, table + 8 * (head + doubles))
+    place_matrices(descriptor, table, nb.MATRIX, table + 8 * head)
+    place_matrices(descriptor, table, nb.GRADIENT, table + 8 * (head + doubles))
     clear(table + 8 * (head + doubles), doubles)
     clear(matrix, width * size)
     total = 0.0
@@ -148,17 +145,21 @@ def squares(descriptor, theta, v, outputs, gradient, matrix):
         length = padded(valid)
         place_rows(descriptor, table, rows, length, 1, False)
         total += load_block(descriptor, table, position, valid, length)
-        weights = get(table, layers, SAMPLE_WEIGHTS)
+        weights = get(table, layers, nb.SAMPLE_WEIGHTS)
         forward(descriptor, table, length, 1)
-        last = get(table, layers - 1, DELTA)
+        last = get(table, layers - 1, nb.DELTA)
         for o in range(width):
             clear(last, width * length)
             for s in range(length):
                 store(last, o * length + s, 1.0)
             backward(descriptor, table, length, 1)
             for l in range(layers):
-                delta, h, stride = get(table, l, DELTA), get(table, l, INPUT), get(table, l, INPUT_STRIDE)
-                for i in range(layer(descriptor, l, OUT)):
+                delta, h, stride = (
+                    get(table, l, nb.DELTA),
+                    get(table, l, nb.INPUT),
+                    get(table, l, nb.INPUT_STRIDE),
+                )
+                for i in range(layer(descriptor, l, nb.OUT)):
                     for j in range(columns(descriptor, l)):
                         k = o * size + flat_index(descriptor, l, i, j)
                         found = 0.0

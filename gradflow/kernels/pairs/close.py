@@ -22,18 +22,7 @@ from ..math.errorfree import fma
 from ..math.gauss_legendre import gauss_legendre
 from ..math.memory import allocate, load, release, scratch
 from ..math.vector_math import gaussian_pdf
-from .expansion_tables import (
-    BLOCK_ADDRESS,
-    EDGES,
-    FIRST_EDGE,
-    GAUSS,
-    GAUSS_WEIGHTS,
-    JUMP,
-    NODES,
-    SCATTERED,
-    SHORT_REACH,
-    STEP,
-)
+from . import expansion_tables as et
 
 _RULES = (1, 6, 12, 32, 64)
 _FROM = (1e9, 40.0, 12.5, 4.5, 3.2)  # the smallest η of each rule
@@ -92,8 +81,8 @@ def quadrature_error(eta):
 @inner_jit
 def _inner_edges(data, slope, shift, reach, found, count):
     """Insert where slope·X + shift meets an edge of a unit into the ascending array `found` of `count`."""
-    for k in range(int(load(data, EDGES))):
-        z = load(data, FIRST_EDGE + k) - shift
+    for k in range(int(load(data, et.EDGES))):
+        z = load(data, et.FIRST_EDGE + k) - shift
         if not abs(z) < reach * abs(slope):
             continue
         count = _insert(found, count, z / slope)
@@ -148,7 +137,7 @@ def _nodes_across(eta, centre, scattered, reach, nodes, weights):
 def _add_nodes(rows, start, order, u, y0, sums):
     """Add NODES nodes to the sums; rows: X, weight, z, σ, σ', σ'', τ, τ', τ'', z'; Y = uX + y0."""
     a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = a8 = a9 = a10 = a11 = a12 = 0.0
-    for m in range(start, start + NODES):
+    for m in range(start, start + et.NODES):
         x, w = rows[0, m], rows[1, m]
         f0, f1, f2 = w * rows[3, m], w * rows[4, m], w * rows[5, m]
         g0, g1, g2 = rows[6, m], rows[7, m], rows[8, m]
@@ -182,14 +171,14 @@ def close_pair(first, r, b, second, rj, bj, u, sine, eta, reach, order, sums):
 
     `reach` is that of the units' tables, where one of them grows so fast that φ(9.5) is not enough (exp).
     """
-    if reach <= SHORT_REACH:
+    if reach <= et.SHORT_REACH:
         reach = _SHORTEST
     total = 4 if order < 2 else 13
     for t in range(total):
         sums[t] = 0.0
-    size = int(load(first, EDGES) + load(second, EDGES)) + 2
-    jump, second_jump = load(first, JUMP) / r, load(second, JUMP) / abs(rj * u)
-    kinks = NODES if jump != 0.0 or second_jump != 0.0 else 0
+    size = int(load(first, et.EDGES) + load(second, et.EDGES)) + 2
+    jump, second_jump = load(first, et.JUMP) / r, load(second, et.JUMP) / abs(rj * u)
+    kinks = et.NODES if jump != 0.0 or second_jump != 0.0 else 0
     edges_at = allocate(size + 2 * _MOST_ACROSS + 13)
     if edges_at == 0:
         for t in range(total):
@@ -200,11 +189,11 @@ def close_pair(first, r, b, second, rj, bj, u, sine, eta, reach, order, sums):
     nodes, shares = vector(across_at, _MOST_ACROSS), vector(across_at + 8 * _MOST_ACROSS, _MOST_ACROSS)
     inner = vector(across_at + 16 * _MOST_ACROSS, 13)
     longest = _LONGEST
-    for step, steepness in ((load(first, STEP), r), (load(second, STEP), abs(slope))):
+    for step, steepness in ((load(first, et.STEP), r), (load(second, et.STEP), abs(slope))):
         if step > 0.0:
             longest = min(longest, step / steepness)
     centre = (u * (b / r) - bj / rj) / max(sine, 1e-300)
-    scattered = load(first, SCATTERED) + load(second, SCATTERED) != 0.0
+    scattered = load(first, et.SCATTERED) + load(second, et.SCATTERED) != 0.0
     for q in range(_nodes_across(eta, centre, scattered, reach, nodes, shares)):
         across, share = nodes[q], shares[q]
         shift = bj + rj * sine * across
@@ -215,7 +204,7 @@ def close_pair(first, r, b, second, rj, bj, u, sine, eta, reach, order, sums):
         for k in range(count + 1):
             panels += max(1, math.ceil((edges[k] - left) / longest))
             left = edges[k]
-        length = panels * NODES + kinks
+        length = panels * et.NODES + kinks
         memory = allocate(10 * length)
         if memory == 0:
             for t in range(total):
@@ -228,12 +217,12 @@ def close_pair(first, r, b, second, rj, bj, u, sine, eta, reach, order, sums):
             for p in range(parts):
                 middle = left + (2 * p + 1) * half
                 own, others = fma(r, middle, b), fma(slope, middle, shift)
-                for m in range(NODES):
-                    rows[0, place + m] = middle + half * GAUSS[m]
-                    rows[1, place + m] = half * GAUSS_WEIGHTS[m]
-                    rows[2, place + m] = own + r * half * GAUSS[m]
-                    rows[9, place + m] = others + slope * half * GAUSS[m]
-                place += NODES
+                for m in range(et.NODES):
+                    rows[0, place + m] = middle + half * et.GAUSS[m]
+                    rows[1, place + m] = half * et.GAUSS_WEIGHTS[m]
+                    rows[2, place + m] = own + r * half * et.GAUSS[m]
+                    rows[9, place + m] = others + slope * half * et.GAUSS[m]
+                place += et.NODES
             left = edges[k]
         for m in range(place, length):
             rows[0, m] = rows[1, m] = rows[2, m] = rows[9, m] = 0.0
@@ -244,17 +233,17 @@ def close_pair(first, r, b, second, rj, bj, u, sine, eta, reach, order, sums):
         for m in range(length):
             rows[1, m] *= share * gaussian_pdf(rows[0, m])
         at = memory + 24 * length
-        block = int(load(first, BLOCK_ADDRESS))
+        block = int(load(first, et.BLOCK_ADDRESS))
         call_six(block, length, 2, memory + 16 * length, at, at + 8 * length, at + 16 * length)
         at += 24 * length
-        block = int(load(second, BLOCK_ADDRESS))
+        block = int(load(second, et.BLOCK_ADDRESS))
         call_six(block, length, 2, memory + 72 * length, at, at + 8 * length, at + 16 * length)
         if kinks > 0:  # σ'' is the jump times δ there, and the other unit's σ'' likewise
             rows[3, place] = rows[4, place] = rows[6, place + 1] = rows[7, place + 1] = 0.0
             rows[5, place] = rows[8, place + 1] = 1.0
         for t in range(total):
             inner[t] = 0.0
-        for start in range(0, length, NODES):  # sums of sums: one long sum would lose two digits
+        for start in range(0, length, et.NODES):  # sums of sums: one long sum would lose two digits
             _add_nodes(rows, start, order, u, sine * across, inner)
         for t in range(total):
             sums[t] += inner[t]

@@ -9,23 +9,8 @@ from numba import carray
 
 from ..math.abi import as_pointer
 from ..math.angles import atan_ratio
-from .units import (
-    A00,
-    A01,
-    A11,
-    ALPHA,
-    B00,
-    B01,
-    B10,
-    B11,
-    BETA,
-    COSINE,
-    FIELDS,
-    FIRST_ORDER_ROWS,
-    ROWS,
-    SINE,
-    VALUE,
-)
+from . import units as at
+from .units import Scalars
 
 _TWO_OVER_PI = 2.0 / math.pi
 
@@ -42,34 +27,62 @@ def erf_erf(count, order, geometry_address, unit_address, units_address, output_
     Source: Williams, Computing with infinite networks, 1997 (value); derivatives derived here.
     """
     geometry = carray(as_pointer(geometry_address), (2, count), np.float64)
-    unit = carray(as_pointer(unit_address), FIELDS, np.float64)
-    units = carray(as_pointer(units_address), (count, FIELDS), np.float64)
-    rows = ROWS if order > 1 else FIRST_ORDER_ROWS
+    unit = carray(as_pointer(unit_address), at.FIELDS, np.float64)
+    units = carray(as_pointer(units_address), (count, at.FIELDS), np.float64)
+    rows = at.ROWS if order > 1 else at.FIRST_ORDER_ROWS
     output = carray(as_pointer(output_address), (rows, count), np.float64)
-    x, y = unit[SINE], unit[COSINE]
+    x, y = unit[at.SINE], unit[at.COSINE]
     for j in range(count):
         cosine, sine2 = geometry[0, j], geometry[1, j]
-        xj, yj = units[j, SINE], units[j, COSINE]
+        xj, yj = units[j, at.SINE], units[j, at.COSINE]
         delta = math.sqrt(yj * yj + (y * xj) * (y * xj) + (x * xj) * (x * xj) * sine2)
         sine = x * xj * cosine
-        output[VALUE, j] = _TWO_OVER_PI * math.copysign(atan_ratio(abs(sine), delta), sine)
+        output[at.VALUE, j] = _TWO_OVER_PI * math.copysign(atan_ratio(abs(sine), delta), sine)
         scaled = _TWO_OVER_PI * y / delta  # α/y'
-        output[ALPHA, j] = scaled * yj
-        output[BETA, j] = -scaled * xj * cosine * x * y
+        output[at.ALPHA, j] = scaled * yj
+        output[at.BETA, j] = -scaled * xj * cosine * x * y
     if order < 2:
         return
     for j in range(count):
         cosine, sine2 = geometry[0, j], geometry[1, j]
-        xj, yj = units[j, SINE], units[j, COSINE]
-        alpha, beta = output[ALPHA, j], output[BETA, j]
+        xj, yj = units[j, at.SINE], units[j, at.COSINE]
+        alpha, beta = output[at.ALPHA, j], output[at.BETA, j]
         delta2 = yj * yj + (y * xj) * (y * xj) + (x * xj) * (x * xj) * sine2
         sine = math.sqrt(sine2)
         u = (yj * yj + xj * xj * sine2) / delta2
         uj = (y * y + x * x * sine2) / delta2
-        output[A00, j] = beta * ((y - x) * (y + x) + y * y * u)
-        output[A01, j] = -_TWO_OVER_PI * y / math.sqrt(delta2) * xj * x * y * sine * u
-        output[A11, j] = -beta * xj * xj * sine2 / delta2
-        output[B00, j] = -alpha * cosine * (x * x + y * y * xj * xj * uj)
-        output[B01, j] = -alpha * sine * x * x * u
-        output[B10, j] = -alpha * sine * xj * xj * uj
-        output[B11, j] = alpha * cosine * (x * xj) * (x * xj) * sine2 / delta2
+        output[at.A00, j] = beta * ((y - x) * (y + x) + y * y * u)
+        output[at.A01, j] = -_TWO_OVER_PI * y / math.sqrt(delta2) * xj * x * y * sine * u
+        output[at.A11, j] = -beta * xj * xj * sine2 / delta2
+        output[at.B00, j] = -alpha * cosine * (x * x + y * y * xj * xj * uj)
+        output[at.B01, j] = -alpha * sine * x * x * u
+        output[at.B10, j] = -alpha * sine * xj * xj * uj
+        output[at.B11, j] = alpha * cosine * (x * xj) * (x * xj) * sine2 / delta2
+
+
+def scalars(s: np.ndarray, t: np.ndarray, q: np.ndarray) -> Scalars:
+    """K, its gradient and its Hessian in (s, t, q) = (|w|², |w'|², w·w'); D² = (1+s)(1+t) − q²."""
+    S, T = 1.0 + s, 1.0 + t
+    D = np.sqrt(1.0 + s + t + (s * t - q * q))
+    value = (2 / math.pi) * np.arctan2(q, D)
+    gradient = np.stack([-q / (math.pi * S * D), -q / (math.pi * T * D), 2 / (math.pi * D)], axis=1)
+    cube = math.pi * D**3
+    hessian = np.empty((q.size, 3, 3))
+    hessian[:, 0, 0] = q / (math.pi * S * S * D) + q * T / (2 * S * cube)
+    hessian[:, 1, 1] = q / (math.pi * T * T * D) + q * S / (2 * T * cube)
+    hessian[:, 2, 2] = 2 * q / cube
+    hessian[:, 0, 1] = hessian[:, 1, 0] = q / (2 * cube)
+    hessian[:, 0, 2] = hessian[:, 2, 0] = -T / cube
+    hessian[:, 1, 2] = hessian[:, 2, 1] = -S / cube
+    return value, gradient, hessian
+
+
+def precise(mp, s, t, q) -> tuple:
+    """K, K_s, K_t, K_q in the arithmetic of an mpmath context."""
+    D = mp.sqrt((1 + s) * (1 + t) - q * q)
+    return (
+        2 / mp.pi * mp.atan2(q, D),
+        -q / (mp.pi * (1 + s) * D),
+        -q / (mp.pi * (1 + t) * D),
+        2 / (mp.pi * D),
+    )

@@ -22,71 +22,31 @@ from ..math.abi import as_pointer, call_six, inner_jit
 from ..math.blas import vector
 from ..math.hermite import mehler_first, mehler_second
 from ..math.memory import allocate, load, release, spoil, store
+from . import expansion_tables as et
+from . import units as at
 from .close import close_pair
-from .expansion_tables import (
-    BEND_VALUE,
-    CLOSED_KERNEL,
-    COUNT,
-    DATA,
-    DECISIONS,
-    HEADER,
-    MEAN_SQUARE,
-    OWN_TABLE,
-    RADIAL_A,
-    RADIAL_B,
-    RADIAL_C,
-    RADIAL_D,
-    REACH,
-    SHORT_REACH,
-    SLOPE_SQUARE,
-    SLOPE_VALUE,
-    UNITS,
-)
 from .panel_nodes import REACH as PANELS_REACH
 from .panels import WORK
 from .roads import ACROSS, CLOSED, DECISION, HOW, OWN, ROAD, SERIES, WAVE, ZERO
-from .units import (
-    A00,
-    A01,
-    A11,
-    ALPHA,
-    B00,
-    B01,
-    B10,
-    B11,
-    BETA,
-    BIAS,
-    C0,
-    C1,
-    D0,
-    D1,
-    FIELDS,
-    FIRST_ORDER_ROWS,
-    GAMMA,
-    KIND,
-    NORM,
-    ROWS,
-    TABLE,
-    VALUE,
-)
-from .waves import is_wave, wave_pair
+from .smoothed import is_wave
+from .waves import wave_pair
 
 
 @inner_jit
 def _closed(kernel, order, j, geometry, unit, units, output, work):
     """Pair j by its closed form, called for this pair alone."""
     count = geometry.shape[1]
-    rows = ROWS if order > 1 else FIRST_ORDER_ROWS
+    rows = at.ROWS if order > 1 else at.FIRST_ORDER_ROWS
     store(work, 0, geometry[0, j])
     store(work, 1, geometry[1, j])
     for which in range(2):
-        source = unit if which == 0 else units + 8 * FIELDS * j
-        target = work + 16 + 8 * FIELDS * which
-        for f in range(FIELDS):
+        source = unit if which == 0 else units + 8 * at.FIELDS * j
+        target = work + 16 + 8 * at.FIELDS * which
+        for f in range(at.FIELDS):
             store(target, f, load(source, f))
-        store(target, TABLE, load(int(load(int(load(source, TABLE)), DATA)), OWN_TABLE))
-    result = work + 16 * (1 + FIELDS)
-    call_six(kernel, 1, order, work, work + 16, work + 16 + 8 * FIELDS, result)
+        store(target, at.TABLE, load(int(load(int(load(source, at.TABLE)), et.DATA)), et.OWN_TABLE))
+    result = work + 16 * (1 + at.FIELDS)
+    call_six(kernel, 1, order, work, work + 16, work + 16 + 8 * at.FIELDS, result)
     for f in range(rows):
         store(output, f * count + j, load(result, f))
 
@@ -94,71 +54,71 @@ def _closed(kernel, order, j, geometry, unit, units, output, work):
 @inner_jit
 def _own(output, j, order, table):
     """A unit with itself: the integrals of its table."""
-    output[VALUE, j] = load(table, MEAN_SQUARE)
-    output[ALPHA, j] = load(table, SLOPE_SQUARE)
-    output[BETA, j] = load(table, BEND_VALUE)
-    output[GAMMA, j] = load(table, SLOPE_VALUE)
+    output[at.VALUE, j] = load(table, et.MEAN_SQUARE)
+    output[at.ALPHA, j] = load(table, et.SLOPE_SQUARE)
+    output[at.BETA, j] = load(table, et.BEND_VALUE)
+    output[at.GAMMA, j] = load(table, et.SLOPE_VALUE)
     if order > 1:
-        for f in (A01, A11, B01, B10, B11, C1, D1):
+        for f in (at.A01, at.A11, at.B01, at.B10, at.B11, at.C1, at.D1):
             output[f, j] = 0.0
-        output[A00, j] = load(table, RADIAL_A)
-        output[B00, j] = load(table, RADIAL_B)
-        output[C0, j] = load(table, RADIAL_C)
-        output[D0, j] = load(table, RADIAL_D)
+        output[at.A00, j] = load(table, et.RADIAL_A)
+        output[at.B00, j] = load(table, et.RADIAL_B)
+        output[at.C0, j] = load(table, et.RADIAL_C)
+        output[at.D0, j] = load(table, et.RADIAL_D)
 
 
 @inner_jit
 def _reach(table, other):
     """The |X| beyond which nothing is, for two units."""
-    reach = max(load(table, REACH), load(other, REACH))
-    return reach if reach > SHORT_REACH else PANELS_REACH
+    reach = max(load(table, et.REACH), load(other, et.REACH))
+    return reach if reach > et.SHORT_REACH else PANELS_REACH
 
 
 @inner_jit
 def _write(output, j, order, sums, r, rj, u, sine):
     """The rows of pair j from the sums of `hermite`."""
-    output[VALUE, j] = sums[0]
-    output[ALPHA, j] = sums[1]
-    output[BETA, j] = sums[2]
-    output[GAMMA, j] = sums[3]
+    output[at.VALUE, j] = sums[0]
+    output[at.ALPHA, j] = sums[1]
+    output[at.BETA, j] = sums[2]
+    output[at.GAMMA, j] = sums[3]
     if order > 1:
-        output[A00, j] = sums[4]
-        output[A01, j] = rj * sine * sums[5]
-        output[A11, j] = rj * rj * sine * sine * sums[6]
-        output[B00, j] = sums[7] - u * sums[1]
-        output[B01, j] = r * sine * sums[5]
-        output[B10, j] = rj * sine * sums[8]
-        output[B11, j] = r * rj * sine * sine * sums[6]
-        output[C0, j] = sums[9]
-        output[C1, j] = rj * sine * sums[10]
-        output[D0, j] = sums[11]
-        output[D1, j] = rj * sine * sums[12]
+        output[at.A00, j] = sums[4]
+        output[at.A01, j] = rj * sine * sums[5]
+        output[at.A11, j] = rj * rj * sine * sine * sums[6]
+        output[at.B00, j] = sums[7] - u * sums[1]
+        output[at.B01, j] = r * sine * sums[5]
+        output[at.B10, j] = rj * sine * sums[8]
+        output[at.B11, j] = r * rj * sine * sine * sums[6]
+        output[at.C0, j] = sums[9]
+        output[at.C1, j] = rj * sine * sums[10]
+        output[at.D0, j] = sums[11]
+        output[at.D1, j] = rj * sine * sums[12]
 
 
 def expansion(count, order, geometry_address, unit_address, units_address, output_address):
     """K and its derivatives for units of any activation; tables as in `units`."""
     geometry = carray(as_pointer(geometry_address), (2, count), np.float64)
-    unit = carray(as_pointer(unit_address), FIELDS, np.float64)
-    units = carray(as_pointer(units_address), (count, FIELDS), np.float64)
-    rows = ROWS if order > 1 else FIRST_ORDER_ROWS
+    unit = carray(as_pointer(unit_address), at.FIELDS, np.float64)
+    units = carray(as_pointer(units_address), (count, at.FIELDS), np.float64)
+    rows = at.ROWS if order > 1 else at.FIRST_ORDER_ROWS
     output = carray(as_pointer(output_address), (rows, count), np.float64)
-    work = allocate(2 + 2 * FIELDS + ROWS + 16 + WORK)
+    work = allocate(2 + 2 * at.FIELDS + at.ROWS + 16 + WORK)
     if work == 0:
         spoil(output_address, rows * count)
         return
     sums = carray(as_pointer(work), 13, np.float64)
-    panels_at = work + 8 * (2 + 2 * FIELDS + ROWS + 16)
+    panels_at = work + 8 * (2 + 2 * at.FIELDS + at.ROWS + 16)
     values = vector(panels_at, WORK)
-    table, r = int(unit[TABLE]), unit[NORM]
-    size, data = int(load(table, COUNT)), int(load(table, DATA))
-    first = (units_address - int(load(table, UNITS))) // (8 * FIELDS)
-    decisions = int(load(table, DECISIONS)) + 8 * DECISION * first
+    table, r = int(unit[at.TABLE]), unit[at.NORM]
+    size, data = int(load(table, et.COUNT)), int(load(table, et.DATA))
+    first = (units_address - int(load(table, et.UNITS))) // (8 * at.FIELDS)
+    decisions = int(load(table, et.DECISIONS)) + 8 * DECISION * first
     for j in range(count):
         road, how = load(decisions, DECISION * j + ROAD), load(decisions, DECISION * j + HOW)
-        other = int(units[j, TABLE])
-        u, sine, rj = geometry[0, j], math.sqrt(geometry[1, j]), units[j, NORM]
+        other = int(units[j, at.TABLE])
+        u, sine, rj = geometry[0, j], math.sqrt(geometry[1, j]), units[j, at.NORM]
         if road == SERIES:
-            mine, theirs, others = table + 8 * HEADER, other + 8 * HEADER, int(load(other, COUNT))
+            mine, theirs, others = table + 8 * et.HEADER, other + 8 * et.HEADER, int(load(other, et.COUNT))
             if order < 2:
                 mehler_first(mine, size, theirs, others, int(how), u, work)
             else:
@@ -167,19 +127,19 @@ def expansion(count, order, geometry_address, unit_address, units_address, outpu
         elif road == OWN:
             _own(output, j, order, table)
         elif road == CLOSED:
-            kernel = int(load(data, CLOSED_KERNEL))
+            kernel = int(load(data, et.CLOSED_KERNEL))
             _closed(kernel, order, j, geometry, unit_address, units_address, output_address, work)
         elif road == ACROSS:
-            others = int(load(other, DATA))
+            others = int(load(other, et.DATA))
             reach = _reach(table, other)
             close_pair(
-                data, r, unit[BIAS], others, rj, units[j, BIAS], u, sine, how, reach, order, sums
+                data, r, unit[at.BIAS], others, rj, units[j, at.BIAS], u, sine, how, reach, order, sums
             )  # fmt: skip
             _write(output, j, order, sums, r, rj, u, sine)
         elif road == WAVE:
-            along = other if is_wave(unit[KIND]) else table
+            along = other if is_wave(int(unit[at.KIND])) else table
             reach = _reach(along, along)
-            axis = int(load(along, DATA))
+            axis = int(load(along, et.DATA))
             wave_pair(output, j, order, unit, units[j], axis, u, sine, reach, values, panels_at)
         else:
             for row in range(rows):

@@ -13,46 +13,32 @@ import math
 
 import numpy as np
 
+from ..activation_table import COSINE, EXPONENTIAL, FORM
 from ..math.abi import inner_jit
-from .smoothed import COS, EXP, SIN, degree, is_polynomial, smoothed
-from .units import (
-    A00,
-    A01,
-    A11,
-    ALPHA,
-    B00,
-    B01,
-    B10,
-    B11,
-    BETA,
-    BIAS,
-    C0,
-    C1,
-    D0,
-    D1,
-    GAMMA,
-    KIND,
-    NORM,
-    TABLE,
-    VALUE,
-)
+from . import units as at
+from .smoothed import degree, is_polynomial, is_wave, smoothed
 
 TOWER = 32
 """Room for E σ^(n): a polynomial of degree 20 and four derivatives."""
 
 
 @inner_jit
+def _is_exponential(kind):
+    return FORM[kind] == EXPONENTIAL
+
+
+@inner_jit
 def is_finite(kind, other):
     """Whether the pair of two activations is one of these."""
-    if is_polynomial(kind) or is_polynomial(other) or kind == EXP or other == EXP:
+    if is_polynomial(kind) or is_polynomial(other) or _is_exponential(kind) or _is_exponential(other):
         return True
-    return (kind == SIN or kind == COS) and (other == SIN or other == COS)
+    return is_wave(kind) and is_wave(other)
 
 
 @inner_jit
 def _wave(kind, b, n):
     """σ^(n)(b) of sine or cosine."""
-    turn = (n + (1 if kind == COS else 0)) % 4
+    turn = (n + (1 if FORM[kind] == COSINE else 0)) % 4
     value = math.sin(b) if turn % 2 == 0 else math.cos(b)
     return value if turn < 2 else -value
 
@@ -60,27 +46,27 @@ def _wave(kind, b, n):
 @inner_jit
 def _moment(i, j, u, v, q, gap, first, second):
     """M_ij from E σ^(n) in `first` and E τ^(n) in `second` (one of them tilted for an exponential)."""
-    kind, other = np.int64(u[KIND]), np.int64(v[KIND])
+    kind, other = np.int64(u[at.KIND]), np.int64(v[at.KIND])
     if is_polynomial(kind) or is_polynomial(other):
-        top = degree(kind, np.int64(u[TABLE])) - i if is_polynomial(kind) else TOWER
+        top = degree(kind, np.int64(u[at.TABLE])) - i if is_polynomial(kind) else TOWER
         if is_polynomial(other):
-            top = min(top, degree(other, np.int64(v[TABLE])) - j)
+            top = min(top, degree(other, np.int64(v[at.TABLE])) - j)
         total, factor = 0.0, 1.0
         for n in range(top + 1):
             total += factor * first[n + i] * second[n + j]
             factor *= q / (n + 1)
         return total
-    if kind == EXP:
+    if _is_exponential(kind):
         return first[0] * second[j]
-    if other == EXP:
+    if _is_exponential(other):
         return first[i] * second[0]
     # e^{−(s+t)/2} cosh q and the same with sinh, without overflow
-    s, t = u[NORM] * u[NORM], v[NORM] * v[NORM]
+    s, t = u[at.NORM] * u[at.NORM], v[at.NORM] * v[at.NORM]
     low = math.exp(-0.5 * (s + t) - abs(q))
     high = low * math.expm1(2.0 * abs(q)) if abs(q) < 1.0 else math.exp(-gap) - low
     sinh = 0.5 * math.copysign(high, q)
     cosh = 0.5 * high + low
-    b, bj = u[BIAS], v[BIAS]
+    b, bj = u[at.BIAS], v[at.BIAS]
     total = cosh * _wave(kind, b, i) * _wave(other, bj, j)
     return total + sinh * _wave(kind, b, i + 1) * _wave(other, bj, j + 1)
 
@@ -88,27 +74,27 @@ def _moment(i, j, u, v, q, gap, first, second):
 @inner_jit
 def finite_pair(output, j, second_order, u, v, c, sn, first, second):
     """The rows of pair j from its M_ij; `first` and `second` are arrays of TOWER numbers to work in."""
-    kind, other = np.int64(u[KIND]), np.int64(v[KIND])
-    r, t = u[NORM], v[NORM]
+    kind, other = np.int64(u[at.KIND]), np.int64(v[at.KIND])
+    r, t = u[at.NORM], v[at.NORM]
     q = r * t * c
     gap = 0.5 * (r - t) * (r - t) + r * t * sn * sn / (1.0 + abs(c))  # (s + t)/2 − |q|
     highest = np.int64(TOWER if is_polynomial(kind) or is_polynomial(other) else 5)
-    if kind == EXP and not is_polynomial(other):
-        first[0] = math.exp(u[BIAS] + 0.5 * r * r)
-        smoothed(other, np.int64(v[TABLE]), v[BIAS] + q, t, highest, second)
-    elif other == EXP and not is_polynomial(kind):
-        smoothed(kind, np.int64(u[TABLE]), u[BIAS] + q, r, highest, first)
-        second[0] = math.exp(v[BIAS] + 0.5 * t * t)
+    if _is_exponential(kind) and not is_polynomial(other):
+        first[0] = math.exp(u[at.BIAS] + 0.5 * r * r)
+        smoothed(other, np.int64(v[at.TABLE]), v[at.BIAS] + q, t, highest, second)
+    elif _is_exponential(other) and not is_polynomial(kind):
+        smoothed(kind, np.int64(u[at.TABLE]), u[at.BIAS] + q, r, highest, first)
+        second[0] = math.exp(v[at.BIAS] + 0.5 * t * t)
     elif highest > 5:
         highest = _needed(kind, u, other, v)
-        smoothed(kind, np.int64(u[TABLE]), u[BIAS], r, highest, first)
-        smoothed(other, np.int64(v[TABLE]), v[BIAS], t, highest, second)
+        smoothed(kind, np.int64(u[at.TABLE]), u[at.BIAS], r, highest, first)
+        smoothed(other, np.int64(v[at.TABLE]), v[at.BIAS], t, highest, second)
     m20 = _moment(2, 0, u, v, q, gap, first, second)
     m11 = _moment(1, 1, u, v, q, gap, first, second)
-    output[VALUE, j] = _moment(0, 0, u, v, q, gap, first, second)
-    output[ALPHA, j] = m11
-    output[BETA, j] = m20
-    output[GAMMA, j] = _moment(1, 0, u, v, q, gap, first, second)
+    output[at.VALUE, j] = _moment(0, 0, u, v, q, gap, first, second)
+    output[at.ALPHA, j] = m11
+    output[at.BETA, j] = m20
+    output[at.GAMMA, j] = _moment(1, 0, u, v, q, gap, first, second)
     if not second_order:
         return
     m30, m21 = _moment(3, 0, u, v, q, gap, first, second), _moment(2, 1, u, v, q, gap, first, second)
@@ -116,17 +102,17 @@ def finite_pair(output, j, second_order, u, v, c, sn, first, second):
     m31, m22 = _moment(3, 1, u, v, q, gap, first, second), _moment(2, 2, u, v, q, gap, first, second)
     m13 = _moment(1, 3, u, v, q, gap, first, second)
     along, across = t * c, t * sn
-    output[A00, j] = m40 * r * r + 2.0 * m31 * r * along + m22 * along * along
-    output[A01, j] = (m31 * r + m22 * along) * across
-    output[A11, j] = m22 * across * across
-    output[B00, j] = m22 * r * t * (c * c + 1.0) + m13 * t * along + m31 * r * r * c
-    output[B01, j] = r * sn * (m22 * along + m31 * r)
-    output[B10, j] = across * (m22 * r * c + m13 * t)
-    output[B11, j] = m22 * r * sn * across
-    output[C0, j] = m30 * r + m21 * along
-    output[C1, j] = m21 * across
-    output[D0, j] = m21 * r + m12 * along
-    output[D1, j] = m12 * across
+    output[at.A00, j] = m40 * r * r + 2.0 * m31 * r * along + m22 * along * along
+    output[at.A01, j] = (m31 * r + m22 * along) * across
+    output[at.A11, j] = m22 * across * across
+    output[at.B00, j] = m22 * r * t * (c * c + 1.0) + m13 * t * along + m31 * r * r * c
+    output[at.B01, j] = r * sn * (m22 * along + m31 * r)
+    output[at.B10, j] = across * (m22 * r * c + m13 * t)
+    output[at.B11, j] = m22 * r * sn * across
+    output[at.C0, j] = m30 * r + m21 * along
+    output[at.C1, j] = m21 * across
+    output[at.D0, j] = m21 * r + m12 * along
+    output[at.D1, j] = m12 * across
 
 
 @inner_jit
@@ -134,7 +120,7 @@ def _needed(kind, u, other, v):
     """How many E σ^(n) a finite Mehler sum with up to four derivatives reads."""
     least = np.int64(TOWER)
     if is_polynomial(kind):
-        least = min(least, degree(kind, np.int64(u[TABLE])))
+        least = min(least, degree(kind, np.int64(u[at.TABLE])))
     if is_polynomial(other):
-        least = min(least, degree(other, np.int64(v[TABLE])))
+        least = min(least, degree(other, np.int64(v[at.TABLE])))
     return least + 5

@@ -2,8 +2,8 @@
 
 Every row is made of the derivatives F_ij = ∂_h^i ∂_k^j of F = E (X+h)₊(Y+k)₊: F11 = B, F21, F12, F22 = e/Δ
 of `gates`, and for i ≥ 2 F_{i+1,j} = −h F_ij − (i−2) F_{i−1,j} − ρ F_{i,j+1}. Rows are written so that y² and
-sin²θ stand where they cancel Δ²: nothing overflows or cancels for aligned units of any norm. An erf is
-2Φ − 1; the constant goes into the functions (erf(z/√2)/2 for Φ(z)), so that small units keep their digits.
+sin²θ stand where they cancel Δ²: nothing overflows or cancels for aligned units of any norm. The constant of
+a CENTRED gate goes into the functions (erf(z/√2)/2 for Φ(z)), so that small units keep their digits.
 
 Sources: Plackett 1954 (∂B/∂ρ); Owen 1956; derivatives derived here.
 """
@@ -15,64 +15,16 @@ import math
 import numpy as np
 from numba import carray
 
+from ..activation_table import GATES, HINGE
 from ..math.abi import as_pointer, inner_jit
 from ..math.bivariate_normal import TERMS
 from ..math.blas import vector
 from ..math.memory import scratch
-from .gates import (
-    ARRAYS,
-    CHUNK,
-    COS,
-    F12,
-    F21,
-    FIRST,
-    FOURTH,
-    GAIN,
-    HINGE,
-    LEVEL,
-    NOISE,
-    OTHER_BIAS,
-    OTHER_NORM,
-    OTHER_Z,
-    OVER,
-    PARTS,
-    REST,
-    RHO,
-    SECOND,
-    SIN,
-    THIRD,
-    E,
-    K,
-    Z,
-    gate,
-    means,
-    prepare_gates,
-)
-from .units import (
-    A00,
-    A01,
-    A11,
-    ALPHA,
-    B00,
-    B01,
-    B10,
-    B11,
-    BETA,
-    BIAS,
-    C0,
-    C1,
-    D0,
-    D1,
-    FIELDS,
-    FIRST_ORDER_ROWS,
-    GAMMA,
-    KIND,
-    NORM,
-    ROWS,
-    VALUE,
-)
+from . import gates as gt
+from . import units as at
+from .gates import gate, means, prepare_gates
 
-_WORK = TERMS + ARRAYS * CHUNK
+_WORK = TERMS + gt.ARRAYS * gt.CHUNK
 
 
 @inner_jit
@@ -80,22 +32,22 @@ def _add_straight(output, j, second_order, unit, other, c0, c1, kind, weight, co
     """Add the pair of weight·G(u) and c0 + c1 v: M_i0 = s_i (c0 + c1 b') + c1 q s_{i+1}, M_i1 = c1 s_i."""
     s0, s1, s2, s3, s4, s5 = means(unit, kind)
     _, g, _, inverse = gate(unit, kind)
-    r, rj, level = unit[NORM], other[NORM], c0 + c1 * other[BIAS]
+    r, rj, level = unit[at.NORM], other[at.NORM], c0 + c1 * other[at.BIAS]
     along = c1 * rj * cosine  # of v, in units of X
-    output[VALUE, j] += weight * (s0 * level + along * r * s1)
-    output[ALPHA, j] += weight * c1 * s1
-    output[BETA, j] += weight * (s2 * level + along * g * s3) * inverse
-    output[GAMMA, j] += weight * (s1 * level + along * g * s2)
+    output[at.VALUE, j] += weight * (s0 * level + along * r * s1)
+    output[at.ALPHA, j] += weight * c1 * s1
+    output[at.BETA, j] += weight * (s2 * level + along * g * s3) * inverse
+    output[at.GAMMA, j] += weight * (s1 * level + along * g * s2)
     if second_order:
         across = c1 * rj * sine
         bend = g * (g * s4 * level + along * (g * g * s5 + 2.0 * s3))
-        output[A00, j] += weight * bend * inverse
-        output[A01, j] += weight * g * across * s3 * inverse
-        output[B00, j] += weight * c1 * g * g * s3 * cosine
-        output[B01, j] += weight * c1 * g * g * s3 * sine
-        output[C0, j] += weight * (g * s3 * level + along * (g * g * s4 + s2)) * inverse
-        output[C1, j] += weight * across * s2 * inverse
-        output[D0, j] += weight * c1 * g * s2
+        output[at.A00, j] += weight * bend * inverse
+        output[at.A01, j] += weight * g * across * s3 * inverse
+        output[at.B00, j] += weight * c1 * g * g * s3 * cosine
+        output[at.B01, j] += weight * c1 * g * g * s3 * sine
+        output[at.C0, j] += weight * (g * s3 * level + along * (g * g * s4 + s2)) * inverse
+        output[at.C1, j] += weight * across * s2 * inverse
+        output[at.D0, j] += weight * c1 * g * s2
 
 
 @inner_jit
@@ -103,77 +55,88 @@ def _add_straight_first(output, j, second_order, unit, other, c0, c1, kind, weig
     """Add the pair of c0 + c1 u and weight·G(v)."""
     s0, s1, s2, s3, _, _ = means(other, kind)
     _, g, _, _ = gate(other, kind)
-    r, rj = unit[NORM], other[NORM]
-    output[VALUE, j] += weight * (s0 * (c0 + c1 * unit[BIAS]) + c1 * r * rj * cosine * s1)
-    output[ALPHA, j] += weight * c1 * s1
-    output[GAMMA, j] += weight * c1 * s0
+    r, rj = unit[at.NORM], other[at.NORM]
+    output[at.VALUE, j] += weight * (s0 * (c0 + c1 * unit[at.BIAS]) + c1 * r * rj * cosine * s1)
+    output[at.ALPHA, j] += weight * c1 * s1
+    output[at.GAMMA, j] += weight * c1 * s0
     if second_order:
-        output[B00, j] += weight * c1 * g * g * s3 * cosine
-        output[B10, j] += weight * c1 * g * g * s3 * sine
-        output[D0, j] += weight * c1 * g * s2 * cosine
-        output[D1, j] += weight * c1 * g * s2 * sine
+        output[at.B00, j] += weight * c1 * g * g * s3 * cosine
+        output[at.B10, j] += weight * c1 * g * g * s3 * sine
+        output[at.D0, j] += weight * c1 * g * s2 * cosine
+        output[at.D1, j] += weight * c1 * g * s2 * sine
 
 
 @inner_jit
 def _first_order(values, count, unit, kind, other_kind):
     """The rows K, α, β, γ of pairs of gates, hinge or step × hinge or step, into the arrays from FIRST on."""
     h, _, y, inverse = gate(unit, kind)
-    r, b = unit[NORM], unit[BIAS]
+    r, b = unit[at.NORM], unit[at.BIAS]
     if kind == HINGE and other_kind == HINGE:
         for i in range(count):
             f21, f12, rj, bj = (
-                values[F21 + i],
-                values[F12 + i],
-                values[OTHER_NORM + i],
-                values[OTHER_BIAS + i],
+                values[gt.F21 + i],
+                values[gt.F12 + i],
+                values[gt.OTHER_NORM + i],
+                values[gt.OTHER_BIAS + i],
             )
-            rho, level = values[RHO + i], values[LEVEL + i]
-            density = rj * math.sqrt(values[REST + i]) * values[E + i]
-            value = (b * bj + r * rj * values[COS + i]) * level + r * density
-            values[FIRST + i] = value + b * rj * f12 + bj * r * f21
-            values[SECOND + i] = level
-            values[THIRD + i] = ((bj - rj * rho * h) * f21 + density) * inverse
-            values[FOURTH + i] = bj * level + rj * (rho * f21 + f12)
+            rho, level = values[gt.RHO + i], values[gt.LEVEL + i]
+            density = rj * math.sqrt(values[gt.REST + i]) * values[gt.E + i]
+            value = (b * bj + r * rj * values[gt.COS + i]) * level + r * density
+            values[gt.FIRST + i] = value + b * rj * f12 + bj * r * f21
+            values[gt.SECOND + i] = level
+            values[gt.THIRD + i] = ((bj - rj * rho * h) * f21 + density) * inverse
+            values[gt.FOURTH + i] = bj * level + rj * (rho * f21 + f12)
     elif kind == HINGE:
         for i in range(count):
-            f21, f12, level = values[F21 + i], values[F12 + i], values[LEVEL + i]
-            values[FIRST + i] = b * level + r * (f21 + values[RHO + i] * f12)
-            values[SECOND + i] = f12 * values[NOISE + i]
-            values[THIRD + i] = f21 * inverse
-            values[FOURTH + i] = level
+            f21, f12, level = values[gt.F21 + i], values[gt.F12 + i], values[gt.LEVEL + i]
+            values[gt.FIRST + i] = b * level + r * (f21 + values[gt.RHO + i] * f12)
+            values[gt.SECOND + i] = f12 * values[gt.NOISE + i]
+            values[gt.THIRD + i] = f21 * inverse
+            values[gt.FOURTH + i] = level
     elif other_kind == HINGE:
         for i in range(count):
             f21, f12, rj, bj = (
-                values[F21 + i],
-                values[F12 + i],
-                values[OTHER_NORM + i],
-                values[OTHER_BIAS + i],
+                values[gt.F21 + i],
+                values[gt.F12 + i],
+                values[gt.OTHER_NORM + i],
+                values[gt.OTHER_BIAS + i],
             )
-            rho = values[RHO + i]
-            f20 = (bj - rj * rho * h) * f21 + rj * math.sqrt(values[REST + i]) * values[E + i]
-            values[FIRST + i] = bj * values[LEVEL + i] + rj * (rho * f21 + f12)
-            values[SECOND + i] = y * f21
-            values[THIRD + i] = y * y * (-h * f20 - rj * rho * f21)
-            values[FOURTH + i] = y * f20
+            rho = values[gt.RHO + i]
+            f20 = (bj - rj * rho * h) * f21 + rj * math.sqrt(values[gt.REST + i]) * values[gt.E + i]
+            values[gt.FIRST + i] = bj * values[gt.LEVEL + i] + rj * (rho * f21 + f12)
+            values[gt.SECOND + i] = y * f21
+            values[gt.THIRD + i] = y * y * (-h * f20 - rj * rho * f21)
+            values[gt.FOURTH + i] = y * f20
     else:
         for i in range(count):
-            f21, own = values[F21 + i], values[E + i] * y * values[OVER + i]
-            values[FIRST + i] = values[LEVEL + i]
-            values[SECOND + i] = own * values[NOISE + i]
-            values[THIRD + i] = -h * y * y * f21 - values[RHO + i] * own * y
-            values[FOURTH + i] = y * f21
+            f21, own = values[gt.F21 + i], values[gt.E + i] * y * values[gt.OVER + i]
+            values[gt.FIRST + i] = values[gt.LEVEL + i]
+            values[gt.SECOND + i] = own * values[gt.NOISE + i]
+            values[gt.THIRD + i] = -h * y * y * f21 - values[gt.RHO + i] * own * y
+            values[gt.FOURTH + i] = y * f21
 
 
 @inner_jit
 def _add_second_order(output, j, unit, kind, other_kind, weight, values, i):
     """Add the other rows of the pair of two gates; its numbers are at place i of `values`."""
     h, g, y, inverse = gate(unit, kind)
-    c, sn, rj, bj = values[COS + i], values[SIN + i], values[OTHER_NORM + i], values[OTHER_BIAS + i]
-    k, gj, yj = values[K + i], values[GAIN + i], values[NOISE + i]
-    rho, over = values[RHO + i], values[OVER + i]
-    delta = math.sqrt(values[REST + i])
-    z, zj, e, f21, f12 = values[Z + i], values[OTHER_Z + i], values[E + i], values[F21 + i], values[F12 + i]
-    b = unit[BIAS]
+    c, sn, rj, bj = (
+        values[gt.COS + i],
+        values[gt.SIN + i],
+        values[gt.OTHER_NORM + i],
+        values[gt.OTHER_BIAS + i],
+    )
+    k, gj, yj = values[gt.K + i], values[gt.GAIN + i], values[gt.NOISE + i]
+    rho, over = values[gt.RHO + i], values[gt.OVER + i]
+    delta = math.sqrt(values[gt.REST + i])
+    z, zj, e, f21, f12 = (
+        values[gt.Z + i],
+        values[gt.OTHER_Z + i],
+        values[gt.E + i],
+        values[gt.F21 + i],
+        values[gt.F12 + i],
+    )
+    b = unit[at.BIAS]
     # y/Δ, y'/Δ and sin θ/Δ are bounded where Δ alone is not.
     s, v, vj = sn * over, y * over, yj * over
     if kind == HINGE and other_kind == HINGE:
@@ -237,27 +200,27 @@ def _add_second_order(output, j, unit, kind, other_kind, weight, values, i):
         c1 = -gj * s * zj * own
         d0 = -alpha * (h * g * (vj * vj + gj * gj * s * s) + k * gj * c * v * v)
         d1 = -alpha * gj * s * z
-    output[A00, j] += weight * a00
-    output[A01, j] += weight * a01
-    output[A11, j] += weight * a11
-    output[B00, j] += weight * b00
-    output[B01, j] += weight * b01
-    output[B10, j] += weight * b10
-    output[B11, j] += weight * b11
-    output[C0, j] += weight * c0
-    output[C1, j] += weight * c1
-    output[D0, j] += weight * d0
-    output[D1, j] += weight * d1
+    output[at.A00, j] += weight * a00
+    output[at.A01, j] += weight * a01
+    output[at.A11, j] += weight * a11
+    output[at.B00, j] += weight * b00
+    output[at.B01, j] += weight * b01
+    output[at.B10, j] += weight * b10
+    output[at.B11, j] += weight * b11
+    output[at.C0, j] += weight * c0
+    output[at.C1, j] += weight * c1
+    output[at.D0, j] += weight * d0
+    output[at.D1, j] += weight * d1
 
 
 def gated(count, order, geometry_address, unit_address, units_address, output_address):
     """K of two gated units; tables as in `units`."""
     geometry = carray(as_pointer(geometry_address), (2, count), np.float64)
-    unit = carray(as_pointer(unit_address), FIELDS, np.float64)
-    units = carray(as_pointer(units_address), (count, FIELDS), np.float64)
-    rows = ROWS if order > 1 else FIRST_ORDER_ROWS
+    unit = carray(as_pointer(unit_address), at.FIELDS, np.float64)
+    units = carray(as_pointer(units_address), (count, at.FIELDS), np.float64)
+    rows = at.ROWS if order > 1 else at.FIRST_ORDER_ROWS
     output = carray(as_pointer(output_address), (rows, count), np.float64)
-    p0, p1, p2, kind = PARTS[int(unit[KIND])]
+    p0, p1, p2, kind = GATES[int(unit[at.KIND])]
     second = order > 1
     for row in range(rows):
         for j in range(count):
@@ -265,11 +228,11 @@ def gated(count, order, geometry_address, unit_address, units_address, output_ad
     for j in range(count):
         other = units[j]
         cosine, sine = geometry[0, j], math.sqrt(geometry[1, j])
-        q0, q1, q2, other_kind = PARTS[int(other[KIND])]
-        level, other_level = p0 + p1 * unit[BIAS], q0 + q1 * other[BIAS]
-        output[VALUE, j] += level * other_level + p1 * q1 * unit[NORM] * other[NORM] * cosine
-        output[ALPHA, j] += p1 * q1
-        output[GAMMA, j] += p1 * other_level
+        q0, q1, q2, other_kind = GATES[int(other[at.KIND])]
+        level, other_level = p0 + p1 * unit[at.BIAS], q0 + q1 * other[at.BIAS]
+        output[at.VALUE, j] += level * other_level + p1 * q1 * unit[at.NORM] * other[at.NORM] * cosine
+        output[at.ALPHA, j] += p1 * q1
+        output[at.GAMMA, j] += p1 * other_level
         if p2 != 0.0 and (q0 != 0.0 or q1 != 0.0):
             _add_straight(output, j, second, unit, other, q0, q1, kind, p2, cosine, sine)
         if q2 != 0.0 and (p0 != 0.0 or p1 != 0.0):
@@ -277,21 +240,21 @@ def gated(count, order, geometry_address, unit_address, units_address, output_ad
     if p2 == 0.0:
         return
     memory = scratch(_WORK)
-    values = vector(memory + 8 * TERMS, ARRAYS * CHUNK)
+    values = vector(memory + 8 * TERMS, gt.ARRAYS * gt.CHUNK)
     start = 0
     while start < count:  # runs of partners of one activation
-        activation, size = units[start, KIND], 1
-        while size < CHUNK and start + size < count and units[start + size, KIND] == activation:
+        activation, size = units[start, at.KIND], 1
+        while size < gt.CHUNK and start + size < count and units[start + size, at.KIND] == activation:
             size += 1
-        _, _, q2, other_kind = PARTS[int(activation)]
+        _, _, q2, other_kind = GATES[int(activation)]
         if q2 != 0.0:
             prepare_gates(values, memory, size, geometry, unit, units, start, kind, other_kind)
             _first_order(values, size, unit, kind, other_kind)
             for i in range(size):
-                output[VALUE, start + i] += p2 * q2 * values[FIRST + i]
-                output[ALPHA, start + i] += p2 * q2 * values[SECOND + i]
-                output[BETA, start + i] += p2 * q2 * values[THIRD + i]
-                output[GAMMA, start + i] += p2 * q2 * values[FOURTH + i]
+                output[at.VALUE, start + i] += p2 * q2 * values[gt.FIRST + i]
+                output[at.ALPHA, start + i] += p2 * q2 * values[gt.SECOND + i]
+                output[at.BETA, start + i] += p2 * q2 * values[gt.THIRD + i]
+                output[at.GAMMA, start + i] += p2 * q2 * values[gt.FOURTH + i]
             if second:
                 for i in range(size):
                     _add_second_order(output, start + i, unit, kind, other_kind, p2 * q2, values, i)

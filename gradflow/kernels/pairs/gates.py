@@ -1,8 +1,8 @@
 """Activations that are a gate and a straight line, c0 + c1 z + c2 G(z), and what pairs of gates are made of.
 
-    relu, leaky_relu    G(z) = max(z, 0), a hinge
-    normal_cdf, erf     G(z) = Φ(z), a step in z + ξ with ξ ~ N(0, 1) independent of everything
-    identity, one       no gate
+    HINGE             G(z) = max(z, 0)
+    STEP, CENTRED     G(z) = Φ(z) or Φ(z) − ½, a step in z + ξ with ξ ~ N(0, 1) independent of everything
+    0                 no gate
 
 With u = w·x + b, R² = |w|² (hinge) or 1 + |w|² (step), h = b/R, g = |w|/R, y = 1/R for a step and 0 for a
 hinge, the same primed, ρ = g g' cos θ and Δ² = 1 − ρ², every expectation is made of
@@ -17,27 +17,13 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
+from ..activation_table import CENTRED, HINGE
 from ..math.abi import inner_jit
 from ..math.angles import atan_ratio
 from ..math.bivariate_normal import FAR, excess, near_one, normal_cdf
 from ..math.vector_math import copysign, erf_sqrt_half, exp, gaussian_cdf, select
-from .units import BIAS, COSINE, KINDS, NORM, SINE
+from .units import BIAS, COSINE, NORM, SINE
 
-NONE, HINGE, STEP, CENTRED = range(4)
-_LEAK = 0.01
-GATED = {
-    "one": (1.0, 0.0, 0.0, NONE),
-    "identity": (0.0, 1.0, 0.0, NONE),
-    "relu": (0.0, 0.0, 1.0, HINGE),
-    "leaky_relu": (0.0, _LEAK, 1.0 - _LEAK, HINGE),
-    "normal_cdf": (0.0, 0.0, 1.0, STEP),
-    "erf": (0.0, 0.0, 2.0, CENTRED),
-}
-"""c0, c1, c2 and the gate by activation; CENTRED is Φ − ½."""
-
-PARTS = np.array([GATED.get(name, (0.0, 0.0, 0.0, NONE)) for name in KINDS])
 _ONE_OVER_2PI = 0.5 / math.pi
 _ONE_OVER_ROOT_2PI = math.sqrt(_ONE_OVER_2PI)
 _ROOT_HALF = math.sqrt(0.5)

@@ -1,7 +1,6 @@
-"""The pair kernel of every activation that is a mixture of z^p, erf(z/√2), |z| and z erf(z/√2).
+"""The pair kernel of every activation that is a sum of z^p, erf(z/√2), |z| and z erf(z/√2).
 
-    relu z/2 + |z|/2      leaky_relu (1+c)z/2 + (1−c)|z|/2      normal_cdf 1/2 + erf(z/√2)/2
-    gelu z/2 + z erf(z/√2)/2      identity, square, cube, erf: themselves
+    max(z, 0) = z/2 + |z|/2      Φ(z) = 1/2 + erf(z/√2)/2      zΦ(z) = z/2 + z erf(z/√2)/2
 
 Odd and even parts do not correlate, so that a pair of activations is a sum over pairs of odd parts and
 pairs of even parts, each with a closed form below. Student and teacher, and every neuron, may have its own.
@@ -14,51 +13,17 @@ import math
 import numpy as np
 from numba import carray
 
+from ..activation_table import ABSOLUTE, CUBIC, ERF, GATED, LINEAR, MIXTURES, ONE, SQUARE
 from ..math import jets
 from ..math.abi import as_pointer, inner_jit
 from ..math.angles import atan_ratio
 from ..math.memory import scratch
+from . import units as at
 from .general import elementary_pair
 from .panels import WORK
-from .units import (
-    A00,
-    A01,
-    A11,
-    ALPHA,
-    B00,
-    B01,
-    B10,
-    B11,
-    BETA,
-    FIELDS,
-    FIRST_ORDER_ROWS,
-    KIND,
-    KINDS,
-    NORM,
-    ROWS,
-    VALUE,
-)
 
-LINEAR, CUBIC, ERF, ONE, SQUARE, ABSOLUTE, GATED = range(7)
-"""The parts: odd ones z, z³, erf(z/√2); even ones 1, z², |z|, z erf(z/√2)."""
-
-_LEAK = 0.01
-MIXTURES = {
-    "one": {ONE: 1.0},
-    "erf": {ERF: 1.0},
-    "relu": {LINEAR: 0.5, ABSOLUTE: 0.5},
-    "leaky_relu": {LINEAR: 0.5 * (1.0 + _LEAK), ABSOLUTE: 0.5 * (1.0 - _LEAK)},
-    "normal_cdf": {ONE: 0.5, ERF: 0.5},
-    "gelu": {LINEAR: 0.5, GATED: 0.5},
-    "identity": {LINEAR: 1.0},
-    "square": {SQUARE: 1.0},
-    "cube": {CUBIC: 1.0},
-}
-"""Coefficients of the parts by activation."""
-
-_PARTS = np.array([[MIXTURES.get(name, {}).get(p, 0.0) for p in range(7)] for name in KINDS])
 # A unit with w = 0 is on the left branch: slope c1 − c|·|, without the kink.
-_LEFT = _PARTS.copy()
+_LEFT = MIXTURES.copy()
 _LEFT[:, LINEAR] -= _LEFT[:, ABSOLUTE]
 _LEFT[:, ABSOLUTE] = 0.0
 _STEEP = 64.0  # |w||w'| beyond which derivatives of z erf(z) lose too much: by quadrature then
@@ -153,20 +118,20 @@ def mixture(count, order, geometry_address, unit_address, units_address, output_
     written out in the frame of the pair. At a zero vector a kink has its left slope (σ'(0) = 0 for ReLU).
     """
     geometry = carray(as_pointer(geometry_address), (2, count), np.float64)
-    unit = carray(as_pointer(unit_address), FIELDS, np.float64)
-    units = carray(as_pointer(units_address), (count, FIELDS), np.float64)
-    rows = ROWS if order > 1 else FIRST_ORDER_ROWS
+    unit = carray(as_pointer(unit_address), at.FIELDS, np.float64)
+    units = carray(as_pointer(units_address), (count, at.FIELDS), np.float64)
+    rows = at.ROWS if order > 1 else at.FIRST_ORDER_ROWS
     output = carray(as_pointer(output_address), (rows, count), np.float64)
-    r, kind = unit[NORM], int(unit[KIND])
-    a = _PARTS[kind] if r > 0.0 else _LEFT[kind]
+    r, kind = unit[at.NORM], int(unit[at.KIND])
+    a = MIXTURES[kind] if r > 0.0 else _LEFT[kind]
     memory = scratch(WORK)
     for j in range(count):
         cosine, sine = geometry[0, j], math.sqrt(geometry[1, j])
-        rj, kind = units[j, NORM], int(units[j, KIND])
-        if a[GATED] + _PARTS[kind, GATED] != 0.0 and r * rj > _STEEP:
+        rj, kind = units[j, at.NORM], int(units[j, at.KIND])
+        if a[GATED] + MIXTURES[kind, GATED] != 0.0 and r * rj > _STEEP:
             elementary_pair(output, j, order, unit, units[j], cosine, sine, memory)
             continue
-        b = _PARTS[kind] if rj > 0.0 else _LEFT[kind]
+        b = MIXTURES[kind] if rj > 0.0 else _LEFT[kind]
         s, t, q = jets.variables(r * r, rj * rj, r * rj * cosine)
         area = r * rj * sine  # G = s t sin²θ, accurate, with the derivatives of s t − q²
         g = (area * area, t[0], s[0], -2.0 * q[0], 0.0, 0.0, -2.0, 1.0, 0.0, 0.0)
@@ -182,17 +147,17 @@ def mixture(count, order, geometry_address, unit_address, units_address, output_
             alpha += corner * math.copysign(phi, cosine)
             turn = corner * sine
         bent = turn * rj * inverse
-        output[VALUE, j] = value
-        output[ALPHA, j] = alpha
-        output[BETA, j] = beta + bent
+        output[at.VALUE, j] = value
+        output[at.ALPHA, j] = alpha
+        output[at.BETA, j] = beta + bent
         if order > 1:
             ss, qq, st, sq, tq = total[4], total[6], total[7], total[8], total[9]
             along, across = rj * cosine, rj * sine
-            output[A00, j] = (qq * along + 4.0 * sq * r) * along + 4.0 * ss * r * r - bent
-            output[A01, j] = (qq * along + 2.0 * sq * r) * across
-            output[A11, j] = qq * across * across + bent
+            output[at.A00, j] = (qq * along + 4.0 * sq * r) * along + 4.0 * ss * r * r - bent
+            output[at.A01, j] = (qq * along + 2.0 * sq * r) * across
+            output[at.A11, j] = qq * across * across + bent
             mixed = qq * along + 2.0 * sq * r
-            output[B00, j] = mixed * r * cosine + 2.0 * tq * along * rj + 4.0 * st * r * rj + turn
-            output[B01, j] = mixed * r * sine
-            output[B10, j] = (qq * r * cosine + 2.0 * tq * rj) * across
-            output[B11, j] = qq * across * r * sine + turn
+            output[at.B00, j] = mixed * r * cosine + 2.0 * tq * along * rj + 4.0 * st * r * rj + turn
+            output[at.B01, j] = mixed * r * sine
+            output[at.B10, j] = (qq * r * cosine + 2.0 * tq * rj) * across
+            output[at.B11, j] = qq * across * r * sine + turn

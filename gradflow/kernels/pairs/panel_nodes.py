@@ -13,10 +13,11 @@ import math
 
 import numpy as np
 
+from ..activation_table import KINKED
 from ..math.abi import inner_jit
 from ..math.errorfree import fma
 from ..math.gauss_legendre import gauss_legendre
-from .smoothed import COS, ERF, KINKED, SIN
+from .smoothed import is_wave
 
 REACH = 9.5
 """φ(9.5) is 1e-20."""
@@ -42,9 +43,9 @@ def transition(kind, slope, spread, order):
     Infinite for sines. Below the sharpest width that matters, it is a kink: an unresolved transition moves
     values by its width squared, second derivatives by its width.
     """
-    if slope == 0.0 or kind == SIN or kind == COS:
+    if slope == 0.0 or is_wave(kind):
         return math.inf, False
-    step = kind == ERF or KINKED[kind, 1] == 0.0
+    step = KINKED[kind, 1] == 0.0
     width = (math.sqrt(1.0 + spread * spread) if step else spread) / abs(slope)
     sharpest = 3e-9 if order < 2 else 1e-16
     return (width if width > sharpest else 0.0), width < _SMOOTH
@@ -53,7 +54,7 @@ def transition(kind, slope, spread, order):
 @inner_jit
 def _decay(kind, spread):
     """How far below zero the mean of a unit still contains an exponential of its argument."""
-    if kind == SIN or kind == COS or KINKED[kind, 2] == 0.0:
+    if is_wave(kind) or KINKED[kind, 2] == 0.0:
         return 0.0
     return _DECAY + min(0.5 * spread * spread, _DECAY)
 
@@ -100,7 +101,7 @@ def bend(kind, b, slope, spread, order, x):
 @inner_jit
 def turn(kind, slope):
     """By how much a sine adds to the length of panels, per length: half its phase about the middle."""
-    return 0.25 * abs(slope) if kind == SIN or kind == COS else 0.0
+    return 0.25 * abs(slope) if is_wave(kind) else 0.0
 
 
 @inner_jit
@@ -123,7 +124,7 @@ def rule_for(length, exponent):
 @inner_jit
 def too_fast(kind, slope):
     """Whether a sine turns too often for panels."""
-    return (kind == SIN or kind == COS) and abs(slope) * REACH > _MOST_TURNS
+    return is_wave(kind) and abs(slope) * REACH > _MOST_TURNS
 
 
 @inner_jit

@@ -19,49 +19,17 @@ import math
 import numpy as np
 from numba import carray
 
+from ..activation_table import CENTRED, FORM, KINKED, POWER, RAMP
 from ..empirical.tiles import COLUMNS, gram_tile
 from ..math.abi import as_pointer, inner_jit
 from ..math.bivariate_normal import normal_cdf
 from ..math.blas import vector
 from ..math.memory import scratch
 from ..math.vector_math import exp, exp_and_expm1_of_negative, select
-from .panel_nodes import (
-    MOST_POINTS,
-    NODES,
-    REACH,
-    WEIGHTS,
-    bend,
-    break_points,
-    field_at,
-    rate,
-    rule_for,
-    too_fast,
-    turn,
-)
-from .smoothed import COS, ERF, GELU, KINKED, ONE, SIN, scaled_tail_of, smooth_means
-from .units import (
-    A00,
-    A01,
-    A11,
-    ALPHA,
-    B00,
-    B01,
-    B10,
-    B11,
-    BETA,
-    BIAS,
-    C0,
-    C1,
-    D0,
-    D1,
-    FIELDS,
-    FIRST_ORDER_ROWS,
-    GAMMA,
-    KIND,
-    NORM,
-    ROWS,
-    VALUE,
-)
+from . import panel_nodes as pn
+from . import units as at
+from .panel_nodes import bend, break_points, field_at, rate, rule_for, too_fast, turn
+from .smoothed import is_wave, scaled_tail_of, smooth_means
 
 CAPACITY = 192
 WEIGHT, Z, M = (CAPACITY * row for row in (1, 2, 3))
@@ -71,11 +39,8 @@ _BELOW, _PEAK = CAPACITY * 15, CAPACITY * 16
 SUMS = CAPACITY * 17
 _TOWER = SUMS + 32
 _POINTS = _TOWER + 8
-WORK = _POINTS + MOST_POINTS
+WORK = _POINTS + pn.MOST_POINTS
 """Doubles of work space."""
-
-PANELS = {"one", "relu", "leaky_relu", "elu", "selu", "erf", "normal_cdf", "gelu"}
-"""Activations of which every pair has such an integral, and which `panels` therefore serves alone."""
 
 _ONE_OVER_ROOT_2PI = math.sqrt(0.5 / math.pi)
 _ROOT_HALF = math.sqrt(0.5)
@@ -94,9 +59,9 @@ def _along(values, count, kind):
             z = values[Z + i]
             density, cdf = _ONE_OVER_ROOT_2PI * math.exp(-0.5 * z * z), normal_cdf(z)
             f0, f1, f2 = cdf, density, -z * density
-            if kind == ERF:
+            if FORM[kind] == CENTRED:
                 f0, f1, f2 = math.erf(z * _ROOT_HALF), 2.0 * density, -2.0 * z * density
-            elif kind == GELU:
+            elif FORM[kind] == RAMP:
                 f0, f1, f2 = z * cdf, cdf + z * density, (2.0 - z * z) * density
             values[F0 + i], values[F1 + i], values[F2 + i] = weight * f0, weight * f1, weight * f2
         return
@@ -125,7 +90,7 @@ def _moments(values, count, bent):
 def rows_across(values, count, kind, s, small):
     """Rows G0 … G3 of a unit of spread s and mean fields M, which are below 1 or so from node `small` on."""
     c1, c2, c3 = KINKED[kind, 0], KINKED[kind, 1], KINKED[kind, 2]
-    if kind == ONE:
+    if POWER[kind] == 0:
         for i in range(count):
             values[_G0 + i], values[_G1 + i], values[_G2 + i], values[_G3 + i] = 1.0, 0.0, 0.0, 0.0
         return
@@ -183,9 +148,9 @@ def _nodes(values, first, done, f, g, c, sn, order):
 
     Returns (count, panel, pieces done of it) where it is full, (count, panels, 0) at the end.
     """
-    kind, other, r, b = np.int64(f[KIND]), np.int64(g[KIND]), f[NORM], f[BIAS]
-    shift, slope, s = g[BIAS], g[NORM] * c, g[NORM] * sn
-    values[_POINTS], values[_POINTS + 1] = -REACH, REACH
+    kind, other, r, b = np.int64(f[at.KIND]), np.int64(g[at.KIND]), f[at.NORM], f[at.BIAS]
+    shift, slope, s = g[at.BIAS], g[at.NORM] * c, g[at.NORM] * sn
+    values[_POINTS], values[_POINTS + 1] = -pn.REACH, pn.REACH
     found = break_points(values, _POINTS, kind, b, r, 0.0, order, np.int64(2))
     found = break_points(values, _POINTS, other, shift, slope, s, order, found)
     count = np.int64(0)
@@ -204,8 +169,8 @@ def _nodes(values, first, done, f, g, c, sn, order):
             z = field_at(b, r, low, high, 2 * piece + 1, 2 * pieces)
             m = field_at(shift, slope, low, high, 2 * piece + 1, 2 * pieces)
             for i in range(8 * k):
-                node = half * NODES[first + i]
-                values[count + i], values[WEIGHT + count + i] = middle + node, half * WEIGHTS[first + i]
+                node = half * pn.NODES[first + i]
+                values[count + i], values[WEIGHT + count + i] = middle + node, half * pn.WEIGHTS[first + i]
                 values[Z + count + i], values[M + count + i] = z + r * node, m + slope * node
             count += 8 * k
         done = np.int64(0)
@@ -215,7 +180,13 @@ def _nodes(values, first, done, f, g, c, sn, order):
 @inner_jit
 def _sum_up(values, work, f, g, c, sn, swapped, order):
     """The matrix M of the module's head, at SUMS; f is the unit along whose axis X is integrated."""
-    kind, other, r, b, slope = np.int64(f[KIND]), np.int64(g[KIND]), f[NORM], f[BIAS], g[NORM] * c
+    kind, other, r, b, slope = (
+        np.int64(f[at.KIND]),
+        np.int64(g[at.KIND]),
+        f[at.NORM],
+        f[at.BIAS],
+        g[at.NORM] * c,
+    )
     jump = KINKED[kind, 1] - KINKED[kind, 2]
     kink = jump != 0.0 and r > 1e-300 and abs(b) < 40.0 * r
     for i in range(32):
@@ -223,24 +194,24 @@ def _sum_up(values, work, f, g, c, sn, swapped, order):
     panel, piece, more = np.int64(0), np.int64(0), True
     while more:
         count, panel, piece = _nodes(values, panel, piece, f, g, c, sn, order)
-        more = values[_POINTS + panel] < REACH
+        more = values[_POINTS + panel] < pn.REACH
         spike = count
         if kink and not more:  # eight places for the δ of f
             for i in range(8):
                 values[count + i], values[WEIGHT + count + i] = -b / r, 0.0
-                values[Z + count + i], values[M + count + i] = 0.0, g[BIAS] - slope * (b / r)
+                values[Z + count + i], values[M + count + i] = 0.0, g[at.BIAS] - slope * (b / r)
             count += 8
         _along(values, count, kind)
         if spike < count:
             density = _ONE_OVER_ROOT_2PI * math.exp(-0.5 * (b / r) * (b / r))
             values[F0 + spike], values[F1 + spike], values[F2 + spike] = 0.0, 0.0, jump / r * density
-        if g[NORM] + abs(g[BIAS]) < _SMALL:
+        if g[at.NORM] + abs(g[at.BIAS]) < _SMALL:
             small = np.int64(0)
-        elif abs(values[M + count - 1]) + 8.0 * g[NORM] * sn < 0.5:
+        elif abs(values[M + count - 1]) + 8.0 * g[at.NORM] * sn < 0.5:
             small = spike
         else:
             small = count
-        rows_across(values, count, other, g[NORM] * sn, small)
+        rows_across(values, count, other, g[at.NORM] * sn, small)
         add_products(values, work, count, order, swapped)
 
 
@@ -262,22 +233,22 @@ def add_products(values, work, count, order, swapped):
 @inner_jit
 def pair_by_panels(output, j, order, u, v, c, sn, values, work):
     """The rows of pair j; `values` and `work` are WORK doubles to work in, and their address."""
-    constant = u[KIND] == ONE
-    swapped = constant or u[KIND] == SIN or u[KIND] == COS
+    constant = POWER[int(u[at.KIND])] == 0
+    swapped = constant or is_wave(int(u[at.KIND]))
     f, g = (v, u) if swapped else (u, v)
-    s = g[NORM] * sn
-    size = u[NORM] + v[NORM] + abs(u[BIAS]) + abs(v[BIAS]) + abs(c) + sn
-    if constant or not size < math.inf or too_fast(np.int64(g[KIND]), g[NORM] * c):
-        for row in range(ROWS if order > 1 else FIRST_ORDER_ROWS):
+    s = g[at.NORM] * sn
+    size = u[at.NORM] + v[at.NORM] + abs(u[at.BIAS]) + abs(v[at.BIAS]) + abs(c) + sn
+    if constant or not size < math.inf or too_fast(np.int64(g[at.KIND]), g[at.NORM] * c):
+        for row in range(at.ROWS if order > 1 else at.FIRST_ORDER_ROWS):
             output[row, j] = 0.0 if constant else math.nan
         if not constant:
             return
-    if constant and v[KIND] == ONE:
-        output[VALUE, j] = 1.0
+    if constant and POWER[int(v[at.KIND])] == 0:
+        output[at.VALUE, j] = 1.0
         return
     _sum_up(values, work, f, g, c, sn, swapped, order)
     if constant:
-        output[VALUE, j] = values[SUMS]
+        output[at.VALUE, j] = values[SUMS]
         return
     write_rows(output, j, order, values, c, sn, s, swapped)
 
@@ -286,8 +257,8 @@ def pair_by_panels(output, j, order, u, v, c, sn, values, work):
 def write_rows(output, j, order, values, c, sn, s, swapped):
     """The rows of pair j from the matrix M at SUMS; `swapped` if X runs along w'."""
     m = values[SUMS:_TOWER]
-    output[VALUE, j], output[ALPHA, j] = m[0], m[5]
-    output[GAMMA, j], output[BETA, j] = (m[1], -m[0]) if swapped else (m[4], m[8])
+    output[at.VALUE, j], output[at.ALPHA, j] = m[0], m[5]
+    output[at.GAMMA, j], output[at.BETA, j] = (m[1], -m[0]) if swapped else (m[4], m[8])
     if order < 2:
         return
     # Means of σ''τ and σ'τ' times X, Y, X² − 1, XY, Y² − 1 along and across the axis of f.
@@ -303,18 +274,18 @@ def write_rows(output, j, order, values, c, sn, s, swapped):
         pxx, pxy, pyy = t00 * c + t01 * sn, t00 * sn - t01 * c, t10 * sn - t11 * c
     first, last = c * qxx + sn * qxy, c * qxy + sn * qyy
     third, fourth = sn * qxx - c * qxy, sn * qxy - c * qyy
-    output[B00, j], output[B11, j] = first, fourth
-    output[B01, j], output[B10, j] = (last, third) if swapped else (third, last)
-    output[A00, j], output[A01, j], output[A11, j] = pxx, pxy, pyy
-    output[C0, j], output[C1, j], output[D0, j], output[D1, j] = px, py, qx, qy
+    output[at.B00, j], output[at.B11, j] = first, fourth
+    output[at.B01, j], output[at.B10, j] = (last, third) if swapped else (third, last)
+    output[at.A00, j], output[at.A01, j], output[at.A11, j] = pxx, pxy, pyy
+    output[at.C0, j], output[at.C1, j], output[at.D0, j], output[at.D1, j] = px, py, qx, qy
 
 
 def panels(count, order, geometry_address, unit_address, units_address, output_address):
-    """K of two units of `PANELS`; tables as in `units`."""
+    """K of two units, kinked ones, Φ, erf, zΦ or 1; tables as in `units`."""
     geometry = carray(as_pointer(geometry_address), (2, count), np.float64)
-    unit = carray(as_pointer(unit_address), FIELDS, np.float64)
-    units = carray(as_pointer(units_address), (count, FIELDS), np.float64)
-    rows = ROWS if order > 1 else FIRST_ORDER_ROWS
+    unit = carray(as_pointer(unit_address), at.FIELDS, np.float64)
+    units = carray(as_pointer(units_address), (count, at.FIELDS), np.float64)
+    rows = at.ROWS if order > 1 else at.FIRST_ORDER_ROWS
     output = carray(as_pointer(output_address), (rows, count), np.float64)
     memory = scratch(WORK)
     values = vector(memory, WORK)

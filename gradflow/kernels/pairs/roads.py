@@ -27,26 +27,14 @@ from ..math.abi import as_pointer, inner_jit
 from ..math.blas import matrix, vector
 from ..math.hermite import CHUNK
 from ..math.memory import allocate, load, release, store
-from ..population.geometry import DESCRIPTOR_SIZE, DIM, OUTPUT_BIAS, STUDENTS, TEACHERS, row_geometry
+from ..population import geometry as gm
+from ..population.geometry import row_geometry
+from . import expansion_tables as et
 from .close import LAST, NARROWEST, quadrature_error, rule_for
-from .expansion_tables import (
-    CLOSED_KERNEL,
-    COUNT,
-    DATA,
-    DECISIONS,
-    ERROR,
-    ORDERS,
-    SCATTERED,
-    SLOPE_SIZE,
-    SLOW,
-    STRIP,
-    UNITS,
-    expand_unit,
-    tail,
-    without_memory,
-)
+from .expansion_tables import expand_unit, tail, without_memory
+from .smoothed import is_wave
 from .units import BIAS, FIELDS, KIND, NORM, TABLE
-from .waves import cost_of_wave, is_wave
+from .waves import cost_of_wave
 
 CLOSED, OWN, SERIES, ACROSS, WAVE, ZERO, NONE = range(7)
 
@@ -91,15 +79,15 @@ def _eta(strips, sine2):
 @inner_jit
 def _is_closed(data, other):
     """Whether a closed kernel serves the pair and no series would be cheaper."""
-    closed = load(data, CLOSED_KERNEL) != 0.0 and load(other, CLOSED_KERNEL) != 0.0
-    return closed and load(data, SLOW) + load(other, SLOW) == 0.0
+    closed = load(data, et.CLOSED_KERNEL) != 0.0 and load(other, et.CLOSED_KERNEL) != 0.0
+    return closed and load(data, et.SLOW) + load(other, et.SLOW) == 0.0
 
 
 @inner_jit
 def _data_of(units, count, j):
     """Address of the data of unit j before its table is there; teachers (j ≥ count) have theirs."""
     data = int(units[j, TABLE])
-    return int(load(data, DATA)) if j >= count else data
+    return int(load(data, et.DATA)) if j >= count else data
 
 
 @inner_jit
@@ -107,56 +95,56 @@ def _plan(i, count, units, strips, decisions):
     """How many coefficients unit i should have, from the angles and strips of its pairs."""
     every = units.shape[0]
     data = int(units[i, TABLE])
-    steep = is_wave(units[i, KIND]) and units[i, NORM] > _STEEP_WAVE
+    steep = is_wave(int(units[i, KIND])) and units[i, NORM] > _STEEP_WAVE
     if steep:
         return CHUNK
     # teachers alone: nothing is known of the students to come
-    limit, close, longest = float(ORDERS if every == count else CHUNK), 0, float(CHUNK)
+    limit, close, longest = float(et.ORDERS if every == count else CHUNK), 0, float(CHUNK)
     for j in range(every):
         if j == i or _is_closed(data, _data_of(units, count, j)):
             continue
-        if is_wave(units[j, KIND]) and units[j, NORM] > _STEEP_WAVE:
+        if is_wave(int(units[j, KIND])) and units[j, NORM] > _STEEP_WAVE:
             continue
         sine2, both = load(decisions, DECISION * j + VALUE_ERROR), strips[i] + strips[j]
         terms = min(terms_for(sine2), _terms_by_decay(both))
         if both > 0.0 and terms > _LONG and rule_for(_eta(both, sine2)) < LAST:
             close += 1
             longest = max(longest, terms)
-        elif terms <= ORDERS or both == 0.0:
+        elif terms <= et.ORDERS or both == 0.0:
             limit = max(limit, terms)
-    if close > _FEW and longest <= ORDERS:
+    if close > _FEW and longest <= et.ORDERS:
         limit = max(limit, longest)
-    return int(np.ceil(min(float(ORDERS), limit) / CHUNK)) * CHUNK
+    return int(np.ceil(min(float(et.ORDERS), limit) / CHUNK)) * CHUNK
 
 
 @inner_jit
 def _decide(i, j, units, decision):
     """Fill the record of the pair (i, j), which holds sin²θ on entry."""
     unit, other, mine, theirs = units[i], units[j], int(units[i, TABLE]), int(units[j, TABLE])
-    data, others = int(load(mine, DATA)), int(load(theirs, DATA))
+    data, others = int(load(mine, et.DATA)), int(load(theirs, et.DATA))
     sine2 = load(decision, VALUE_ERROR)
-    closed = load(data, CLOSED_KERNEL) != 0.0 and load(others, CLOSED_KERNEL) != 0.0
+    closed = load(data, et.CLOSED_KERNEL) != 0.0 and load(others, et.CLOSED_KERNEL) != 0.0
     if _is_closed(data, others):
         _record(decision, CLOSED, 0.0, ROUNDING, ROUNDING)
         return
-    size = load(mine, SLOPE_SIZE) * load(theirs, SLOPE_SIZE)
-    unresolved = load(mine, ERROR) + load(theirs, ERROR)
+    size = load(mine, et.SLOPE_SIZE) * load(theirs, et.SLOPE_SIZE)
+    unresolved = load(mine, et.ERROR) + load(theirs, et.ERROR)
     value = slope = ROUNDING + unresolved
     if mine == theirs:
         _record(decision, OWN, 0.0, value, slope)
         return
-    if (is_wave(unit[KIND]) and unit[NORM] > _STEEP_WAVE) or (
-        is_wave(other[KIND]) and other[NORM] > _STEEP_WAVE
+    if (is_wave(int(unit[KIND])) and unit[NORM] > _STEEP_WAVE) or (
+        is_wave(int(other[KIND])) and other[NORM] > _STEEP_WAVE
     ):
         wave, along, axis = other, unit, data
-        if is_wave(unit[KIND]):
+        if is_wave(int(unit[KIND])):
             wave, along, axis = unit, other, others
-        strip = load(axis, STRIP) / along[NORM] if along[NORM] > 0.0 else 0.0
+        strip = load(axis, et.STRIP) / along[NORM] if along[NORM] > 0.0 else 0.0
         cost = cost_of_wave(wave[NORM], sine2, strip)
         road = ZERO if cost == 0.0 else WAVE if cost < math.inf else NONE
         _record(decision, road, 0.0, value if road != NONE else math.inf, slope if road != NONE else math.inf)
         return
-    terms = min(load(mine, COUNT), load(theirs, COUNT), terms_for(sine2))
+    terms = min(load(mine, et.COUNT), load(theirs, et.COUNT), terms_for(sine2))
     level = int(terms) // CHUNK
     power = math.exp(0.5 * terms * math.log1p(-sine2)) if sine2 < 1.0 else 0.0
     missing = power * tail(mine, 0, level) * tail(theirs, 0, level)
@@ -168,19 +156,19 @@ def _decide(i, j, units, decision):
     if closed:
         _record(decision, CLOSED, 0.0, ROUNDING, ROUNDING)
         return
-    strip = load(data, STRIP) / unit[NORM] if unit[NORM] > 0.0 else math.inf
-    strip += load(others, STRIP) / other[NORM] if other[NORM] > 0.0 else math.inf
+    strip = load(data, et.STRIP) / unit[NORM] if unit[NORM] > 0.0 else math.inf
+    strip += load(others, et.STRIP) / other[NORM] if other[NORM] > 0.0 else math.inf
     if not 0.0 < strip < math.inf:
         _record(decision, SERIES, terms, value + missing, slope + bent)
         return
     eta = _eta(strip, sine2)
-    scattered = load(data, SCATTERED) + load(others, SCATTERED) != 0.0
+    scattered = load(data, et.SCATTERED) + load(others, et.SCATTERED) != 0.0
     if scattered and eta < NARROWEST:
         _record(decision, SERIES, terms, value + missing, slope + bent)
         return
     error = quadrature_error(eta)
     for table, one in ((mine, unit), (theirs, other)):  # the last bit of a bias moves a steep place
-        value += _LAST_BIT * abs(one[BIAS]) / one[NORM] * load(table, SLOPE_SIZE)
+        value += _LAST_BIT * abs(one[BIAS]) / one[NORM] * load(table, et.SLOPE_SIZE)
     _record(decision, ACROSS, eta, value + error, slope + error)
 
 
@@ -195,8 +183,8 @@ def _record(decision, road, how, value, slope):
 @inner_jit
 def _enter(i, every, decisions, units_address, table, units):
     """The table of unit i knows where its decisions and the units are, and the unit where its table is."""
-    store(table, DECISIONS, decisions + 8 * DECISION * every * i)
-    store(table, UNITS, units_address)
+    store(table, et.DECISIONS, decisions + 8 * DECISION * every * i)
+    store(table, et.UNITS, units_address)
     units[i, TABLE] = table
 
 
@@ -211,10 +199,10 @@ def expand(descriptor_address, order, rows_address, units_address, tables, gram_
 
     Field TABLE of a unit holds the data of its activation on entry, the address of its table afterwards.
     """
-    descriptor = carray(as_pointer(descriptor_address), DESCRIPTOR_SIZE, np.int64)
-    count = descriptor[STUDENTS] + descriptor[OUTPUT_BIAS]
-    every = count + descriptor[TEACHERS]
-    dim = descriptor[DIM]
+    descriptor = carray(as_pointer(descriptor_address), gm.DESCRIPTOR_SIZE, np.int64)
+    count = descriptor[gm.STUDENTS] + descriptor[gm.OUTPUT_BIAS]
+    every = count + descriptor[gm.TEACHERS]
+    dim = descriptor[gm.DIM]
     rows, units = matrix(rows_address, every, dim), matrix(units_address, every, FIELDS)
     gram = matrix(gram_address, count, every)
     decisions = tables
@@ -233,7 +221,7 @@ def expand(descriptor_address, order, rows_address, units_address, tables, gram_
     limits = vector(work + 24 * every, count)
     envelope = math.inf
     for j in range(every):
-        strip = load(_data_of(units, count, j), STRIP)
+        strip = load(_data_of(units, count, j), et.STRIP)
         strips[j] = strip / units[j, NORM] if units[j, NORM] > 0.0 else math.inf
         envelope = min(envelope, strips[j])
     if every == count:

@@ -1,6 +1,6 @@
 """Gaussian means of activations and their derivatives: t_n = E σ^(n)(m + s Y), Y ~ N(0, 1), n = 0, 1, …
 
-Derivatives are those of distributions: the kinks of relu, elu and selu contribute
+Derivatives are those of distributions: kinks contribute
 E δ^(i)(m + sY) = (−1)^i He_i(h) φ(h)/s^{i+1}, h = m/s. A unit with s = 0 is on the left branch of its kink.
 """
 
@@ -10,23 +10,13 @@ import math
 
 import numpy as np
 
-from ..activation_blocks import LEAKY_SLOPE, SELU_ALPHA, SELU_SCALE
+from ..activation_table import CENTRED, COSINE, EXPONENTIAL, FORM, KINKED, POWER, RAMP, SINE, TEMPLATE
 from ..math.abi import inner_jit
 from ..math.bivariate_normal import normal_cdf
 from ..math.blas import vector
 from ..math.gauss_legendre import gauss_legendre
 from ..math.vector_math import inlined, scaled_tail, select
-from .units import KINDS
 
-(
-    ONE, ERF, RELU, LEAKY, CDF, GELU, IDENTITY, SQUARE, CUBE, SIN, COS, EXP, ELU, SELU, POLYNOMIAL
-) = (
-    KINDS[name]
-    for name in (
-        "one", "erf", "relu", "leaky_relu", "normal_cdf", "gelu", "identity", "square", "cube", "sin", "cos",
-        "exp", "elu", "selu", "polynomial",
-    )
-)  # fmt: skip
 _ONE_OVER_ROOT_2PI = math.sqrt(0.5 / math.pi)
 _ROOT_HALF = math.sqrt(0.5)
 _WIDE = 2.0
@@ -35,26 +25,23 @@ _EDGES = ((0.0, 2.5), (2.5, 7.0), (7.0, 16.0), (16.0, 42.0))
 _LAGUERRE = np.concatenate([0.5 * (b + a) + 0.5 * (b - a) * _X for a, b in _EDGES])
 _LAGUERRE_WEIGHTS = np.exp(-_LAGUERRE) * np.concatenate([0.5 * (b - a) * _W for a, b in _EDGES])
 
-# c1, c2, c3 of c1 z + c2 max(z, 0) + c3 (e^z − 1) 1(z < 0).
-KINKED = np.zeros((len(KINDS), 3))
-KINKED[RELU] = 0.0, 1.0, 0.0
-KINKED[LEAKY] = LEAKY_SLOPE, 1.0 - LEAKY_SLOPE, 0.0
-KINKED[ELU] = 0.0, 1.0, 1.0
-KINKED[SELU] = 0.0, SELU_SCALE, SELU_SCALE * SELU_ALPHA
-
 
 @inner_jit
 def is_polynomial(kind):
     """Whether the activation is a polynomial (the constant included)."""
-    return kind == ONE or kind == IDENTITY or kind == SQUARE or kind == CUBE or kind == POLYNOMIAL
+    return POWER[kind] >= 0
+
+
+@inner_jit
+def is_wave(kind):
+    """Whether the activation is a sine or cosine."""
+    return FORM[kind] == SINE or FORM[kind] == COSINE
 
 
 @inner_jit
 def degree(kind, table):
     """Degree of a polynomial activation; `table` is the address of degree, c_0, c_1, …"""
-    if kind == POLYNOMIAL:
-        return np.int64(vector(table, 1)[0])
-    return np.int64(0 if kind == ONE else 1 if kind == IDENTITY else 2 if kind == SQUARE else 3)
+    return np.int64(vector(table, 1)[0]) if POWER[kind] == TEMPLATE else POWER[kind]
 
 
 @inlined
@@ -94,7 +81,7 @@ def smoothed(kind, table, m, s, count, out):
     """Write t_0 … t_{count−1} into the array `out`."""
     if is_polynomial(kind):
         _polynomial_means(kind, table, m, s, count, out)
-    elif kind == EXP:
+    elif FORM[kind] == EXPONENTIAL:
         for n in range(count):
             out[n] = math.exp(m + 0.5 * s * s)
     elif KINKED[kind, 1] != 0.0:
@@ -111,7 +98,7 @@ def _polynomial_means(kind, table, m, s, count, out):
         total, last, power = 0.0, 0.0, 1.0
         for i in range(top - n + 1):
             k = n + i
-            c = vector(table, top + 2)[1 + k] if kind == POLYNOMIAL else 1.0 if k == top else 0.0
+            c = vector(table, top + 2)[1 + k] if POWER[kind] == TEMPLATE else 1.0 if k == top else 0.0
             for f in range(n):
                 c *= k - f
             total += c * power
@@ -121,15 +108,16 @@ def _polynomial_means(kind, table, m, s, count, out):
 
 @inner_jit
 def smooth_means(kind, m, s, count, out):
-    """The same for sine and cosine, erf, normal_cdf and gelu, whose t_n are bounded.
+    """The same for sin z, cos z, Φ(z), 2Φ(z) − 1 and zΦ(z), whose t_n are bounded.
 
-    c_n = (d/dm)^n Φ(m/R), R² = 1 + s²; gelu is zΦ(z), of which t_n = m c_n + s² c_{n+1} + n c_{n−1}.
+    c_n = (d/dm)^n Φ(m/R), R² = 1 + s²; those of zΦ(z) are t_n = m c_n + s² c_{n+1} + n c_{n−1}.
     """
-    if kind == SIN or kind == COS:
+    form = FORM[kind]
+    if form == SINE or form == COSINE:
         decay = math.exp(-0.5 * s * s)
         sine, cosine = decay * math.sin(m), decay * math.cos(m)
         for n in range(count):
-            turn = (n + (1 if kind == COS else 0)) % 4
+            turn = (n + (1 if form == COSINE else 0)) % 4
             out[n] = sine if turn == 0 else cosine if turn == 1 else -sine if turn == 2 else -cosine
         return
     inverse = 1.0 / math.sqrt(1.0 + s * s)
@@ -137,9 +125,9 @@ def smooth_means(kind, m, s, count, out):
     before, now = 0.0, normal_cdf(h)
     after, older = _ONE_OVER_ROOT_2PI * math.exp(-0.5 * h * h) * inverse, 0.0
     for n in range(count):
-        if kind == GELU:
+        if form == RAMP:
             out[n] = m * now + s * s * after + n * before
-        elif kind == ERF:
+        elif form == CENTRED:
             out[n] = 2.0 * now if n > 0 else math.erf(h * _ROOT_HALF)
         else:
             out[n] = now
@@ -167,7 +155,7 @@ def _rising(k, m, s):
 
 @inner_jit
 def _kinked_means(kind, m, s, count, out):
-    """relu, leaky_relu, elu, selu as c1 z + c2 max(z, 0) + c3 (e^z − 1) 1(z < 0)."""
+    """Kinked ones, c1 z + c2 max(z, 0) + c3 (e^z − 1) 1(z < 0)."""
     c1, c2, c3 = KINKED[kind]
     inverse = 1.0 / s if s > 1e-300 else 0.0
     h = max(-40.0, min(40.0, m * inverse)) if inverse > 0.0 else (40.0 if m > 0.0 else -40.0)

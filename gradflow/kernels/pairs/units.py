@@ -39,6 +39,7 @@ made.
 
 from __future__ import annotations
 
+import numpy as np
 from numba import types
 
 PAIR = types.void(*(types.int64,) * 6)
@@ -47,7 +48,7 @@ PAIR = types.void(*(types.int64,) * 6)
 NORM, SINE, COSINE, SCALE, INVERSE, KIND, BIAS, TABLE = range(8)
 """Fields of a record: r = |w|; x = r/√(1+r²); y = 1/√(1+r²); the power of two s by which the stored row
 is smaller than w; the reciprocal of the stored row's norm r/s (0 for the zero vector); the
-activation (a number that the pair kernels know); the bias b; an address (exact as a double below 2^53) of
+activation (a number of `activation_table`); the bias b; an address (exact as a double below 2^53) of
 data of the unit's own, coefficients of a polynomial or what `expand` prepared, 0 if none."""
 
 FIELDS = 8
@@ -57,14 +58,5 @@ VALUE, ALPHA, BETA, GAMMA, A00, A01, A11, B00, B01, B10, B11, C0, C1, D0, D1 = r
 
 FIRST_ORDER_ROWS, ROWS = 4, 15
 
-KINDS = {
-    name: kind
-    for kind, name in enumerate(
-        (
-            "one", "erf", "relu", "leaky_relu", "normal_cdf", "gelu", "identity", "square", "cube",
-            "sin", "cos", "exp", "elu", "selu", "polynomial",
-        )
-    )
-}  # fmt: skip
-"""Numbers of the activations (`KIND`). "one" is the constant 1, whose output weight is an output bias; the
-coefficients of a "polynomial" are at the address TABLE."""
+Scalars = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""K (t,), its gradients (t, 3) and Hessians (t, 3, 3) in (|w|², |w'|², w·w') for t pairs at once."""

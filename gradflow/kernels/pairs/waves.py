@@ -16,21 +16,15 @@ from ..math.abi import call_six, inner_jit
 from ..math.errorfree import fma
 from ..math.memory import load
 from ..math.vector_math import gaussian_pdf
-from .expansion_tables import BLOCK_ADDRESS, EDGES, FIRST_EDGE, GAUSS, GAUSS_WEIGHTS, NODES, STEP
+from . import expansion_tables as et
 from .panels import CAPACITY, F0, F1, F2, SUMS, WEIGHT, M, Z, add_products, rows_across, write_rows
-from .smoothed import COS, SIN
+from .smoothed import is_wave
 from .units import BIAS, KIND, NORM
 
 _LONGEST = 2.5
 _PHASE = 12.0  # radians of the wave on a panel: 32 nodes have a rest of them for σ
 _NOTHING = 60.0  # e^-60 times any power of r' that a second derivative brings is below rounding
 _FASTEST = 1e6
-
-
-@inner_jit
-def is_wave(kind):
-    """Whether the activation is a sine or cosine."""
-    return kind == SIN or kind == COS
 
 
 @inner_jit
@@ -54,20 +48,20 @@ def wave_pair(output, j, order, u, v, axis, c, sn, reach, values, work):
 
     `values` and `work` are `panels.WORK` doubles to work in, and their address.
     """
-    swapped = is_wave(u[KIND])
+    swapped = is_wave(int(u[KIND]))
     f, g = (v, u) if swapped else (u, v)
     r, b, shift, slope, s = f[NORM], f[BIAS], g[BIAS], g[NORM] * c, g[NORM] * sn
     longest = min(_LONGEST, _PHASE / max(abs(slope), 1e-300))
-    if load(axis, STEP) > 0.0:
-        longest = min(longest, load(axis, STEP) / max(r, 1e-300))
-    block, left, number = int(load(axis, BLOCK_ADDRESS)), -reach, int(load(axis, EDGES))
+    if load(axis, et.STEP) > 0.0:
+        longest = min(longest, load(axis, et.STEP) / max(r, 1e-300))
+    block, left, number = int(load(axis, et.BLOCK_ADDRESS)), -reach, int(load(axis, et.EDGES))
     for i in range(32):
         values[SUMS + i] = 0.0
     count = np.int64(0)
     for k in range(number + 1):
         right = reach
         if k < number:
-            z = load(axis, FIRST_EDGE + k) - b
+            z = load(axis, et.FIRST_EDGE + k) - b
             if not abs(z) < reach * r:
                 continue
             right = z / r
@@ -76,11 +70,11 @@ def wave_pair(output, j, order, u, v, axis, c, sn, reach, values, work):
         for p in range(parts):
             middle = left + (2 * p + 1) * half
             own, mean = fma(r, middle, b), fma(slope, middle, shift)
-            for m in range(NODES):
-                x = middle + half * GAUSS[m]
-                values[count], values[WEIGHT + count] = x, half * GAUSS_WEIGHTS[m] * gaussian_pdf(x)
-                values[Z + count] = own + r * half * GAUSS[m]
-                values[M + count] = mean + slope * half * GAUSS[m]
+            for m in range(et.NODES):
+                x = middle + half * et.GAUSS[m]
+                values[count], values[WEIGHT + count] = x, half * et.GAUSS_WEIGHTS[m] * gaussian_pdf(x)
+                values[Z + count] = own + r * half * et.GAUSS[m]
+                values[M + count] = mean + slope * half * et.GAUSS[m]
                 count += 1
             if count == CAPACITY:
                 _add(values, work, count, block, g[KIND], s, order, swapped)

@@ -17,52 +17,32 @@ from ..math.abi import as_pointer, call_six, inner_jit
 from ..math.blas import copy, matmul, matmul_in_place, matrix, vector
 from ..math.errorfree import two_sum
 from ..math.memory import allocate, clear, failures, release, set_word, spoil, try_lock, unlock, word
-from ..pairs.units import ALPHA, BETA, FIELDS, FIRST_ORDER_ROWS, GAMMA, ROWS, SCALE, VALUE
-from .geometry import (
-    BIASED,
-    CONSTANT,
-    DERIVATIVES,
-    DESCRIPTOR_SIZE,
-    DGEMM,
-    DIM,
-    FACTOR,
-    HIDDEN_BIAS,
-    LINEARISATION,
-    MEAN,
-    OUTPUT_BIAS,
-    OUTPUTS,
-    STUDENT_PAIR,
-    STUDENTS,
-    TABLE_SIZE,
-    TEACHER_OUTPUTS,
-    TEACHER_PAIR,
-    TEACHERS,
-    prepare,
-    row_geometry,
-)
+from ..pairs import units as at
+from . import geometry as gm
+from .geometry import prepare, row_geometry
 from .hessian import finish_biases, hessian_row, hessian_work
-from .product import product_row
+from .product import Given, Images, product_row
 
 
 @inner_jit
 def _stack_outputs(descriptor, theta, outputs):
     """The output weights (o, N+k) of students and teachers."""
-    n, k, d, o = descriptor[STUDENTS], descriptor[TEACHERS], descriptor[DIM], descriptor[OUTPUTS]
-    total = n + descriptor[OUTPUT_BIAS]
-    start = theta + 8 * n * (d + descriptor[HIDDEN_BIAS])
+    n, k, d, o = descriptor[gm.STUDENTS], descriptor[gm.TEACHERS], descriptor[gm.DIM], descriptor[gm.OUTPUTS]
+    total = n + descriptor[gm.OUTPUT_BIAS]
+    start = theta + 8 * n * (d + descriptor[gm.HIDDEN_BIAS])
     for p in range(o):
         row = outputs + 8 * (total + k) * p
         copy(n, start + 8 * n * p, row)
         copy(total - n, start + 8 * (o * n + p), row + 8 * n)
-        copy(k, descriptor[TEACHER_OUTPUTS] + 8 * k * p, row + 8 * total)
+        copy(k, descriptor[gm.TEACHER_OUTPUTS] + 8 * k * p, row + 8 * total)
 
 
 @inner_jit
 def _scatter_outputs(descriptor, values, target):
     """Copy (o, N) values into a vector laid out as θ, at the places of a and of the output biases."""
-    n, d, o = descriptor[STUDENTS], descriptor[DIM], descriptor[OUTPUTS]
-    total = n + descriptor[OUTPUT_BIAS]
-    start = target + 8 * n * (d + descriptor[HIDDEN_BIAS])
+    n, d, o = descriptor[gm.STUDENTS], descriptor[gm.DIM], descriptor[gm.OUTPUTS]
+    total = n + descriptor[gm.OUTPUT_BIAS]
+    start = target + 8 * n * (d + descriptor[gm.HIDDEN_BIAS])
     for p in range(o):
         copy(n, values + 8 * total * p, start + 8 * n * p)
         copy(total - n, values + 8 * (total * p + n), start + 8 * (o * n + p))
@@ -74,18 +54,18 @@ def _pair_row(descriptor, order, i, rows, units, gram, geometry, table):
 
     Of both tables the part of the students comes first, as a matrix of its own, then the teachers'.
     """
-    k, d = descriptor[TEACHERS], descriptor[DIM]
-    total = descriptor[STUDENTS] + descriptor[OUTPUT_BIAS]
-    fields = ROWS if order > 1 else FIRST_ORDER_ROWS
+    k, d = descriptor[gm.TEACHERS], descriptor[gm.DIM]
+    total = descriptor[gm.STUDENTS] + descriptor[gm.OUTPUT_BIAS]
+    fields = at.ROWS if order > 1 else at.FIRST_ORDER_ROWS
     for part in range(2):
         start, count = (0, total) if part == 0 else (total, k)
         own = geometry + 16 * start
         row_geometry(
-            i, start, count, matrix(rows, total + k, d), matrix(units, total + k, FIELDS),
+            i, start, count, matrix(rows, total + k, d), matrix(units, total + k, at.FIELDS),
             matrix(gram, total, total + k), matrix(own, 2, count),
         )  # fmt: skip
-        pair = descriptor[STUDENT_PAIR] if part == 0 else descriptor[TEACHER_PAIR]
-        unit, others = units + 8 * FIELDS * i, units + 8 * FIELDS * start
+        pair = descriptor[gm.STUDENT_PAIR] if part == 0 else descriptor[gm.TEACHER_PAIR]
+        unit, others = units + 8 * at.FIELDS * i, units + 8 * at.FIELDS * start
         call_six(pair, count, order, own, unit, others, table + 8 * fields * start)
 
 
@@ -105,8 +85,8 @@ def _first_order_row(i, start, count, table, units, overlaps, coefficients):
     diagonal = 0.0
     for j in range(count):
         twice = 2.0 * overlaps[start + j]
-        coefficients[i, start + j] = twice * table[ALPHA, j] * units[start + j, SCALE]
-        diagonal += twice * table[BETA, j]
+        coefficients[i, start + j] = twice * table[at.ALPHA, j] * units[start + j, at.SCALE]
+        diagonal += twice * table[at.BETA, j]
     return diagonal
 
 
@@ -115,7 +95,7 @@ def _bias_slope(start, count, table, overlaps):
     """One part of ∂_b_i L = Σ_j 2 (a_i·a_j) γ_ij."""
     total = 0.0
     for j in range(count):
-        total += 2.0 * overlaps[start + j] * table[GAMMA, j]
+        total += 2.0 * overlaps[start + j] * table[at.GAMMA, j]
     return total
 
 
@@ -124,26 +104,31 @@ def _weighted_sum(outputs, p, start, count, table):
     """Σ_j a_pj K_ij of one part as an unevaluated sum of two."""
     high, low = 0.0, 0.0
     for j in range(count):
-        high, error = two_sum(high, outputs[p, start + j] * table[VALUE, j])
+        high, error = two_sum(high, outputs[p, start + j] * table[at.VALUE, j])
         low += error
     return high, low
 
 
 def derivatives(descriptor_address, theta, v, loss_address, gradient_address, hessian_address):
     """L, ∇L and ∇²L, those whose address is not null; work space O(n(n+k) + (n+k)d) without the Hessian."""
-    descriptor = carray(as_pointer(descriptor_address), DESCRIPTOR_SIZE, np.int64)
-    n, k, d, dgemm = descriptor[STUDENTS], descriptor[TEACHERS], descriptor[DIM], descriptor[DGEMM]
-    o, biased = descriptor[OUTPUTS], descriptor[BIASED] != 0
-    total = n + descriptor[OUTPUT_BIAS]
+    descriptor = carray(as_pointer(descriptor_address), gm.DESCRIPTOR_SIZE, np.int64)
+    n, k, d, dgemm = (
+        descriptor[gm.STUDENTS],
+        descriptor[gm.TEACHERS],
+        descriptor[gm.DIM],
+        descriptor[gm.DGEMM],
+    )
+    o, biased = descriptor[gm.OUTPUTS], descriptor[gm.BIASED] != 0
+    total = n + descriptor[gm.OUTPUT_BIAS]
     every = total + k
     order = np.int64(2 if hessian_address != 0 else 1)
-    fields = ROWS if order > 1 else FIRST_ORDER_ROWS
+    fields = at.ROWS if order > 1 else at.FIRST_ORDER_ROWS
     wanted = hessian_work(descriptor) if order > 1 else 0
     memory = allocate(
-        every * (d + total + FIELDS + o + 3 + fields)
+        every * (d + total + at.FIELDS + o + 3 + fields)
         + o * total
         + n
-        + total * descriptor[TABLE_SIZE]
+        + total * descriptor[gm.TABLE_SIZE]
         + wanted
     )
     if memory == 0:
@@ -154,7 +139,7 @@ def derivatives(descriptor_address, theta, v, loss_address, gradient_address, he
         return
     rows_at = memory
     units_at = rows_at + 8 * every * d
-    gram_at = units_at + 8 * every * FIELDS
+    gram_at = units_at + 8 * every * at.FIELDS
     outputs_at = gram_at + 8 * every * total
     overlaps_at = outputs_at + 8 * o * every
     geometry_at = overlaps_at + 8 * every
@@ -162,9 +147,9 @@ def derivatives(descriptor_address, theta, v, loss_address, gradient_address, he
     sums_at = table_at + 8 * fields * every
     slopes_at = sums_at + 8 * o * total
     tables_at = slopes_at + 8 * n
-    work_at = tables_at + 8 * total * descriptor[TABLE_SIZE]
+    work_at = tables_at + 8 * total * descriptor[gm.TABLE_SIZE]
     units, outputs, gram = (
-        matrix(units_at, every, FIELDS),
+        matrix(units_at, every, at.FIELDS),
         matrix(outputs_at, o, every),
         matrix(gram_at, total, every),
     )
@@ -175,9 +160,9 @@ def derivatives(descriptor_address, theta, v, loss_address, gradient_address, he
     prepare(descriptor_address, order, theta, rows_at, units_at, gram_at, tables_at)
     if order > 1:
         copy(n * d, rows_at, work_at)
-        if descriptor[FACTOR] != 0:
-            matmul_in_place(dgemm, n, d, work_at, descriptor[FACTOR])
-    loss = vector(descriptor[CONSTANT], 1)[0]
+        if descriptor[gm.FACTOR] != 0:
+            matmul_in_place(dgemm, n, d, work_at, descriptor[gm.FACTOR])
+    loss = vector(descriptor[gm.CONSTANT], 1)[0]
     correction = 0.0
     for i in range(total):
         _pair_row(descriptor, order, i, rows_at, units_at, gram_at, geometry_at, table_at)
@@ -190,7 +175,7 @@ def derivatives(descriptor_address, theta, v, loss_address, gradient_address, he
         # From here on row i of the Gram matrix is row i of M.
         diagonal = _first_order_row(i, np.int64(0), total, own, units, overlaps, gram)
         diagonal += _first_order_row(i, total, k, other, units, overlaps, gram)
-        gram[i, i] += diagonal * units[i, SCALE]
+        gram[i, i] += diagonal * units[i, at.SCALE]
         if biased and i < n:
             slopes[i] = _bias_slope(np.int64(0), total, own, overlaps)
             slopes[i] += _bias_slope(total, k, other, overlaps)
@@ -216,37 +201,37 @@ def derivatives(descriptor_address, theta, v, loss_address, gradient_address, he
 @inner_jit
 def _back_to_parameters(descriptor, slopes_at, gradient_address):
     """From derivatives in w̃ (in place, with those in b̃ at `slopes_at`) to derivatives in w and b."""
-    n, d = descriptor[STUDENTS], descriptor[DIM]
-    if descriptor[FACTOR] != 0:
-        matmul_in_place(descriptor[DGEMM], n, d, gradient_address, descriptor[FACTOR])
-    if descriptor[MEAN] != 0:
+    n, d = descriptor[gm.STUDENTS], descriptor[gm.DIM]
+    if descriptor[gm.FACTOR] != 0:
+        matmul_in_place(descriptor[gm.DGEMM], n, d, gradient_address, descriptor[gm.FACTOR])
+    if descriptor[gm.MEAN] != 0:
         gradient, slopes, mean = (
             matrix(gradient_address, n, d),
             vector(slopes_at, n),
-            vector(descriptor[MEAN], d),
+            vector(descriptor[gm.MEAN], d),
         )
         for i in range(n):
             for a in range(d):
                 gradient[i, a] += slopes[i] * mean[a]
-    if descriptor[HIDDEN_BIAS] != 0:
+    if descriptor[gm.HIDDEN_BIAS] != 0:
         copy(n, slopes_at, gradient_address + 8 * n * d)
 
 
 @inner_jit
 def _parameters(descriptor):
     """The number of parameters P."""
-    n, d, o = descriptor[STUDENTS], descriptor[DIM], descriptor[OUTPUTS]
-    return n * (d + descriptor[HIDDEN_BIAS]) + o * (n + descriptor[OUTPUT_BIAS])
+    n, d, o = descriptor[gm.STUDENTS], descriptor[gm.DIM], descriptor[gm.OUTPUTS]
+    return n * (d + descriptor[gm.HIDDEN_BIAS]) + o * (n + descriptor[gm.OUTPUT_BIAS])
 
 
 @inner_jit
 def linearisation_size(descriptor, kept_rows):
     """Doubles of memory for what a product needs of its point (`_linearise`)."""
-    n, k, d, o = descriptor[STUDENTS], descriptor[TEACHERS], descriptor[DIM], descriptor[OUTPUTS]
-    total = n + descriptor[OUTPUT_BIAS]
+    n, k, d, o = descriptor[gm.STUDENTS], descriptor[gm.TEACHERS], descriptor[gm.DIM], descriptor[gm.OUTPUTS]
+    total = n + descriptor[gm.OUTPUT_BIAS]
     every = total + k
-    size = n * (d + descriptor[HIDDEN_BIAS]) + o * total + total * descriptor[TABLE_SIZE]
-    return size + every * (o + d + FIELDS + total + kept_rows * (2 + ROWS))
+    size = n * (d + descriptor[gm.HIDDEN_BIAS]) + o * total + total * descriptor[gm.TABLE_SIZE]
+    return size + every * (o + d + at.FIELDS + total + kept_rows * (2 + at.ROWS))
 
 
 @inner_jit
@@ -254,15 +239,15 @@ def _parts(descriptor, memory, kept_rows):
     """Addresses in such memory: θ, output weights (o, N+k), rows (N+k, d), records (N+k, FIELDS), Gram
     matrix (N, N+k), tables of units, then for each kept row of pairs its geometry (2, N+k), and its table
     (ROWS, N+k)."""
-    n, k, d, o = descriptor[STUDENTS], descriptor[TEACHERS], descriptor[DIM], descriptor[OUTPUTS]
-    total = n + descriptor[OUTPUT_BIAS]
+    n, k, d, o = descriptor[gm.STUDENTS], descriptor[gm.TEACHERS], descriptor[gm.DIM], descriptor[gm.OUTPUTS]
+    total = n + descriptor[gm.OUTPUT_BIAS]
     every = total + k
     outputs = memory + 8 * _parameters(descriptor)
     rows = outputs + 8 * every * o
     units = rows + 8 * every * d
-    gram = units + 8 * every * FIELDS
+    gram = units + 8 * every * at.FIELDS
     tables = gram + 8 * every * total
-    geometry = tables + 8 * total * descriptor[TABLE_SIZE]
+    geometry = tables + 8 * total * descriptor[gm.TABLE_SIZE]
     return outputs, rows, units, gram, tables, geometry, geometry + 16 * every * kept_rows
 
 
@@ -278,16 +263,16 @@ def _same(size, a, b):
 @inner_jit
 def _linearise(descriptor_address, theta, memory, kept_rows):
     """Fill the memory: all that a product needs of θ, with the second-order tables of all pairs if kept."""
-    descriptor = carray(as_pointer(descriptor_address), DESCRIPTOR_SIZE, np.int64)
-    total = descriptor[STUDENTS] + descriptor[OUTPUT_BIAS]
-    every = total + descriptor[TEACHERS]
+    descriptor = carray(as_pointer(descriptor_address), gm.DESCRIPTOR_SIZE, np.int64)
+    total = descriptor[gm.STUDENTS] + descriptor[gm.OUTPUT_BIAS]
+    every = total + descriptor[gm.TEACHERS]
     outputs, rows, units, gram, tables, geometry, table = _parts(descriptor, memory, kept_rows)
     copy(_parameters(descriptor), theta, memory)
     _stack_outputs(descriptor, theta, outputs)
     prepare(descriptor_address, np.int64(2), theta, rows, units, gram, tables)
     if kept_rows == total:
         for i in range(total):
-            own_geometry, own_table = geometry + 16 * every * i, table + 8 * ROWS * every * i
+            own_geometry, own_table = geometry + 16 * every * i, table + 8 * at.ROWS * every * i
             _pair_row(descriptor, np.int64(2), i, rows, units, gram, own_geometry, own_table)
 
 
@@ -298,10 +283,10 @@ def product(descriptor_address, theta, v, loss_address, gradient_address, produc
     and used again as long as products are asked for at the same bits of θ. Without that memory, or while
     another thread uses it, one row of pairs at a time is formed in work space; the numbers are the same.
     """
-    descriptor = carray(as_pointer(descriptor_address), DESCRIPTOR_SIZE, np.int64)
+    descriptor = carray(as_pointer(descriptor_address), gm.DESCRIPTOR_SIZE, np.int64)
     if loss_address != 0 or gradient_address != 0:
-        call_six(descriptor[DERIVATIVES], descriptor_address, theta, v, loss_address, gradient_address, 0)
-    kept = descriptor[LINEARISATION]
+        call_six(descriptor[gm.DERIVATIVES], descriptor_address, theta, v, loss_address, gradient_address, 0)
+    kept = descriptor[gm.LINEARISATION]
     locked = False
     if kept != 0:
         locked = try_lock(kept)
@@ -315,7 +300,7 @@ def product(descriptor_address, theta, v, loss_address, gradient_address, produc
         release(memory)
         return
     memory = kept + 16
-    total = descriptor[STUDENTS] + descriptor[OUTPUT_BIAS]
+    total = descriptor[gm.STUDENTS] + descriptor[gm.OUTPUT_BIAS]
     if word(kept, 1) == 0 or not _same(_parameters(descriptor), theta, memory):
         before = failures()
         _linearise(descriptor_address, theta, memory, total)
@@ -327,9 +312,14 @@ def product(descriptor_address, theta, v, loss_address, gradient_address, produc
 @inner_jit
 def _apply(descriptor, point, kept, v, product_address):
     """∇²L v from the memory filled by `_linearise`, with the tables of all pairs or room for one row."""
-    n, k, d, dgemm = descriptor[STUDENTS], descriptor[TEACHERS], descriptor[DIM], descriptor[DGEMM]
-    o = descriptor[OUTPUTS]
-    total = n + descriptor[OUTPUT_BIAS]
+    n, k, d, dgemm = (
+        descriptor[gm.STUDENTS],
+        descriptor[gm.TEACHERS],
+        descriptor[gm.DIM],
+        descriptor[gm.DGEMM],
+    )
+    o = descriptor[gm.OUTPUTS]
+    total = n + descriptor[gm.OUTPUT_BIAS]
     every = total + k
     kept_rows = total if kept else np.int64(1)
     outputs_at, rows_at, units_at, gram_at, _, geometry_at, table_at = _parts(descriptor, point, kept_rows)
@@ -347,13 +337,15 @@ def _apply(descriptor, point, kept, v, product_address):
     shifts_at = result_at + 8 * o * total
     slopes_at = shifts_at + 8 * total
     normal_at = slopes_at + 8 * total
-    rows, units = matrix(rows_at, every, d), matrix(units_at, every, FIELDS)
+    rows, units = matrix(rows_at, every, d), matrix(units_at, every, at.FIELDS)
     gram, inner = matrix(gram_at, total, every), matrix(inner_at, total, every)
     coefficients = matrix(coefficients_at, total, every)
     directions, own = matrix(directions_at, total, d), matrix(own_at, total, total)
     outputs, overlaps = matrix(outputs_at, o, every), vector(overlaps_at, every)
     shifts, slopes, normal = vector(shifts_at, total), vector(slopes_at, total), vector(normal_at, d)
     output_directions, result = matrix(output_directions_at, o, total), matrix(result_at, o, total)
+    given = Given(rows, units, outputs, gram, directions, shifts, output_directions, inner)
+    images = Images(coefficients, own, slopes, result)
 
     _directions(descriptor, v, directions_at, shifts_at, output_directions_at)
     matmul(dgemm, total, every, d, directions_at, False, rows_at, True, 0.0, inner_at)
@@ -361,15 +353,12 @@ def _apply(descriptor, point, kept, v, product_address):
     clear(slopes_at, total)
     for i in range(total):
         row = i if kept else 0
-        own_geometry, own_table = geometry_at + 16 * every * row, table_at + 8 * ROWS * every * row
+        own_geometry, own_table = geometry_at + 16 * every * row, table_at + 8 * at.ROWS * every * row
         if not kept:
             _pair_row(descriptor, np.int64(2), i, rows_at, units_at, gram_at, own_geometry, own_table)
         _overlap_row(i, outputs, overlaps)
-        product_row(
-            total, k, descriptor[BIASED] != 0, i, rows, units, outputs, overlaps, directions, shifts,
-            output_directions, inner, own_geometry, own_table, gram, coefficients, own, normal, slopes,
-            result,
-        )  # fmt: skip
+        biased = descriptor[gm.BIASED] != 0
+        product_row(i, total, k, biased, given, images, overlaps, own_geometry, own_table, normal)
     matmul(dgemm, n, d, every, coefficients_at, False, rows_at, False, 0.0, product_address)
     matmul(dgemm, n, d, total, own_at, False, directions_at, False, 1.0, product_address)
     _back_to_parameters(descriptor, slopes_at, product_address)
@@ -380,18 +369,18 @@ def _apply(descriptor, point, kept, v, product_address):
 @inner_jit
 def _directions(descriptor, v, directions_at, shifts_at, outputs_at):
     """A direction in θ as one in w̃ (N, d), in b̃ (N) and in the output weights (o, N)."""
-    n, d, o = descriptor[STUDENTS], descriptor[DIM], descriptor[OUTPUTS]
-    total = n + descriptor[OUTPUT_BIAS]
-    start = v + 8 * n * (d + descriptor[HIDDEN_BIAS])
+    n, d, o = descriptor[gm.STUDENTS], descriptor[gm.DIM], descriptor[gm.OUTPUTS]
+    total = n + descriptor[gm.OUTPUT_BIAS]
+    start = v + 8 * n * (d + descriptor[gm.HIDDEN_BIAS])
     copy(n * d, v, directions_at)
-    if descriptor[FACTOR] != 0:
-        matmul_in_place(descriptor[DGEMM], n, d, directions_at, descriptor[FACTOR])
+    if descriptor[gm.FACTOR] != 0:
+        matmul_in_place(descriptor[gm.DGEMM], n, d, directions_at, descriptor[gm.FACTOR])
     clear(directions_at + 8 * n * d, (total - n) * d)
     clear(shifts_at, total)
-    if descriptor[HIDDEN_BIAS] != 0:
+    if descriptor[gm.HIDDEN_BIAS] != 0:
         copy(n, v + 8 * n * d, shifts_at)
-    if descriptor[MEAN] != 0:
-        given, mean, shifts = matrix(v, n, d), vector(descriptor[MEAN], d), vector(shifts_at, n)
+    if descriptor[gm.MEAN] != 0:
+        given, mean, shifts = matrix(v, n, d), vector(descriptor[gm.MEAN], d), vector(shifts_at, n)
         for i in range(n):
             for a in range(d):
                 shifts[i] += given[i, a] * mean[a]
@@ -403,9 +392,9 @@ def _directions(descriptor, v, directions_at, shifts_at, outputs_at):
 
 def prepare_units(descriptor_address, theta, order, tables_address, rows_address, units_address):
     """The rows, records and tables of all units; of a teacher, given as the student of the descriptor."""
-    descriptor = carray(as_pointer(descriptor_address), DESCRIPTOR_SIZE, np.int64)
-    total = descriptor[STUDENTS] + descriptor[OUTPUT_BIAS]
-    memory = allocate(total * (total + descriptor[TEACHERS]))
+    descriptor = carray(as_pointer(descriptor_address), gm.DESCRIPTOR_SIZE, np.int64)
+    total = descriptor[gm.STUDENTS] + descriptor[gm.OUTPUT_BIAS]
+    memory = allocate(total * (total + descriptor[gm.TEACHERS]))
     if memory == 0:
         return
     prepare(descriptor_address, order, theta, rows_address, units_address, memory, tables_address)

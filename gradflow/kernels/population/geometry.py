@@ -12,7 +12,7 @@ from ..math.angles import residual_sine
 from ..math.blas import copy, matmul, matrix, vector
 from ..math.errorfree import fma
 from ..math.memory import clear
-from ..pairs.units import BIAS, COSINE, FIELDS, INVERSE, KIND, NORM, SCALE, SINE, TABLE
+from ..pairs import units as at
 
 (
     STUDENTS,
@@ -76,8 +76,8 @@ def prepare(descriptor_address, order, theta, rows_address, units_address, gram_
     if total > n:
         clear(rows_address + 8 * n * d, d)
     copy(k * d, descriptor[TEACHER_ROWS], rows_address + 8 * total * d)
-    copy(k * FIELDS, descriptor[TEACHER_UNITS], units_address + 8 * total * FIELDS)
-    rows, units = matrix(rows_address, total, d), matrix(units_address, total, FIELDS)
+    copy(k * at.FIELDS, descriptor[TEACHER_UNITS], units_address + 8 * total * at.FIELDS)
+    rows, units = matrix(rows_address, total, d), matrix(units_address, total, at.FIELDS)
     gram, weights = matrix(gram_address, total, total + k), matrix(theta, n, d)
     kinds, tables = vector(descriptor[STUDENT_KINDS], total), vector(descriptor[STUDENT_TABLES], total)
     biases, mean = vector(theta + 8 * n * d, n), vector(descriptor[MEAN], d)
@@ -97,22 +97,22 @@ def prepare(descriptor_address, order, theta, rows_address, units_address, gram_
             for a in range(d):
                 rows[i, a] /= scale
             scale = max(scale, _LEAST)
-        units[i, SCALE] = scale
-        units[i, KIND] = kinds[i]
-        units[i, BIAS] = bias
-        units[i, TABLE] = tables[i]
+        units[i, at.SCALE] = scale
+        units[i, at.KIND] = kinds[i]
+        units[i, at.BIAS] = bias
+        units[i, at.TABLE] = tables[i]
     matmul(dgemm, total, total + k, d, rows_address, False, rows_address, True, 0.0, gram_address)
     for i in range(total):
         norm = math.sqrt(gram[i, i])
-        r = norm * units[i, SCALE]
-        units[i, NORM] = r
-        units[i, INVERSE] = 1.0 / norm if norm > 0.0 else 0.0
+        r = norm * units[i, at.SCALE]
+        units[i, at.NORM] = r
+        units[i, at.INVERSE] = 1.0 / norm if norm > 0.0 else 0.0
         if r < 1.0:
-            units[i, COSINE] = 1.0 / math.sqrt(1.0 + r * r)
-            units[i, SINE] = r * units[i, COSINE]
+            units[i, at.COSINE] = 1.0 / math.sqrt(1.0 + r * r)
+            units[i, at.SINE] = r * units[i, at.COSINE]
         else:
-            units[i, SINE] = 1.0 / math.sqrt(1.0 + (1.0 / r) * (1.0 / r))
-            units[i, COSINE] = units[i, SINE] / r
+            units[i, at.SINE] = 1.0 / math.sqrt(1.0 + (1.0 / r) * (1.0 / r))
+            units[i, at.COSINE] = units[i, at.SINE] / r
     if descriptor[EXPAND] != 0:
         call_six(
             descriptor[EXPAND],
@@ -128,15 +128,15 @@ def prepare(descriptor_address, order, theta, rows_address, units_address, gram_
 @inner_jit
 def row_geometry(i, start, count, rows, units, gram, geometry):
     """geometry (2, count): cos θ and sin²θ between unit i and units start … start+count−1."""
-    inverse = units[i, INVERSE]
+    inverse = units[i, at.INVERSE]
     for j in range(count):
-        cosine = gram[i, start + j] * inverse * units[start + j, INVERSE]
+        cosine = gram[i, start + j] * inverse * units[start + j, at.INVERSE]
         cosine = min(1.0, max(-1.0, cosine))
         geometry[0, j] = cosine
         geometry[1, j] = (1.0 - cosine) * (1.0 + cosine)
     for j in range(count):
         if geometry[1, j] < NEAR:
-            other = units[start + j, INVERSE]
+            other = units[start + j, at.INVERSE]
             sine2 = 0.0
             if start + j != i:
                 square, other_square = 1.0 / (inverse * inverse), 1.0 / (other * other)

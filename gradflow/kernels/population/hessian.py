@@ -6,68 +6,38 @@ import math
 
 from ..math.abi import inner_jit
 from ..math.blas import matmul, matmul_in_place, matrix, vector
-from ..pairs.units import (
-    A00,
-    A01,
-    A11,
-    ALPHA,
-    B00,
-    B01,
-    B10,
-    B11,
-    BETA,
-    C0,
-    C1,
-    D0,
-    D1,
-    GAMMA,
-    INVERSE,
-    SCALE,
-    VALUE,
-)
-from .geometry import (
-    BIASED,
-    COVARIANCE,
-    DGEMM,
-    DIM,
-    FACTOR,
-    HIDDEN_BIAS,
-    MEAN,
-    OUTPUT_BIAS,
-    OUTPUTS,
-    STUDENTS,
-    TEACHERS,
-    pair_normal,
-)
+from ..pairs import units as at
+from . import geometry as gm
+from .geometry import pair_normal
 
 
 @inner_jit
 def hessian_work(descriptor):
     """Doubles of work space of `hessian_row`; those that outlive a row come first: images, bias blocks."""
-    n, k, d, o = descriptor[STUDENTS], descriptor[TEACHERS], descriptor[DIM], descriptor[OUTPUTS]
-    every = n + descriptor[OUTPUT_BIAS] + k
+    n, k, d, o = descriptor[gm.STUDENTS], descriptor[gm.TEACHERS], descriptor[gm.DIM], descriptor[gm.OUTPUTS]
+    every = n + descriptor[gm.OUTPUT_BIAS] + k
     return n * d + _bias_blocks(descriptor) + 2 * every * d + d * d + 4 * d + o * (every + d)
 
 
 @inner_jit
 def _bias_blocks(descriptor):
     """Doubles of ∂²L/∂w∂b (n, n, d), ∂²L/∂b∂b (n, n) and ∂²L/∂b∂a (n, o, N), if students have biases."""
-    n, d, o = descriptor[STUDENTS], descriptor[DIM], descriptor[OUTPUTS]
-    return n * (n * d + n + o * (n + descriptor[OUTPUT_BIAS])) if descriptor[BIASED] != 0 else 0
+    n, d, o = descriptor[gm.STUDENTS], descriptor[gm.DIM], descriptor[gm.OUTPUTS]
+    return n * (n * d + n + o * (n + descriptor[gm.OUTPUT_BIAS])) if descriptor[gm.BIASED] != 0 else 0
 
 
 @inner_jit
 def _parameters(descriptor):
     """Number of parameters P."""
-    n, d, o = descriptor[STUDENTS], descriptor[DIM], descriptor[OUTPUTS]
-    return n * (d + descriptor[HIDDEN_BIAS]) + o * (n + descriptor[OUTPUT_BIAS])
+    n, d, o = descriptor[gm.STUDENTS], descriptor[gm.DIM], descriptor[gm.OUTPUTS]
+    return n * (d + descriptor[gm.HIDDEN_BIAS]) + o * (n + descriptor[gm.OUTPUT_BIAS])
 
 
 @inner_jit
 def _output_column(descriptor, p, j):
     """Place in θ of the output weight p of unit j (of output bias p for the constant unit)."""
-    n, d, o = descriptor[STUDENTS], descriptor[DIM], descriptor[OUTPUTS]
-    start = n * (d + descriptor[HIDDEN_BIAS])
+    n, d, o = descriptor[gm.STUDENTS], descriptor[gm.DIM], descriptor[gm.OUTPUTS]
+    start = n * (d + descriptor[gm.HIDDEN_BIAS])
     return start + p * n + j if j < n else start + o * n + p
 
 
@@ -81,8 +51,8 @@ def hessian_row(
     well, so that C^{1/2} (α I + …) C^{1/2} keeps its form with C for I. Both images of an entry are the
     same products added in the same order, so the matrix is symmetric bit by bit.
     """
-    n, k, d = descriptor[STUDENTS], descriptor[TEACHERS], descriptor[DIM]
-    total = n + descriptor[OUTPUT_BIAS]
+    n, k, d = descriptor[gm.STUDENTS], descriptor[gm.TEACHERS], descriptor[gm.DIM]
+    total = n + descriptor[gm.OUTPUT_BIAS]
     every = total + k
     size = _parameters(descriptor)
     hessian, rows, images = matrix(hessian_at, size, size), matrix(rows_at, every, d), matrix(work, n, d)
@@ -90,7 +60,7 @@ def hessian_row(
         for p in range(outputs.shape[0]):
             for q in range(outputs.shape[0]):
                 row, column = _output_column(descriptor, p, i), _output_column(descriptor, q, j)
-                hessian[row, column] = 2.0 * own[VALUE, j] if p == q else 0.0
+                hessian[row, column] = 2.0 * own[at.VALUE, j] if p == q else 0.0
                 hessian[column, row] = hessian[row, column]
     if i >= n:
         return
@@ -100,33 +70,35 @@ def hessian_row(
     normals = matrix(normals_at, every, d)
     for j in range(every):
         sine2 = geometry[1, j] if j < total else geometry_t[1, j - total]
-        pair_normal(rows[i], units[i, INVERSE], rows[j], units[j, INVERSE], gram[i, j], sine2, normals[j])
-    if descriptor[FACTOR] != 0:
-        matmul_in_place(descriptor[DGEMM], every, d, normals_at, descriptor[FACTOR])
+        pair_normal(
+            rows[i], units[i, at.INVERSE], rows[j], units[j, at.INVERSE], gram[i, j], sine2, normals[j]
+        )
+    if descriptor[gm.FACTOR] != 0:
+        matmul_in_place(descriptor[gm.DGEMM], every, d, normals_at, descriptor[gm.FACTOR])
     work = normals_at + 8 * every * d
     direction, first, second = vector(work, d), vector(work + 8 * d, d), vector(work + 16 * d, d)
     work += 24 * d
     for a in range(d):
-        direction[a] = images[i, a] * units[i, INVERSE]
+        direction[a] = images[i, a] * units[i, at.INVERSE]
     _diagonal_block(descriptor, i, direction, normals_at, overlaps, own, other, work, hessian)
     _output_blocks(descriptor, i, rows_at, images, units, outputs, own, other, work, hessian)
-    if descriptor[BIASED] != 0:
+    if descriptor[gm.BIASED] != 0:
         _bias_row(descriptor, i, direction, normals, outputs, overlaps, own, other, biases_at)
     for j in range(i + 1, n):
         # In the plane of the pair ŵ' = cos θ ŵ + sin θ n̂ and n̂' = sin θ ŵ − cos θ n̂.
         weight = 2.0 * overlaps[j]
         cosine, sine = geometry[0, j], math.sqrt(geometry[1, j])
-        m00 = weight * (own[B00, j] * cosine + own[B01, j] * sine)
-        m01 = weight * (own[B00, j] * sine - own[B01, j] * cosine)
-        m10 = weight * (own[B10, j] * cosine + own[B11, j] * sine)
-        m11 = weight * (own[B10, j] * sine - own[B11, j] * cosine)
+        m00 = weight * (own[at.B00, j] * cosine + own[at.B01, j] * sine)
+        m01 = weight * (own[at.B00, j] * sine - own[at.B01, j] * cosine)
+        m10 = weight * (own[at.B10, j] * cosine + own[at.B11, j] * sine)
+        m11 = weight * (own[at.B10, j] * sine - own[at.B11, j] * cosine)
         normal = normals[j]
         for a in range(d):
             first[a] = m00 * direction[a] + m01 * normal[a]
             second[a] = m10 * direction[a] + m11 * normal[a]
         _cross_block(hessian, i * d, j * d, direction, normal, first, second)
-        _add_metric(descriptor, weight * own[ALPHA, j], i, j, hessian)
-        _add_metric(descriptor, weight * own[ALPHA, j], j, i, hessian)
+        _add_metric(descriptor, weight * own[at.ALPHA, j], i, j, hessian)
+        _add_metric(descriptor, weight * own[at.ALPHA, j], j, i, hessian)
 
 
 @inner_jit
@@ -148,25 +120,25 @@ def _cross_block(hessian, row, column, direction, normal, first, second):
 @inner_jit
 def _diagonal_block(descriptor, i, direction, normals_at, overlaps, own, other, work, hessian):
     """2 Σ_j (a_i·a_j) ∂_w∂_w K(w_i, w_j) + 2 |a_i|² ∂_w∂_w' K(w_i, w_i)."""
-    d, total = descriptor[DIM], descriptor[STUDENTS] + descriptor[OUTPUT_BIAS]
-    every = total + descriptor[TEACHERS]
+    d, total = descriptor[gm.DIM], descriptor[gm.STUDENTS] + descriptor[gm.OUTPUT_BIAS]
+    every = total + descriptor[gm.TEACHERS]
     block_at, weighted_at = work + 8 * d, work + 8 * (d + d * d)
     normals, weighted = matrix(normals_at, every, d), matrix(weighted_at, every, d)
     mixed, block = vector(work, d), matrix(block_at, d, d)
     for a in range(d):
         mixed[a] = 0.0
     weight = 2.0 * overlaps[i]
-    metric, radial = weight * own[ALPHA, i], weight * own[B00, i]
+    metric, radial = weight * own[at.ALPHA, i], weight * own[at.B00, i]
     for j in range(every):
         weight = 2.0 * overlaps[j]
         table, column = (own, j) if j < total else (other, j - total)
-        metric += weight * table[BETA, column]
-        radial += weight * table[A00, column]
-        across, normal = weight * table[A01, column], weight * table[A11, column]
+        metric += weight * table[at.BETA, column]
+        radial += weight * table[at.A00, column]
+        across, normal = weight * table[at.A01, column], weight * table[at.A11, column]
         for a in range(d):
             mixed[a] += across * normals[j, a]
             weighted[j, a] = normal * normals[j, a]
-    matmul(descriptor[DGEMM], d, d, every, normals_at, True, weighted_at, False, 0.0, block_at)
+    matmul(descriptor[gm.DGEMM], d, d, every, normals_at, True, weighted_at, False, 0.0, block_at)
     for a in range(d):
         for b in range(a, d):
             value = block[a, b] + (direction[a] * mixed[b] + mixed[a] * direction[b])
@@ -181,9 +153,9 @@ def _diagonal_block(descriptor, i, direction, normals_at, overlaps, own, other, 
 @inner_jit
 def _output_blocks(descriptor, i, rows_at, images, units, outputs, own, other, work, hessian):
     """∂²L/∂w_i∂a_pj = 2 a_pi ∂_w K(w_i, w_j) + δ_ij Σ_l 2 a_pl ∂_w K(w_i, w_l), and its mirror image."""
-    n, d, o = descriptor[STUDENTS], descriptor[DIM], descriptor[OUTPUTS]
-    total = n + descriptor[OUTPUT_BIAS]
-    every = total + descriptor[TEACHERS]
+    n, d, o = descriptor[gm.STUDENTS], descriptor[gm.DIM], descriptor[gm.OUTPUTS]
+    total = n + descriptor[gm.OUTPUT_BIAS]
+    every = total + descriptor[gm.TEACHERS]
     weights_at = work
     slopes_at = work + 8 * o * every
     weights, slopes = matrix(weights_at, o, every), matrix(slopes_at, o, d)
@@ -191,18 +163,18 @@ def _output_blocks(descriptor, i, rows_at, images, units, outputs, own, other, w
         diagonal = 0.0
         for j in range(every):
             table, column = (own, j) if j < total else (other, j - total)
-            weights[p, j] = 2.0 * outputs[p, j] * table[ALPHA, column] * units[j, SCALE]
-            diagonal += 2.0 * outputs[p, j] * table[BETA, column]
-        weights[p, i] += diagonal * units[i, SCALE]
-    matmul(descriptor[DGEMM], o, d, every, weights_at, False, rows_at, False, 0.0, slopes_at)
-    if descriptor[FACTOR] != 0:
-        matmul_in_place(descriptor[DGEMM], o, d, slopes_at, descriptor[FACTOR])
+            weights[p, j] = 2.0 * outputs[p, j] * table[at.ALPHA, column] * units[j, at.SCALE]
+            diagonal += 2.0 * outputs[p, j] * table[at.BETA, column]
+        weights[p, i] += diagonal * units[i, at.SCALE]
+    matmul(descriptor[gm.DGEMM], o, d, every, weights_at, False, rows_at, False, 0.0, slopes_at)
+    if descriptor[gm.FACTOR] != 0:
+        matmul_in_place(descriptor[gm.DGEMM], o, d, slopes_at, descriptor[gm.FACTOR])
     for p in range(o):
         for j in range(total):
             column = _output_column(descriptor, p, j)
             for a in range(d):
-                value = own[ALPHA, j] * images[j, a] * units[j, SCALE] if j < n else 0.0
-                value += own[BETA, j] * images[i, a] * units[i, SCALE]
+                value = own[at.ALPHA, j] * images[j, a] * units[j, at.SCALE] if j < n else 0.0
+                value += own[at.BETA, j] * images[i, a] * units[i, at.SCALE]
                 value *= 2.0 * outputs[p, i]
                 hessian[column, i * d + a] = value + slopes[p, a] if i == j else value
             for a in range(d):
@@ -216,32 +188,32 @@ def _bias_row(descriptor, i, direction, normals, outputs, overlaps, own, other, 
     ∂²L/∂w_i∂b_j = ∂²L/∂b_i∂w_j = W_ij (D0 ŵ + D1 n̂) + δ_ij Σ_l W_il (C0 ŵ + C1 n̂),
     ∂²L/∂b_i∂b_j = W_ij α + δ_ij Σ_l W_il β,  ∂²L/∂b_i∂a_pj = 2 a_pi γ_ij + δ_ij Σ_l 2 a_pl γ_il.
     """
-    n, k, d, o = descriptor[STUDENTS], descriptor[TEACHERS], descriptor[DIM], descriptor[OUTPUTS]
-    total = n + descriptor[OUTPUT_BIAS]
+    n, k, d, o = descriptor[gm.STUDENTS], descriptor[gm.TEACHERS], descriptor[gm.DIM], descriptor[gm.OUTPUTS]
+    total = n + descriptor[gm.OUTPUT_BIAS]
     mixed, square = matrix(biases_at, n * n, d), matrix(biases_at + 8 * n * n * d, n, n)
     across = matrix(biases_at + 8 * n * n * (d + 1), n, o * total)
     for j in range(i, n):
         weight = 2.0 * overlaps[j]
-        radial, normal = weight * own[D0, j], weight * own[D1, j]
+        radial, normal = weight * own[at.D0, j], weight * own[at.D1, j]
         for a in range(d):
             value = radial * direction[a] + normal * normals[j, a]
             mixed[i * n + j, a] = value
             mixed[j * n + i, a] = value
-        square[i, j] = weight * own[ALPHA, j]
+        square[i, j] = weight * own[at.ALPHA, j]
         square[j, i] = square[i, j]
     for p in range(o):
         for j in range(total):
-            across[i, p * total + j] = 2.0 * outputs[p, i] * own[GAMMA, j]
+            across[i, p * total + j] = 2.0 * outputs[p, i] * own[at.GAMMA, j]
     diagonal = mixed[i * n + i]
     for j in range(total + k):
         weight = 2.0 * overlaps[j]
         table, column = (own, j) if j < total else (other, j - total)
-        radial, normal = weight * table[C0, column], weight * table[C1, column]
+        radial, normal = weight * table[at.C0, column], weight * table[at.C1, column]
         for a in range(d):
             diagonal[a] += radial * direction[a] + normal * normals[j, a]
-        square[i, i] += weight * table[BETA, column]
+        square[i, i] += weight * table[at.BETA, column]
         for p in range(o):
-            across[i, p * total + i] += 2.0 * outputs[p, j] * table[GAMMA, column]
+            across[i, p * total + i] += 2.0 * outputs[p, j] * table[at.GAMMA, column]
 
 
 @inner_jit
@@ -251,14 +223,14 @@ def finish_biases(descriptor, work, hessian_at):
     ∇²_ww += X_ij μᵀ + μ X_jiᵀ + s_ij μμᵀ,  ∂²/∂w_i∂b_j = X_ij + s_ij μ,  ∂²/∂w_i∂a += μ ∂²/∂b_i∂a,
     X_ij = ∂²L/∂w̃_i∂b̃_j, s_ij = ∂²L/∂b̃_i∂b̃_j.
     """
-    n, d, o = descriptor[STUDENTS], descriptor[DIM], descriptor[OUTPUTS]
-    total = n + descriptor[OUTPUT_BIAS]
+    n, d, o = descriptor[gm.STUDENTS], descriptor[gm.DIM], descriptor[gm.OUTPUTS]
+    total = n + descriptor[gm.OUTPUT_BIAS]
     size = _parameters(descriptor)
     hessian, biases_at = matrix(hessian_at, size, size), work + 8 * n * d
     mixed, square = matrix(biases_at, n * n, d), matrix(biases_at + 8 * n * n * d, n, n)
     across = matrix(biases_at + 8 * n * n * (d + 1), n, o * total)
-    if descriptor[MEAN] != 0:
-        mean = vector(descriptor[MEAN], d)
+    if descriptor[gm.MEAN] != 0:
+        mean = vector(descriptor[gm.MEAN], d)
         for i in range(n):
             for j in range(i, n):
                 here, there, weight = mixed[i * n + j], mixed[j * n + i], square[i, j]
@@ -274,15 +246,15 @@ def finish_biases(descriptor, work, hessian_at):
                     for a in range(d):
                         hessian[i * d + a, column] += mean[a] * across[i, p * total + j]
                         hessian[column, i * d + a] = hessian[i * d + a, column]
-    if descriptor[HIDDEN_BIAS] == 0:
+    if descriptor[gm.HIDDEN_BIAS] == 0:
         return
     for i in range(n):
         line = hessian[n * d + i]
         for j in range(n):
             for a in range(d):
                 value = mixed[j * n + i, a]
-                if descriptor[MEAN] != 0:
-                    value += square[j, i] * vector(descriptor[MEAN], d)[a]
+                if descriptor[gm.MEAN] != 0:
+                    value += square[j, i] * vector(descriptor[gm.MEAN], d)[a]
                 line[j * d + a] = value
                 hessian[j * d + a, n * d + i] = value
             line[n * d + j] = square[i, j]
@@ -296,12 +268,12 @@ def finish_biases(descriptor, work, hessian_at):
 @inner_jit
 def _add_metric(descriptor, weight, i, j, hessian):
     """Add weight · C to block (i, j), C = I where there is no covariance."""
-    d = descriptor[DIM]
-    if descriptor[COVARIANCE] == 0:
+    d = descriptor[gm.DIM]
+    if descriptor[gm.COVARIANCE] == 0:
         for a in range(d):
             hessian[i * d + a, j * d + a] += weight
         return
-    covariance = matrix(descriptor[COVARIANCE], d, d)
+    covariance = matrix(descriptor[gm.COVARIANCE], d, d)
     for a in range(d):
         for b in range(d):
             hessian[i * d + a, j * d + b] += weight * covariance[a, b]

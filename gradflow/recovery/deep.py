@@ -1,0 +1,251 @@
+"""Several hidden layers: whole students by Levenberg–Marquardt, neurons removed over all layers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..activations import Activation
+from ..losses.empirical import EmpiricalLoss
+from ..networks import MLP
+from ..refiners.gram import descend, finish
+from ..support.errors import ArgumentError
+from ..support.progress import Monitor
+from ..support.threads import single_threaded_blas
+from ..support.validate import generator, integer, number
+from .certificate import CLEAR, NULL, Certificate
+from .one_layer import default_floor, queries
+from .result import Recovery
+from .symmetry import symmetry_of
+
+PER = 20.0
+"""Equations per parameter: deep students fit fewer without being right."""
+
+CLOSE = 1e-9
+"""A student below this share of the variance is reduced, as long as the loss does not rise."""
+
+HOPELESS = 1e-6
+"""The best student above this share of the variance is returned as it is."""
+
+WIDTHS = (8, 16, 32)
+"""Widths of the first layer of random students; the layers above have half as many as the one below."""
+
+TRIES = 6
+"""So many single neurons are tried before a network counts as irreducible."""
+
+
+def recover_deep(
+    X=None,
+    Y=None,
+    activation: str | Activation = "g",
+    *,
+    teacher=None,
+    inputs=None,
+    hidden_layers: int = 2,
+    floor: float | None = None,
+    students: int = 30,
+    seed=0,
+    progress: bool | None = None,
+) -> Recovery:
+    """Find a network of several hidden layers from its answers.
+
+    Parameters
+    ----------
+    X, Y, activation, teacher, inputs, floor, seed, progress
+        As in `recover`.
+    hidden_layers : int, default 2
+        Number of hidden layers, which has to be known.
+    students : int, default 30
+        Limit on the number of random students.
+
+    Returns
+    -------
+    Recovery
+        `widths` has all layers. `exact` as in `recover`; hidden neurons of the layers above the first are
+        judged by the Jacobian as a whole.
+
+    Raises
+    ------
+    ArgumentError
+        As `recover`, and for fewer queries than a student of the smallest width needs.
+
+    Notes
+    -----
+    A student that comes near zero loss is reduced: a neuron of any layer is removed, the layer above it
+    fitted by least squares to its pre-activations as they were, and all parameters by
+    Levenberg–Marquardt; the removal that costs least and does not raise the loss stands.
+    """
+    X, Y, eps = queries(X, Y, teacher, inputs)
+    symmetry_of(activation)
+    depth = integer("hidden_layers", hidden_layers, 1)
+    students = integer("students", students, 1)
+    zero = default_floor(Y, eps) if floor is None else number("floor", floor, minimum=0.0, exclusive=True)
+    least = MLP.random((X.shape[1], *_sizes(WIDTHS[0], depth), Y.shape[1]), activation, seed=0).size
+    if len(X) * Y.shape[1] < 4 * least:
+        raise ArgumentError(
+            "X", f"{len(X)} queries", f"{4 * least // Y.shape[1]} at least for {depth} hidden layers"
+        )
+    rng = generator("seed", seed)
+    monitor = Monitor(progress)
+    with single_threaded_blas(), monitor.listening():
+        return _Deep(X, Y, activation, zero, rng, monitor).run(depth, students)
+
+
+def _sizes(first: int, depth: int) -> list[int]:
+    return [max(first // 2**layer, 4) for layer in range(depth)]
+
+
+class _Deep:
+    """Queries in a random order, the last ones held out."""
+
+    def __init__(self, X, Y, activation, zero: float, rng, monitor: Monitor):
+        order = rng.permutation(len(X))
+        aside = min(1000, len(X) // 10)
+        self.X, self.Y = X[order], Y[order]
+        self.count = len(X) - aside
+        self.activation, self.zero, self.rng, self.monitor = activation, zero, rng, monitor
+        fitted = self.Y[: self.count]
+        self.variance = float(((fitted - fitted.mean(axis=0)) ** 2).sum(axis=1).mean())
+        self.goal = (0.2 * zero) ** 2
+        self.trail: list[dict] = []
+
+    def loss(self, network: MLP, points: int) -> EmpiricalLoss:
+        return EmpiricalLoss(network, self.X[:points], self.Y[:points], threads=1)
+
+    def points(self, network: MLP) -> int:
+        return min(self.count, max(2000, int(PER * network.size / self.Y.shape[1])))
+
+    def fit(
+        self, network: MLP, iterations: int, window: int = 40, damping: float = 1e-2
+    ) -> tuple[MLP, float]:
+        objective = self.loss(network, self.points(network))
+        end = descend(
+            objective.least_squares,
+            objective.residual_vector,
+            network.flat(),
+            iterations=iterations,
+            goal=self.goal,
+            window=window,
+            damping=damping,
+        )
+        return network.with_flat(end.theta), end.loss
+
+    def run(self, depth: int, students: int) -> Recovery:
+        best: tuple[MLP, float] | None = None
+        for k in range(students):
+            first = WIDTHS[min(len(WIDTHS) - 1, 3 * k // students)] if students > 3 else WIDTHS[-1]
+            sizes = (self.X.shape[1], *_sizes(first, depth), self.Y.shape[1])
+            start = MLP.random(sizes, self.activation, seed=self.rng, gain=1.5)
+            found = self.fit(start, 150)
+            self.trail.append({"width": sizes[1], "loss": found[1], "iterations": 0})
+            self.monitor.report("recover_deep", loss=found[1], grad_norm=np.nan, steps=k + 1)
+            if best is None or found[1] < best[1]:
+                best = found
+            if found[1] <= CLOSE * self.variance:
+                network, loss, smaller = self.reduce(*found)
+                if loss <= self.goal:
+                    return self.finished(network, smaller)
+                if loss < best[1]:
+                    best = network, loss
+        assert best is not None
+        network, loss = best
+        if loss <= HOPELESS * self.variance:
+            network, loss, smaller = self.reduce(*best)
+            if loss <= 1e-14 * self.variance:
+                return self.finished(network, smaller)
+        rmse = self.rmse(network, slice(None))
+        return Recovery(network, rmse, None, np.zeros((0, 0)), tuple(self.trail), "recover_deep")
+
+    def reduce(self, network: MLP, loss: float) -> tuple[MLP, float, float]:
+        """The network without neurons that are not needed, its loss, and the least with one fewer."""
+        smaller = np.inf
+        while True:
+            smaller = np.inf
+            trials = []
+            for layer, width in enumerate(network.sizes[1:-1]):
+                trials += [without(network, layer, i, self.X[:2000]) for i in range(width) if width > 1]
+            trials.sort(key=lambda trial: trial[0])
+            accepted = False
+            for _, candidate in trials[:TRIES]:
+                found, value = self.fit(candidate, 60, window=20, damping=1e-4)
+                if value <= max(self.goal, loss):
+                    network, loss, accepted = found, value, True
+                    break
+                smaller = min(smaller, value)
+            if accepted:
+                continue
+            if loss <= self.goal:
+                return network, loss, smaller
+            found, value = self.fit(network, 300)
+            if value > 0.3 * loss:
+                return network, loss, smaller
+            network, loss = found, value
+
+    def finished(self, network: MLP, smaller: float) -> Recovery:
+        """The last digits on all queries but those held out, and the certificate."""
+        objective = self.loss(network, self.count)
+        end = finish(objective.least_squares, objective.residual_vector, network.flat(), iterations=15)
+        network = network.with_flat(end.theta)
+        certificate = self.certify(network, smaller)
+        rmse = self.rmse(network, slice(None))
+        return Recovery(network, rmse, certificate, np.zeros((0, 0)), tuple(self.trail), "recover_deep")
+
+    def certify(self, network: MLP, smaller: float) -> Certificate:
+        gram = np.zeros((network.size, network.size))
+        for start in range(0, self.count, 4000):
+            stop = min(start + 4000, self.count)
+            part = EmpiricalLoss(network, self.X[start:stop], self.Y[start:stop], threads=1)
+            J = part.least_squares(network.flat())[1]
+            gram += J.T @ J * ((stop - start) / self.count)
+        scale = np.sqrt(gram.diagonal())
+        dead = scale == 0.0
+        scale[dead] = 1.0
+        values, vectors = np.linalg.eigh(gram / np.outer(scale, scale))
+        null = values <= NULL * values[-1]
+        rmse = self.rmse(network, slice(self.count))
+        rows = vectors[:, ~null] / np.sqrt(values[~null]) / scale[:, None]
+        lost = (vectors[:, null] ** 2).sum(axis=1) > 1e-6
+        errors = np.where(lost, np.inf, rmse * np.linalg.norm(rows, axis=1))
+        relative = errors / np.maximum(np.abs(network.flat()), CLEAR * np.abs(network.flat()).max())
+        first = network.sizes[1]
+        cut = network.weights[0].size
+        neuron_errors = np.array(
+            [relative[i * (cut // first) : (i + 1) * (cut // first)].max() for i in range(first)]
+        )
+        singular = float(np.sqrt(max(np.linalg.eigvalsh(gram)[int(null.sum())], 0.0)))
+        return Certificate(
+            rmse,
+            self.rmse(network, slice(self.count, None)) if self.count < len(self.X) else 0.0,
+            self.zero,
+            float(np.sqrt(smaller)),
+            singular,
+            lost,
+            errors,
+            np.where(np.isfinite(neuron_errors), neuron_errors, np.inf),
+            int((null & (np.abs(vectors[dead]).sum(axis=0) < 0.5 if dead.any() else True)).sum()),
+        )
+
+    def rmse(self, network: MLP, chosen: slice) -> float:
+        difference = network(self.X[chosen]) - self.Y[chosen]
+        return float(np.sqrt((difference**2).sum(axis=1).mean()))
+
+
+def without(network: MLP, layer: int, neuron: int, X: np.ndarray) -> tuple[float, MLP]:
+    """The network without a neuron of a hidden layer, and the mean square by which the layer above is off.
+
+    The weights into the layer above are fitted to its pre-activations on X as they were, by least squares.
+    """
+    width = network.sizes[layer + 1]
+    names = list(network.activations[: layer + 1])
+    weights = [*network.weights[: layer + 1], np.eye(width)]
+    H = MLP(weights, [*network.biases[: layer + 1], None], names)(X)
+    W, b = network.weights[layer + 1], network.biases[layer + 1]
+    Z = H @ W.T + (0.0 if b is None else b)
+    keep = np.arange(width) != neuron
+    Phi = np.column_stack([H[:, keep], np.ones(len(X))])
+    C = np.linalg.lstsq(Phi, Z, rcond=1e-10)[0]
+    error = float(((Phi @ C - Z) ** 2).mean() / max(float(Z.var()), 1e-300))
+    weights, biases = list(network.weights), list(network.biases)
+    own = biases[layer]
+    weights[layer], biases[layer] = weights[layer][keep], None if own is None else own[keep]
+    weights[layer + 1], biases[layer + 1] = C[:-1].T, C[-1]
+    return error, MLP(weights, biases, list(network.activations))

@@ -1,0 +1,248 @@
+"""Levenberg–Marquardt on the Gram matrix JᵀJ: cheap steps for searches that are given up when they stall."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import scipy.linalg
+
+from ..objective import Counts, Objective
+from ..support.errors import ArgumentError
+from ..support.progress import Monitor
+from ..support.stopping import StopReason
+from ..support.threads import single_threaded_blas
+from ..support.validate import integer, number
+from .base import Refinement, Refiner
+
+TRIALS = 12
+"""So many dampings are tried before a point counts as the end."""
+
+FINISH_DAMPINGS = (0.0, 1e-24, 1e-20, 1e-16, 1e-12, 1e-8)
+"""Dampings of a QR step in units of the largest squared singular value, the least that works being taken."""
+
+Linearise = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+Residuals = Callable[[np.ndarray], np.ndarray]
+
+
+class Damping:
+    """The damping μ of a Levenberg–Marquardt iteration, by Nielsen's rule.
+
+    A step is accepted where it lowers L; then μ is multiplied by max(1/5, 1 − (2ρ − 1)³), ρ the fall of L in
+    units of that of the linear model. After the k-th refusal in a row μ is multiplied by 2^k.
+    Source: H. B. Nielsen, Damping parameter in Marquardt's method, IMM-REP-1999-05.
+    """
+
+    def __init__(self, value: float):
+        self.value, self.factor = value, 2.0
+
+    def accepted(self, fall: float, promise: float) -> None:
+        gain = fall / max(promise, 1e-300)
+        self.value *= max(0.2, 1.0 - (2.0 * gain - 1.0) ** 3) if gain > 0.0 else 1.0
+        self.factor = 2.0
+
+    def refused(self) -> None:
+        self.value *= self.factor
+        self.factor *= 2.0
+
+
+def damped_step(gram: np.ndarray, diagonal: np.ndarray, slope: np.ndarray, damping: float):
+    """The step −(G + μ)⁻¹ g by Cholesky, or None where G + μ is not positive definite in Float64.
+
+    `gram` is overwritten on its diagonal only; `diagonal` keeps that of G.
+    """
+    gram[np.diag_indices(diagonal.size)] = diagonal + damping
+    factor, failed = scipy.linalg.lapack.dpotrf(gram, lower=1)
+    if failed:
+        return None
+    return -scipy.linalg.lapack.dpotrs(factor, slope, lower=1)[0]
+
+
+class Descent(NamedTuple):
+    """Where `descend` or `finish` ended: θ, L = |ρ|², accepted steps, L after each, and why."""
+
+    theta: np.ndarray
+    loss: float
+    iterations: int
+    losses: list[float]
+    reason: StopReason
+
+
+def descend(
+    linearise: Linearise,
+    residuals: Residuals,
+    theta: np.ndarray,
+    *,
+    iterations: int,
+    goal: float = 0.0,
+    window: int = 30,
+    gain: float = 0.8,
+    damping: float = 1e-2,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Descent:
+    """Levenberg–Marquardt steps −(JᵀJ + μ)⁻¹ Jᵀρ by Cholesky until L ≤ goal, a stall, or the limit.
+
+    linearise   θ → ρ (m,) and J (m, P)
+    residuals   θ → ρ
+    goal        L at or below which the search is over
+    window, gain   given up where L has not fallen to `gain` of itself within `window` steps
+    damping     first μ in units of the largest diagonal entry of JᵀJ
+    """
+    rho, J = linearise(theta)
+    loss = float(rho @ rho)
+    losses, mu = [loss], None
+    reason = StopReason.MAX_STEPS
+    for _ in range(iterations):
+        if not np.isfinite(loss):
+            reason = StopReason.NON_FINITE
+            break
+        if loss <= goal:
+            reason = StopReason.LOSS_FLOOR
+            break
+        if interrupted():
+            reason = StopReason.INTERRUPTED
+            break
+        if len(losses) > window and loss > gain * losses[-1 - window]:
+            reason = StopReason.NO_PROGRESS
+            break
+        gram, slope = J.T @ J, J.T @ rho
+        diagonal = gram.diagonal().copy()
+        if mu is None:
+            mu = Damping(damping * float(diagonal.max()))
+        moved = False
+        for _ in range(TRIALS):
+            step = damped_step(gram, diagonal, slope, mu.value)
+            if step is None:
+                mu.value *= 4.0
+                continue
+            trial = residuals(theta + step)
+            lower = float(trial @ trial)
+            if np.isfinite(lower) and lower < loss:
+                mu.accepted(loss - lower, float(mu.value * (step @ step) - step @ slope))
+                theta, loss, moved = theta + step, lower, True
+                break
+            mu.refused()
+        if not moved:
+            reason = StopReason.NO_PROGRESS
+            break
+        losses.append(loss)
+        rho, J = linearise(theta)
+    else:
+        reason = StopReason.LOSS_FLOOR if loss <= goal else StopReason.MAX_STEPS
+    return Descent(theta, loss, len(losses) - 1, losses, reason)
+
+
+def finish(linearise: Linearise, residuals: Residuals, theta: np.ndarray, *, iterations: int = 10) -> Descent:
+    """Levenberg–Marquardt steps by QR and an SVD of R, as long as they lower L: the last digits.
+
+    JᵀJ has the square of J's condition number, and a step from it is wrong by ε κ²; here it is by ε κ.
+    Directions whose singular value is below 1e-13 of the largest (scale of a ReLU neuron against its output
+    weight, features that are constant) are left alone.
+    """
+    rho, J = linearise(theta)
+    loss = float(rho @ rho)
+    losses = [loss]
+    for _ in range(iterations):
+        scale = np.linalg.norm(J, axis=0)
+        scale[scale == 0.0] = 1.0
+        R = np.array(np.linalg.qr(np.column_stack([J / scale, rho]), mode="r"))
+        u, values, right = np.linalg.svd(R[:-1, :-1], full_matrices=False)
+        push, moved = u.T @ R[:-1, -1], False
+        for damping in FINISH_DAMPINGS:
+            bottom = values**2 + damping * values[0] ** 2
+            inverse = np.where(values > 1e-13 * values[0], values / np.maximum(bottom, 1e-300), 0.0)
+            step = -(right.T @ (inverse * push)) / scale
+            trial = residuals(theta + step)
+            lower = float(trial @ trial)
+            if np.isfinite(lower) and lower < (1.0 if damping == 0.0 else 0.9) * loss:
+                theta, loss, moved = theta + step, lower, True
+                break
+        if not moved:
+            break
+        losses.append(loss)
+        rho, J = linearise(theta)
+    return Descent(theta, loss, len(losses) - 1, losses, StopReason.FLOOR)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GramLevenbergMarquardt(Refiner):
+    """Levenberg–Marquardt by Cholesky of JᵀJ + μ, then QR steps near the floor.
+
+    A step costs the product JᵀJ and a Cholesky factorisation, a tenth of the decomposition that
+    `LevenbergMarquardt` makes for each of its own; and it gives up where L stalls, without handing over to
+    Newton. For many starts of which some reach zero, not for the bottom of one narrow valley: JᵀJ loses the
+    singular values of J below 1e-8 of the largest. The last digits come from QR steps once L is below
+    1e-16 of its first value.
+
+    window, gain   given up where L has not fallen to `gain` of itself within `window` steps
+    damping        first μ in units of the largest diagonal entry of JᵀJ
+
+    Raises `ArgumentError` for a loss that is no sum of squares. Sources: Marquardt, SIAM J. Appl. Math. 11
+    (1963) 431; Nielsen, IMM-REP-1999-05 (the damping).
+    """
+
+    window: int = 30
+    gain: float = 0.8
+    damping: float = 1e-2
+
+    name: ClassVar[str] = "GramLevenbergMarquardt"
+
+    def __post_init__(self):
+        super().__post_init__()
+        integer("window", self.window, 1)
+        number("damping", self.damping, minimum=0.0, exclusive=True)
+        if not 0.0 < number("gain", self.gain) <= 1.0:
+            raise ArgumentError("gain", self.gain, "a number in (0, 1]")
+
+    def refine(self, objective: Objective, theta: np.ndarray, monitor: Monitor) -> Refinement:
+        if not objective.sum_of_squares:
+            raise ArgumentError("refiner", self.name, "a loss that is a sum of squares over samples")
+        began, before = time.monotonic(), objective.counts()
+        limit = began + self.max_seconds
+
+        def linearise(point):
+            rho, J = objective.least_squares(point)
+            monitor.report("refine (Gram LM)", loss=float(rho @ rho), grad_norm=np.nan, steps=0)
+            return rho, J
+
+        def stop() -> bool:
+            return monitor.interrupted or time.monotonic() >= limit
+
+        with single_threaded_blas():
+            start = np.array(theta, dtype=np.float64)
+            end = descend(
+                linearise,
+                objective.residual_vector,
+                start,
+                iterations=self.max_iterations,
+                goal=objective.loss_floor,
+                window=self.window,
+                gain=self.gain,
+                damping=self.damping,
+                interrupted=stop,
+            )
+            steps, reason = end.iterations, end.reason
+            deep = end.loss <= 1e-16 * end.losses[0] and reason is not StopReason.LOSS_FLOOR
+            if deep and not stop():
+                last = finish(linearise, objective.residual_vector, end.theta)
+                steps += last.iterations
+                end, reason = last, last.reason
+            rho, J = objective.least_squares(end.theta)
+            norm = float(2.0 * np.abs(J.T @ rho).max())
+        if norm <= self.gtol:
+            reason = StopReason.GRADIENT
+        elif reason is StopReason.INTERRUPTED and not monitor.interrupted:
+            reason = StopReason.MAX_SECONDS
+        return Refinement(
+            theta=end.theta,
+            loss=end.loss,
+            grad_norm=norm,
+            stop_reason=reason,
+            iterations=steps,
+            counts=Counts(*(b - a for a, b in zip(before, objective.counts()))),
+            seconds=time.monotonic() - began,
+            settings=self.settings(),
+        )

@@ -1,0 +1,192 @@
+"""Variable projection: least squares whose linear parameters are eliminated in closed form at every step."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple, Protocol
+
+import numpy as np
+
+from ..objective import Counts, Objective
+from ..support.errors import ArgumentError
+from ..support.progress import Monitor
+from ..support.stopping import StopReason
+from ..support.threads import single_threaded_blas
+from ..support.validate import integer, number
+from .base import Refinement, Refiner
+from .gram import TRIALS, Damping, damped_step
+
+
+class Separable(Protocol):
+    """Y ≈ Φ(V) C with V (rows, D), each row of which moves the column of Φ with the same number."""
+
+    targets: np.ndarray
+
+    def basis(self, V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Φ(V) (m, columns), and whatever `moves` needs."""
+        ...
+
+    def moves(self, state: np.ndarray) -> np.ndarray:
+        """∂Φ_i/∂V_id, shape (m, rows · D)."""
+        ...
+
+    def coefficients(self, Phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The best C for a Φ, and orthonormal columns that span Φ."""
+        ...
+
+
+class Projected(NamedTuple):
+    """Where `project` ended: V, the best C there, L = |Φ(V)C − Y|², accepted steps, and why."""
+
+    V: np.ndarray
+    C: np.ndarray
+    loss: float
+    iterations: int
+    reason: StopReason
+
+
+def project(
+    model: Separable,
+    V: np.ndarray,
+    *,
+    iterations: int,
+    goal: float = 0.0,
+    window: int = 30,
+    gain: float = 0.8,
+    damping: float = 1e-3,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Projected:
+    """Levenberg–Marquardt on r(V) = Φ(V) C(V) − Y with Kaufman's Jacobian, C(V) the best for each V.
+
+    Column (i, d) of the Jacobian of all outputs is P⊥ (∂φ_i/∂V_id) C_i, so that the Gauss–Newton matrix of
+    all outputs together is the Hadamard product  (∂Φᵀ P⊥ ∂Φ) ∘ (C Cᵀ)  and costs what that of one output
+    does. Arguments as in `gram.descend`.
+    """
+    Y = model.targets
+    rows, D = V.shape
+    Phi, state = model.basis(V)
+    C, Q = model.coefficients(Phi)
+    R = Phi @ C - Y
+    loss = float(np.vdot(R, R))
+    losses, mu = [loss], None
+    reason = StopReason.MAX_STEPS
+    for _ in range(iterations):
+        if not np.isfinite(loss):
+            reason = StopReason.NON_FINITE
+            break
+        if loss <= goal:
+            break
+        if interrupted():
+            reason = StopReason.INTERRUPTED
+            break
+        if len(losses) > window and loss > gain * losses[-1 - window]:
+            reason = StopReason.NO_PROGRESS
+            break
+        A = C[:rows]
+        moves = model.moves(state)
+        slope = np.einsum("sid,si->id", moves.reshape(-1, rows, D), R @ A.T).ravel()
+        moves -= Q @ (Q.T @ moves)
+        gram = moves.T @ moves
+        blocks = gram.reshape(rows, D, rows, D)
+        blocks *= (A @ A.T)[:, None, :, None]
+        diagonal = gram.diagonal().copy()
+        if mu is None:
+            mu = Damping(damping * float(diagonal.max()))
+        moved = False
+        for _ in range(TRIALS):
+            step = damped_step(gram, diagonal, slope, mu.value)
+            if step is None:
+                mu.value *= 4.0
+                continue
+            there = V + step.reshape(rows, D)
+            Phi, state = model.basis(there)
+            if np.isfinite(Phi).all():
+                found = model.coefficients(Phi)
+                trial = Phi @ found[0] - Y
+                lower = float(np.vdot(trial, trial))
+                if lower < loss:
+                    mu.accepted(loss - lower, float(mu.value * (step @ step) - step @ slope))
+                    V, (C, Q), R, loss, moved = there, found, trial, lower, True
+                    break
+            mu.refused()
+        if not moved:
+            reason = StopReason.NO_PROGRESS
+            break
+        losses.append(loss)
+    if loss <= goal:
+        reason = StopReason.LOSS_FLOOR
+    return Projected(V, C, loss, len(losses) - 1, reason)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VariableProjection(Refiner):
+    """Variable projection in Kaufman's form, for networks of one hidden layer and a squared loss on samples.
+
+    The output weights are always the best ones for the hidden layer, which is moved by Levenberg–Marquardt
+    on r(V) = Φ(V) C(V) − Y. Its Jacobian is taken as P⊥ ∂Φ C [1]_, without the term that vanishes with r. All
+    outputs cost what one does: several tens of thousands of residuals with ten outputs take a matrix
+    of the hidden layer's parameters only.
+
+    window, gain   given up where L has not fallen to `gain` of itself within `window` steps
+    damping        first μ in units of the largest diagonal entry of the Gauss–Newton matrix
+
+    Raises `ArgumentError` for any other loss. `Refinement.grad_norm` is that of ∇L in all parameters.
+
+    References
+    ----------
+    .. [1] L. Kaufman, A variable projection method for solving separable nonlinear least squares problems,
+       BIT 15 (1975) 49–57; G. H. Golub and V. Pereyra, SIAM J. Numer. Anal. 10 (1973) 413–432.
+    """
+
+    window: int = 50
+    gain: float = 0.9
+    damping: float = 1e-3
+
+    name: ClassVar[str] = "VariableProjection"
+
+    def __post_init__(self):
+        super().__post_init__()
+        integer("window", self.window, 1)
+        number("damping", self.damping, minimum=0.0, exclusive=True)
+        if not 0.0 < number("gain", self.gain) <= 1.0:
+            raise ArgumentError("gain", self.gain, "a number in (0, 1]")
+
+    def refine(self, objective: Objective, theta: np.ndarray, monitor: Monitor) -> Refinement:
+        separable = getattr(objective, "separable", None)
+        model = None if separable is None else separable()
+        if model is None:
+            allowed = "a squared loss on samples of a network with one hidden layer, all parameters free"
+            raise ArgumentError("refiner", self.name, allowed)
+        began, before = time.monotonic(), objective.counts()
+        limit = began + self.max_seconds
+        with single_threaded_blas():
+            end = project(
+                model,
+                model.split(np.array(theta, dtype=np.float64)),
+                iterations=self.max_iterations,
+                goal=objective.loss_floor,
+                window=self.window,
+                gain=self.gain,
+                damping=self.damping,
+                interrupted=lambda: monitor.interrupted or time.monotonic() >= limit,
+            )
+        found = model.join(end.V, end.C)
+        loss, gradient = objective.loss_and_gradient(found)
+        norm = float(np.abs(gradient).max())
+        reason = end.reason
+        if norm <= self.gtol:
+            reason = StopReason.GRADIENT
+        elif reason is StopReason.INTERRUPTED and not monitor.interrupted:
+            reason = StopReason.MAX_SECONDS
+        return Refinement(
+            theta=found,
+            loss=loss,
+            grad_norm=norm,
+            stop_reason=reason,
+            iterations=end.iterations,
+            counts=Counts(*(b - a for a, b in zip(before, objective.counts()))),
+            seconds=time.monotonic() - began,
+            settings=self.settings(),
+        )
