@@ -10,6 +10,7 @@ from .gram import GramLevenbergMarquardt
 from .lbfgs import LBFGS
 from .levenberg_marquardt import LevenbergMarquardt
 from .newton import TrustRegionNewton
+from .newton_krylov import NewtonKrylov
 from .packages import BFGS, SciPy
 from .variable_projection import VariableProjection
 
@@ -20,6 +21,7 @@ __all__ = [
     "Extended",
     "GramLevenbergMarquardt",
     "LevenbergMarquardt",
+    "NewtonKrylov",
     "Refinement",
     "Refiner",
     "SciPy",
@@ -37,10 +39,10 @@ def default_refiner(size: int, sum_of_squares: bool = False) -> Refiner:
     """The refiner used when none is named, by the size of the problem and its kind.
 
     Up to 1,000 parameters Levenberg–Marquardt for a sum of squares over samples, which hands over to
-    Newton where the loss does not go to zero, and Newton otherwise; L-BFGS beyond.
+    Newton where the loss does not go to zero, and Newton otherwise; beyond, Newton without matrices.
     """
     if size > NEWTON_SIZE:
-        return LBFGS()
+        return NewtonKrylov()
     return LevenbergMarquardt() if sum_of_squares else TrustRegionNewton()
 
 

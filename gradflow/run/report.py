@@ -10,6 +10,7 @@ import numpy as np
 from ..infinity import Recession
 from ..networks import MLP
 from ..support.errors import GradflowError
+from .extremes import Extremes
 from .result import REPORTED_NEURONS, SPECTRUM_SIZE, Result
 
 KERNEL_GOAL = 1e-13
@@ -88,7 +89,10 @@ def _degenerate(result: Result) -> str:
 
 def _saddle(result: Result) -> str:
     spectrum = result.spectrum_at_hand
-    if spectrum is None or spectrum.index == 0:
+    if spectrum is None:
+        ends = _extremes(result)
+        return f", a saddle: an eigenvalue is {ends.smallest[0]:.3g}" if ends and ends.negative else ""
+    if spectrum.index == 0:
         return ""
     if spectrum.index is None:
         return f", {spectrum.inertia}"
@@ -141,12 +145,20 @@ def _kernel_text(error: float) -> str:
 def _hessian_text(result: Result) -> str:
     if result.spectrum_at_hand is not None:
         return result.spectrum_at_hand.summary
-    if result.spectrum_order > SPECTRUM_SIZE:
-        return f"{result.theta.size:,} parameters: ask result.spectrum()"
     try:
+        if result.spectrum_order > SPECTRUM_SIZE:
+            return result.extremes().summary
         return result.spectrum().summary
     except GradflowError as error:
         return str(error)
+
+
+def _extremes(result: Result) -> Extremes | None:
+    """Both ends of the spectrum where it is out of reach; None where there is no Hessian."""
+    try:
+        return result.extremes() if result.spectrum_order > SPECTRUM_SIZE else None
+    except GradflowError:
+        return None
 
 
 def _neuron_lines(result: Result) -> list[str]:

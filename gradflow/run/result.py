@@ -19,9 +19,10 @@ from ..solvers import Flow
 from ..support.errors import ArgumentError, GradflowError, HessianUndefinedError
 from ..support.stopping import CRITICAL, StopReason, is_critical
 from ..support.threads import single_threaded_blas
-from ..support.validate import number
+from ..support.validate import integer, number
 from .coordinates import Coordinates, choose_span
 from .curvature import find_spectrum
+from .extremes import Extremes, find_extremes
 from .frames import attach
 from .spectrum import Spectrum
 
@@ -231,6 +232,50 @@ class Result:
     def _spectrum(self) -> Spectrum:
         check_hessian_memory(self.spectrum_order)
         return find_spectrum(self)
+
+    def extremes(self, count: int = 1) -> Extremes:
+        """The `count` smallest and largest eigenvalues of ∇²L at the end point, over what moves.
+
+        By Hessian-vector products alone (Lanczos), with their residuals, and with what is known of the index:
+        for networks whose `spectrum` is out of reach.
+
+        Parameters
+        ----------
+        count : int
+            Eigenvalues at each end.
+
+        Returns
+        -------
+        Extremes
+
+        Raises
+        ------
+        HessianUndefinedError
+            Where a ReLU neuron of a population problem has zero weights.
+
+        Notes
+        -----
+        A random start would show an eigenvalue below λ₁ − (λ_max − λ_min) (log(1.65 √P/δ)/(2m − 1))² in m
+        Lanczos steps, λ₁ the lowest Ritz value, but for a probability δ.
+
+        References
+        ----------
+        J. Kuczyński and H. Woźniakowski, SIAM J. Matrix Anal. Appl. 13 (1992) 1094–1122.
+
+        Examples
+        --------
+        >>> import gradflow as gf
+        >>> teacher = gf.teachers.orthonormal(3, 4)
+        >>> result = gf.train(teacher, gf.MLP.random((4, 2, 1), bias=False, seed=0), progress=False)
+        >>> result.extremes().negative
+        False
+        """
+        count = integer("count", count, 1)
+        return self._extremes if count == 1 else find_extremes(self, count)
+
+    @cached_property
+    def _extremes(self) -> Extremes:
+        return find_extremes(self)
 
     @cached_property
     def span(self) -> np.ndarray | None:

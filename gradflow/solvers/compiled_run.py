@@ -48,6 +48,10 @@ class Method:
     stabilised      whether an explicit method adapts to the largest curvature
     vectors, numbers, integers   so many of each are kept for it between steps, and stored in checkpoints
     work            scratch vectors it needs
+    patience        accepted steps for which the answer that no mode limits the step holds, if more than
+                    `LIMIT_STEPS`, and
+    reach           how many times longer a step may be than the one it was asked for
+    probe           products for such an answer, at most, where the Hessian is not formed
     """
 
     step: Callable
@@ -63,6 +67,9 @@ class Method:
     numbers: int = 0
     integers: int = 0
     work: int = 0
+    patience: int = 0
+    reach: float = 4.0
+    probe: int = PRODUCTS
 
     def address(self, run: Run) -> int:
         """The address of the step function."""
@@ -178,7 +185,7 @@ class Run:
         if not self.method.hessian:
             # A polynomial of degree √(Δt λ_max) tells eigenvalues apart that differ by 1/Δt.
             told = 10.0 + 2.0 * np.sqrt(step * self.numbers[at.CURVATURE]) if step < np.inf else PRODUCTS
-            degree = min(told, PRODUCTS)
+            degree = min(told, self.method.probe if step < np.inf else PRODUCTS)
             return lanczos_modes(self.objective, self.rates, theta, gradient, int(degree))
         if self.method.own_evaluation:
             _, gradient, hessian = self.objective.all_derivatives(theta)
@@ -202,8 +209,9 @@ class Run:
         step = self.numbers[at.TAKEN]
         limit = longest_step(self.modes(step), self.rates, scale, growth_allowed)
         self.numbers[at.STEP_LIMIT] = limit
-        self.numbers[at.CLEAR_STEP] = min(limit, 4.0 * step)
-        self.integers[at.LIMIT_AGE] = LIMIT_STEPS[self.method.guard]
+        self.numbers[at.CLEAR_STEP] = min(limit, self.method.reach * step)
+        free = self.method.patience if limit >= self.method.reach * step else 0
+        self.integers[at.LIMIT_AGE] = max(free, LIMIT_STEPS[self.method.guard])
 
     def called_back(self, function: Callable[[int], None]) -> int:
         """The address of a Python function of one number, which the compiled loop calls: void(run, n, …)."""
@@ -221,18 +229,20 @@ class Run:
     def weigh(self, step: float) -> np.ndarray:
         """1/(the error allowed) (P,) of a step from here."""
         self.numbers[at.TAKEN] = step
-        self._call(loop.weigh_only, 0)
+        self.call(loop.weigh_only)
         return self.arrays[at.WORK][at.SCALE].copy()
 
     def attempt(self, step: float) -> bool:
         """One step of the method from the state, not accepted; whether it passes the error test."""
         self.numbers[at.TAKEN] = step
-        self._call(loop.attempt, 0)
+        self.call(loop.attempt)
         return bool(self.numbers[at.ERROR] <= 1.0 and self.integers[at.FAILED] == 0)
 
-    def _call(self, function: Callable, attempts: int) -> None:
+    def call(self, function: Callable, *arguments: int) -> None:
+        """Call a function of the compiled layer on this run, with up to five numbers more."""
         address = abi.compile_function(function, at.STEP_FUNCTION).address
-        abi.callable_from_python(address)(self.words.ctypes.data, attempts, 0, 0, 0, 0)
+        rest = (*arguments, *(0,) * (5 - len(arguments)))
+        abi.callable_from_python(address)(self.words.ctypes.data, *rest)
         if self.objective.failure is not None:
             error, self.objective.failure = self.objective.failure, None
             raise error
@@ -240,7 +250,7 @@ class Run:
     def advance(self, attempts: int) -> np.ndarray:
         """Try so many steps; the rows of those accepted (`layout.R_TIME`…), until the next call."""
         before = int(self.integers[at.ACCEPTED_STEPS])
-        self._call(loop.advance, attempts)
+        self.call(loop.advance, attempts)
         return self.record[: int(self.integers[at.ACCEPTED_STEPS]) - before]
 
     @property

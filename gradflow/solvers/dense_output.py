@@ -10,14 +10,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import scipy.linalg
 
 from ..objective import Objective
+from .compiled import between
 from .compiled import layout as at
 from .compiled_run import Run, pack_settings
 
-QUINTIC_LIMIT = 3.0
-"""Δt·λ_max up to which the gradient at an interpolated point has the accuracy of its θ."""
+KRYLOV_RESIDUAL, KRYLOV_PRODUCTS = 1e-3, 100
+"""Where the solution of a linear system for an interpolated point ends."""
 
 
 class Interval(NamedTuple):
@@ -86,32 +86,99 @@ def by_steps(solver, objective: Objective, rates: np.ndarray) -> Stepper:
     return path
 
 
-def by_polynomial(objective: Objective, rates: np.ndarray, dropped: Stepper) -> Stepper:
-    """Each point by the quintic p through θ, θ' and θ'', in stiff intervals with one Newton step from it:
+Newton = Callable[[np.ndarray, np.ndarray, float], np.ndarray | None]
+"""(I + Δt r ⊙ ∇²L(θ))⁻¹ (Δt (v + r ⊙ ∇L(θ))) from θ, a velocity v and Δt; None where the matrix is not
+positive definite."""
 
-    θ = p − (I + Δt r ⊙ ∇²L)⁻¹ Δt (p' + r ⊙ ∇L(p)): along stiff directions r ⊙ ∇L(θ) = −p', so that ∇L has no
-    error of λ_max times that of p; along the others p moves by less than its own error. Derived.
+
+def krylov_newton(objective: Objective, rates: np.ndarray) -> Newton:
+    """By conjugate gradients with products, to a thousandth of the residual."""
+    roots = np.sqrt(rates)
+
+    def step(point: np.ndarray, velocity: np.ndarray, length: float) -> np.ndarray | None:
+        residual = length * (velocity + rates * objective.gradient(point)) / roots
+        found = np.zeros_like(residual)
+        direction, square = residual.copy(), float(residual @ residual)
+        goal = KRYLOV_RESIDUAL**2 * square
+        for _ in range(KRYLOV_PRODUCTS):
+            if square <= goal:
+                break
+            image = direction + length * roots * objective.hvp(point, roots * direction)
+            curved = float(direction @ image)
+            if not curved > 0.0:
+                return None
+            found += square / curved * direction
+            residual -= square / curved * image
+            before, square = square, float(residual @ residual)
+            direction = residual + square / before * direction
+        return roots * found
+
+    return step
+
+
+class Steps(NamedTuple):
+    """Accepted steps: times (s,), θ, θ' and θ'', (s, P) each, and the stiffness of the intervals (s − 1,)."""
+
+    times: np.ndarray
+    theta: np.ndarray
+    velocity: np.ndarray
+    acceleration: np.ndarray
+    stiffness: np.ndarray
+
+
+class CompiledPath:
+    """`by_polynomial` with factorisations, in compiled code: a stepper that can do all intervals at once.
 
     dropped   what computes the points of intervals that have lost steps
     """
-    roots = np.sqrt(rates)
+
+    def __init__(self, solver, objective: Objective, rates: np.ndarray, dropped: Stepper):
+        self.solver, self.objective, self.rates, self.dropped = solver, objective, rates, dropped
+
+    def along(self, steps: Steps, places: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """θ (m, P) at times (m,), each within the whole interval of that number (m,)."""
+        settings = pack_settings(self.solver, self.solver.method, -1.0, -np.inf, np.inf)
+        run = Run(self.solver.method, self.objective, self.rates, settings, room=1)
+        points = np.empty((times.size, self.rates.size))
+        rows = [row if row.strides[1] == 8 else np.ascontiguousarray(row) for row in steps[1:4]]
+        ends = [np.ascontiguousarray(x) for x in (steps.times, steps.stiffness)]
+        where, wanted = np.ascontiguousarray(places, dtype=np.int64), np.ascontiguousarray(times)
+        words = np.array(
+            [ends[0].ctypes.data, *(word for row in rows for word in (row.ctypes.data, row.strides[0])),
+             ends[1].ctypes.data, where.ctypes.data],
+            dtype=np.int64,
+        )  # fmt: skip
+        run.call(between.between_steps, words.ctypes.data, wanted.ctypes.data, points.ctypes.data, times.size)
+        return points
+
+    def __call__(self, interval: Interval, times: np.ndarray) -> np.ndarray:
+        if not interval.whole:
+            return self.dropped(interval, times)
+        steps = Steps(*interval[:4], np.array([interval.stiffness]))
+        return self.along(steps, np.zeros(times.size, dtype=np.int64), times)
+
+
+def by_polynomial(newton: Newton, dropped: Stepper) -> Stepper:
+    """Each point by the quintic p through θ, θ' and θ'', in stiff intervals with one Newton step from it:
+
+    θ = p − (I + Δt r ⊙ ∇²L)⁻¹ Δt (p' + r ⊙ ∇L(p)): along stiff directions r ⊙ ∇L(θ) = −p', so that ∇L has no
+    error of λ_max times that of p; along the others p moves by less than its own error. Derived. Where the
+    matrix is not positive definite, as on leaving a saddle, the interpolant stands.
+
+    dropped   what computes the points of intervals that have lost steps
+    """
 
     def path(interval: Interval, times: np.ndarray) -> np.ndarray:
         if not interval.whole:
             return dropped(interval, times)
         points, slopes = quintic(interval, times)
-        if interval.stiffness <= QUINTIC_LIMIT:
+        if interval.stiffness <= between.QUINTIC_LIMIT:
             return points
-        length = interval.times[1] - interval.times[0]
+        length = float(interval.times[1] - interval.times[0])
         for point, slope in zip(points, slopes):
-            _, gradient, hessian = objective.all_derivatives(point)
-            matrix = np.eye(point.size) + length * roots[:, None] * hessian * roots
-            residual = length * (slope + rates * gradient)
-            try:
-                factors = scipy.linalg.cho_factor(matrix, lower=True, check_finite=False)
-            except np.linalg.LinAlgError:  # leaving a saddle: the interpolant stands
-                continue
-            point -= roots * scipy.linalg.cho_solve(factors, residual / roots, check_finite=False)
+            step = newton(point, slope, length)
+            if step is not None:
+                point -= step
         return points
 
     return path

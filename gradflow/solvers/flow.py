@@ -12,7 +12,7 @@ from ..support.errors import ArgumentError
 from ..support.stopping import StopReason
 from ..support.threads import single_threaded_blas
 from ..support.validate import real_array
-from .dense_output import Interval, Stepper, mapped_stepper, quintic
+from .dense_output import CompiledPath, Interval, Stepper, Steps, mapped_stepper, quintic
 
 SAMPLES = 100
 """Number of log-spaced times kept between the first accepted step and the end."""
@@ -93,6 +93,13 @@ class Flow:
         between = points > times[place]
         stepper = self.stepper or (lambda interval, wanted: quintic(interval, wanted)[0])
         with single_threaded_blas():
+            if isinstance(stepper, CompiledPath):
+                whole = between & (np.append(self.stiffness, 0.0)[place] < np.inf)
+                steps = Steps(
+                    times, self.step_theta, self.step_velocity, self.step_acceleration, self.stiffness
+                )
+                values[whole] = stepper.along(steps, place[whole], points[whole])
+                between &= ~whole
             for i in np.unique(place[between]):
                 wanted, ends = between & (place == i), slice(i, i + 2)
                 interval = Interval(
@@ -133,6 +140,15 @@ def sample_times(step_times: np.ndarray, count: int = SAMPLES) -> np.ndarray:
     return np.concatenate([[0.0], times])
 
 
+def nearest_steps(step_times: np.ndarray) -> np.ndarray:
+    """The accepted steps nearest to `sample_times`, each once: samples that cost nothing between steps."""
+    wanted = sample_times(step_times)
+    place = np.clip(np.searchsorted(step_times, wanted), 1, step_times.size - 1) if wanted.size > 1 else [0]
+    earlier = np.maximum(np.asarray(place) - 1, 0)
+    closer = wanted - step_times[earlier] < step_times[place] - wanted
+    return step_times[np.unique(np.where(closer, earlier, place))]
+
+
 def build_flow(
     objective: Objective,
     step_times: np.ndarray,
@@ -140,9 +156,10 @@ def build_flow(
     step_velocity: np.ndarray,
     step_acceleration: np.ndarray,
     stiffness: np.ndarray,
+    at_steps: bool = False,
     **fields,
 ) -> Flow:
-    """A `Flow` from accepted steps, with its samples."""
+    """A `Flow` from accepted steps, with its samples: at log-spaced times, or at the steps next to them."""
     none = np.empty(0)
     flow = Flow(
         times=none,
@@ -156,7 +173,7 @@ def build_flow(
         stiffness=stiffness,
         **fields,
     )
-    times = sample_times(step_times)
+    times = nearest_steps(step_times) if at_steps else sample_times(step_times)
     theta = flow.at(times)
     evaluations = [objective.loss_and_gradient(x) for x in theta]
     return dataclasses.replace(

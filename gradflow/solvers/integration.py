@@ -166,7 +166,7 @@ class Integration:
                 rows = rows[:-1]
         times = rows[:, at.R_TIME].copy()
         theta, velocity, acceleration = (
-            rows[:, at.R_VECTORS + k * size : at.R_VECTORS + (k + 1) * size].copy() for k in range(3)
+            rows[:, at.R_VECTORS + k * size : at.R_VECTORS + (k + 1) * size] for k in range(3)
         )
         stiffness = np.diff(times) * rows[1:, at.R_CURVATURE]
         if self.steps.stride > 1:  # steps have been dropped: points between are integrated anew
@@ -178,6 +178,7 @@ class Integration:
             velocity,
             acceleration,
             stiffness,
+            at_steps=self.solver.method.stabilised,
             stepper=self.solver.stepper(self.objective, self.rates),
             stop_reason=reason,
             accepted=self.run.accepted if self.run else 0,

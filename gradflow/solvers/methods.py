@@ -16,13 +16,14 @@ from ..objective import Objective
 from ..support.progress import Monitor
 from . import tableaus
 from .base import FlowSolver
+from .compiled import bdf_krylov
 from .compiled.bdf import bdf_step
 from .compiled.chebyshev import rkc_step
 from .compiled.esdirk import esdirk_step
 from .compiled.explicit import explicit_step
 from .compiled.rosenbrock import rosenbrock_step
 from .compiled_run import Method
-from .dense_output import Stepper, by_polynomial, by_steps
+from .dense_output import CompiledPath, Stepper, by_polynomial, by_steps, krylov_newton
 from .flow import Flow
 from .integration import integrate
 from .records import Checkpoint
@@ -153,7 +154,29 @@ class BDF(CompiledSolver):
         """The quintic of θ' and θ'' as the formula's polynomial has them; where steps have been dropped,
         KenCarp58 at these tolerances."""
         dropped = by_steps(KenCarp58(rtol=self.rtol, atol=self.atol), objective, rates)
-        return by_polynomial(objective, rates, dropped)
+        return CompiledPath(self, objective, rates, dropped)
+
+
+class KrylovBDF(CompiledSolver):
+    """Backward differentiation of orders 1 to 5 without matrices, for networks too large for Hessians.
+
+    One gradient a step for Newton's iteration and one for each product with ∇²L, about five on the way and a
+    dozen near the end, in the method of conjugate gradients. Memory for some thirty vectors. The error runs 5
+    to 20 times the tolerance. Source: P. N. Brown and A. C. Hindmarsh, Appl. Math. Comput. 31 (1989) 40–91.
+    """
+
+    name: ClassVar[str] = "KrylovBDF"
+    implicit: ClassVar[bool] = False
+    method: ClassVar[Method] = Method(
+        bdf_krylov.bdf_krylov_step, np.zeros(1), 1, 1, hessian=False, own_velocity=True, own_steps=True,
+        own_evaluation=True, stabilised=True, vectors=bdf_krylov.OWN_VECTORS, numbers=bdf_krylov.OWN_NUMBERS,
+        integers=bdf_krylov.OWN_INTEGERS, work=bdf_krylov.OWN_WORK, patience=100, reach=10.0, probe=30,
+    )  # fmt: skip
+
+    def stepper(self, objective: Objective, rates: np.ndarray) -> Stepper:
+        """As `BDF.stepper`, without matrices; where steps have been dropped, the method itself from the kept
+        step before."""
+        return by_polynomial(krylov_newton(objective, rates), by_steps(self, objective, rates))
 
 
 class RKC2(CompiledSolver):

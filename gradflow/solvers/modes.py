@@ -93,18 +93,20 @@ def lanczos_modes(
     length = np.linalg.norm(slope)
     if length > 0.0:
         start = slope / length + 1e-3 * start / np.linalg.norm(start)
-    basis, images = [start / np.linalg.norm(start)], []
-    for _ in range(min(products, size)):
-        images.append(root * objective.hvp(theta, root * basis[-1]))
-        vector = images[-1].copy()
+    most = min(products, size)
+    basis, images = np.empty((most + 1, size)), np.empty((most, size))
+    basis[0], count = start / np.linalg.norm(start), 0
+    for k in range(most):
+        images[k] = root * objective.hvp(theta, root * basis[k])
+        count += 1
+        vector, known = images[k].copy(), basis[: k + 1]
         for _ in range(2):
-            for known in basis:
-                vector -= (known @ vector) * known
+            vector -= (known @ vector) @ known
         norm = np.linalg.norm(vector)
-        if not norm > 1e3 * EPS * np.linalg.norm(images[-1]):
+        if not norm > 1e3 * EPS * np.linalg.norm(images[k]):
             break
-        basis.append(vector / norm)
-    Q, image = np.array(basis[: len(images)]).T, np.array(images).T
+        basis[k + 1] = vector / norm
+    Q, image = basis[:count].T, images[:count].T
     matrix = Q.T @ image
     values, small = symmetric_eigen((matrix + matrix.T) / 2)
     vectors = Q @ small

@@ -9,11 +9,11 @@ import numpy as np
 
 from ..objective import Counts
 
-STORED_NUMBERS = 30_000_000
+STORED_NUMBERS = 10_000_000
 """Parameters times kept steps beyond which every other step is dropped (three arrays of so many)."""
 
 
-FEWEST_STEPS = 1000
+FEWEST_STEPS = 32
 """So many steps are kept however large they are."""
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gradflow.losses.from_jax import JaxLoss
-from gradflow.refiners import LBFGS, TrustRegionNewton, default_refiner
+from gradflow.refiners import LBFGS, NewtonKrylov, TrustRegionNewton, default_refiner
 from gradflow.refiners.trust_region import trust_region_step
 from gradflow.support.errors import ArgumentError
 from gradflow.support.progress import Monitor
@@ -125,7 +125,7 @@ def test_lbfgs_ends_where_it_can_and_says_so():
 
 def test_the_default_goes_by_size():
     assert isinstance(default_refiner(1000), TrustRegionNewton)
-    assert isinstance(default_refiner(1001), LBFGS)
+    assert isinstance(default_refiner(1001), NewtonKrylov)
 
 
 def test_an_exact_saddle_is_left_for_a_minimum():

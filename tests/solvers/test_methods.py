@@ -10,7 +10,17 @@ import pytest
 import scipy.integrate
 
 from gradflow.losses.from_jax import JaxLoss
-from gradflow.solvers import BDF, RKC2, Dopri8, Kvaerno3, Kvaerno4, Kvaerno5, Tsit5, default_solver, diffrax
+from gradflow.solvers import (
+    BDF,
+    Dopri8,
+    KrylovBDF,
+    Kvaerno3,
+    Kvaerno4,
+    Kvaerno5,
+    Tsit5,
+    default_solver,
+    diffrax,
+)
 from gradflow.support.errors import ArgumentError
 from gradflow.support.progress import Monitor
 from gradflow.support.stopping import StopReason
@@ -162,7 +172,7 @@ def test_bad_settings_are_refused(bad):
 
 def test_the_default_goes_by_size():
     assert isinstance(default_solver(33), BDF)
-    assert isinstance(default_solver(10_000), RKC2)
+    assert isinstance(default_solver(10_000), KrylovBDF)
     assert dataclasses.asdict(BDF()) == dataclasses.asdict(default_solver(33))
 
 

@@ -101,8 +101,17 @@ def inner_jit(function: Callable):
     Numba would compile a helper again for every constant that it is called with, and write Python
     wrappers for it. Both are left out.
     """
+    return _inner(function, False)
+
+
+def summing_jit(function: Callable):
+    """`inner_jit` for sums over vectors in any order: the length of the machine's vectors fixes it."""
+    return _inner(function, {"reassoc"})
+
+
+def _inner(function: Callable, fastmath):
     dispatcher = numba.njit(
-        error_model="numpy", nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True
+        error_model="numpy", nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, fastmath=fastmath
     )(function)  # fmt: skip
     template = dispatcher.get_call_template
 

@@ -1,0 +1,292 @@
+"""Newton's method without matrices: to minima or any critical point, to the rounding of ∇L, at every size."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import ClassVar
+
+import numpy as np
+
+from ..objective import Objective
+from ..support.errors import ArgumentError
+from ..support.lanczos import LowEnd, low_end
+from ..support.progress import Monitor
+from ..support.settings import store_plain
+from ..support.stopping import StopReason
+from ..support.validate import integer, number
+from .base import Kept, Refinement, Refiner, verdict
+from .krylov import minres, truncated_cg
+
+EPS = float(np.finfo(np.float64).eps)
+
+PATIENCE = 3
+"""Newton steps in a row that do not lower the gradient: that is as far as it goes."""
+
+SOLVED = 1e-3
+"""Residual of the linear systems near a critical point: three digits a step."""
+
+UNBOUNDED = 1e9
+"""Parameters that have grown by this factor are on their way to infinity."""
+
+RESIDUAL = 1e-6
+"""Residual, relative to |λ|_max, at which the lowest Ritz value is believed."""
+
+PROBES = 4
+"""Products with random signs by which the sizes of the Hessian's blocks are told."""
+
+ESCAPES = 20
+"""Saddles that are left along a negative eigenvector, at most."""
+
+
+def gradient_rounding(
+    objective: Objective, theta: np.ndarray, gradient: np.ndarray, samples: int = 4
+) -> float:
+    """The rounding of ∇L, in the ∞-norm: how much it changes when every parameter moves to a neighbour in
+    Float64.
+
+    Both what the evaluation loses and what θ itself cannot say: ∇²L times half a unit in its last place.
+    """
+    generator = np.random.default_rng(0)
+    worst = 0.0
+    for _ in range(samples):
+        ends = np.where(generator.random(theta.size) < 0.5, -np.inf, np.inf)
+        other = objective.gradient(np.nextafter(theta, ends))
+        worst = max(worst, float(np.abs(other - gradient).max()))
+    return worst
+
+
+def layer_units(objective: Objective, theta: np.ndarray) -> np.ndarray:
+    """Units u (P,) of the parameters, one for the output layer and one for the others, in which the diagonal
+    blocks of ∇²L, u ⊙ ∇²L ⊙ u, are of one size; |θ/u| = |θ|.
+
+    Krylov's methods are as slow as the units are bad, where factorisations do not see them. Within a layer
+    they are left alone: scales of single neurons would tear multiple eigenvalues apart.
+    """
+    output = objective.output_parameters
+    units = np.ones(theta.size)
+    if output.all() or not output.any():
+        return units
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(PROBES, theta.size))
+    for group in (output, ~output):
+        images = [objective.hvp(theta, np.where(group, sign, 0.0))[group] for sign in signs]
+        size = float(np.sqrt(np.mean(np.square(images))))
+        if not 0.0 < size < np.inf:
+            return np.ones(theta.size)
+        units[group] = size**-0.5
+    length = float(np.linalg.norm(theta))
+    units *= float(np.linalg.norm(theta / units)) / length if length > 0.0 else 1.0
+    return units
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NewtonKrylov(Refiner):
+    """Trust-region Newton by conjugate gradients, then Newton by MINRES on ∇L = 0 to the rounding of ∇L.
+
+    target      "minimum": L falls, negative curvature is followed, and no end counts where a Lanczos run
+                finds a negative eigenvalue: it is left along the eigenvector. "critical point": |∇L| falls,
+                saddles included
+    radius      first trust-region radius, in θ
+    products    Hessian-vector products in one linear system, at most; `probe`: in the search for a negative
+                eigenvalue at the end
+
+    The linear systems are in units of the layers (`layer_units`). It stops where |∇L|_∞ is at its rounding,
+    which is measured (`gradient_rounding`), or falls no more. Memory: some fifteen vectors. Sources: T.
+    Steihaug, SIAM J. Numer. Anal. 20 (1983) 626; C. C. Paige and M. A. Saunders, SIAM J. Numer. Anal. 12
+    (1975) 617; R. S. Dembo, S. C. Eisenstat and T. Steihaug, SIAM J. Numer. Anal. 19 (1982) 400.
+    """
+
+    target: str = "minimum"
+    radius: float = 1.0
+    products: int = 1000
+    probe: int = 300
+
+    name: ClassVar[str] = "NewtonKrylov"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not isinstance(self.target, str) or self.target not in ("minimum", "critical point"):
+            raise ArgumentError("target", repr(self.target), "'minimum' or 'critical point'")
+        values: dict = {"radius": number("radius", self.radius, minimum=0.0, exclusive=True)}
+        for name in ("products", "probe"):
+            values[name] = integer(name, getattr(self, name), 1)
+        store_plain(self, values)
+
+    def refine(self, objective: Objective, theta: np.ndarray, monitor: Monitor) -> Refinement:
+        run = _Run(self, objective, theta, monitor)
+        if self.target == "minimum":
+            while run.reason is None:
+                run.descend()
+                run.polish()
+                if run.reason in (StopReason.FLOOR, StopReason.GRADIENT, StopReason.NO_PROGRESS):
+                    run.leave_saddle()
+        else:
+            run.polish()
+        return run.result()
+
+
+class _Run:
+    """One refinement: the point, its derivatives, and the best state seen."""
+
+    def __init__(self, settings: NewtonKrylov, objective: Objective, theta, monitor: Monitor):
+        self.settings, self.objective, self.monitor = settings, objective, monitor
+        self.began, self.before = time.monotonic(), objective.counts()
+        self.iterations = self.escapes = 0
+        self.reason: StopReason | None = None
+        self.theta = np.array(theta, dtype=np.float64)
+        self.loss, self.gradient = objective.loss_and_gradient(self.theta)
+        self.norm = float(np.abs(self.gradient).max())
+        self.start = self.theta
+        self.kept = Kept(objective, self.theta, self.loss, self.norm)
+        self.first_size = 1.0 + float(np.abs(self.theta).max(initial=0.0))
+        self.radius = settings.radius
+        if not (np.isfinite(self.loss) and np.isfinite(self.norm)):
+            self.reason = StopReason.NON_FINITE
+            self.units = np.ones(self.theta.size)
+        else:
+            self.units = layer_units(objective, self.theta)
+
+    def product(self, v: np.ndarray) -> np.ndarray:
+        """∇²L v in these units."""
+        return self.units * self.objective.hvp(self.theta, self.units * v)
+
+    @property
+    def length(self) -> float:
+        """1 + |θ| in these units."""
+        return 1.0 + float(np.linalg.norm(self.theta / self.units))
+
+    def move(self, theta, loss, gradient) -> None:
+        self.theta, self.loss, self.gradient = theta, loss, gradient
+        self.norm = float(np.abs(gradient).max())
+        self.kept.see(theta, loss, self.norm)
+        self.iterations += 1
+        self.monitor.report("refine (Newton–Krylov)", loss=loss, grad_norm=self.norm, steps=self.iterations)
+
+    def out_of_budget(self) -> bool:
+        if self.reason is None:
+            if self.monitor.interrupted:
+                self.reason = StopReason.INTERRUPTED
+            elif float(np.abs(self.theta).max(initial=0.0)) > UNBOUNDED * self.first_size:
+                self.reason = StopReason.UNBOUNDED
+            elif self.iterations >= self.settings.max_iterations:
+                self.reason = StopReason.MAX_STEPS
+            elif time.monotonic() - self.began >= self.settings.max_seconds:
+                self.reason = StopReason.MAX_SECONDS
+        return self.reason is not None
+
+    def descend(self) -> None:
+        """Lower L until the model's reduction drowns in the rounding of L, or no step is accepted."""
+        scale = max(self.objective.gradient_scale, 1e-300)
+        while not self.out_of_budget() and self.norm > self.settings.gtol:
+            tolerance = min(0.1, float(np.sqrt(self.norm / scale)))
+            slope = self.units * self.gradient
+            step = truncated_cg(self.product, slope, self.radius, tolerance, self.settings.products)
+            length = float(np.linalg.norm(step.vector))
+            # Below this the difference of two losses is rounding: the polish judges by the gradient.
+            if not step.reduction > 8 * EPS * abs(self.loss) + 0.5 * self.objective.loss_floor:
+                return
+            candidate = self.theta + self.units * step.vector
+            loss, gradient = self.objective.loss_and_gradient(candidate)
+            finite = np.isfinite(loss) and np.isfinite(gradient).all()
+            ratio = (self.loss - loss) / step.reduction if finite else -1.0
+            if ratio < 0.25:
+                # Where L rises, it does so as |s|³ at least: along directions that are flat to second order
+                # the model ends far from where it holds.
+                self.radius = length * (0.25 if ratio > -1.0 else max(0.01, 0.25 * (-ratio) ** (-1 / 3)))
+            elif ratio > 0.75 and step.on_boundary:
+                self.radius *= 2.0
+            if ratio > 1e-4:
+                self.move(candidate, loss, gradient)
+            elif self.radius <= EPS * self.length:
+                return
+
+    def polish(self) -> None:
+        """Newton on ∇L = 0, damped where the gradient would grow, until `PATIENCE` runs out."""
+        best = self.theta, self.loss, self.gradient, self.norm
+        failures, rounding = 0, None
+        settings = self.settings
+        while failures < PATIENCE and not self.out_of_budget():
+            if self.norm <= settings.gtol:
+                self.reason = StopReason.GRADIENT
+                break
+            if rounding is None or self.norm < 0.1 * rounding:
+                rounding = gradient_rounding(self.objective, self.theta, self.gradient)
+            if self.norm <= rounding:
+                break
+            slope, longest = self.units * self.gradient, 0.1 * self.length
+            step = self.units * minres(self.product, -slope, SOLVED, settings.products, longest).x
+            damping = 1.0
+            while damping > 1e-3:
+                candidate = self.theta + damping * step
+                loss, gradient = self.objective.loss_and_gradient(candidate)
+                norm = float(np.linalg.norm(self.units * gradient))
+                if np.isfinite(loss) and norm < (1.0 - 1e-3 * damping) * float(np.linalg.norm(slope)):
+                    break
+                damping *= 0.5
+            else:
+                failures += 1
+                if not self.nudge(step):
+                    break
+                continue
+            # A minimum asked for must not be left for a saddle: L may not rise beyond rounding.
+            allowed = abs(best[1]) * 1e-10 + 2 * self.objective.loss_floor + 1e2 * EPS * EPS
+            if settings.target == "minimum" and loss > best[1] + allowed:
+                break
+            self.move(candidate, loss, gradient)
+            if self.norm < best[3]:
+                failures = 0 if self.norm < 0.9 * best[3] else failures + 1
+                best = self.theta, self.loss, self.gradient, self.norm
+            else:
+                failures += 1
+        self.theta, self.loss, self.gradient, self.norm = best
+        if self.reason is None:
+            self.reason = verdict(self.objective, self.theta, self.loss, self.gradient)
+
+    def nudge(self, step: np.ndarray) -> bool:
+        """A full step where none lowers the gradient: at the floor another rounding may be a lower one."""
+        candidate = self.theta + step
+        loss, gradient = self.objective.loss_and_gradient(candidate)
+        if not (np.isfinite(loss) and float(np.abs(gradient).max()) <= 10.0 * self.norm):
+            return False
+        self.move(candidate, loss, gradient)
+        return True
+
+    def leave_saddle(self) -> None:
+        """Go on from a saddle: along the eigenvector of a negative eigenvalue, as far as L falls."""
+        found: LowEnd = low_end(
+            self.product,
+            self.theta.size,
+            self.settings.probe,
+            RESIDUAL,
+            (self.start - self.theta) / self.units,
+        )
+        if found.vector is None or self.escapes >= ESCAPES:
+            return
+        along = self.units * found.vector
+        if float(along @ self.gradient) > 0.0:
+            along = -along
+        length = self.settings.radius
+        while length > 1e-8 * self.length:
+            candidate = self.theta + length * along
+            loss, gradient = self.objective.loss_and_gradient(candidate)
+            gained = 8 * EPS * abs(self.loss) + self.objective.loss_floor
+            if np.isfinite(loss) and loss < self.loss - max(gained, 0.05 * -found.value * length**2):
+                self.move(candidate, loss, gradient)
+                self.escapes += 1
+                self.reason, self.radius = None, self.settings.radius
+                return
+            length *= 0.5
+
+    def result(self) -> Refinement:
+        assert self.reason is not None
+        theta, loss, norm = self.kept.better(self.theta, self.loss, self.norm)
+        return Refinement(
+            theta=theta,
+            loss=loss,
+            grad_norm=norm,
+            stop_reason=self.reason,
+            iterations=self.iterations,
+            counts=self.objective.counts() - self.before,
+            seconds=time.monotonic() - self.began,
+            settings=self.settings.settings(),
+        )
