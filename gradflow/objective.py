@@ -418,6 +418,12 @@ class Restricted(Objective):
         part.__dict__.update(kept, inner=self.inner.batch(selection))
         return part
 
+    def separable(self):
+        """The inner loss with its linear parameters apart, in these units; None if some parameters are frozen."""
+        inner = getattr(self.inner, "separable", None)
+        model = None if inner is None or self.size < self.inner.size else inner()
+        return None if model is None else model.in_units(np.sqrt(self.loss_unit))
+
     def residual_vector(self, theta):
         return self.inner.residual_vector(self.full(theta)) / np.sqrt(self.loss_unit)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import scipy.linalg
 
@@ -50,6 +52,12 @@ class HiddenLayer:
         parts = ([X] if affine else []) + ([ones] if constant else [])
         self.extra = np.hstack(parts) * root if parts else np.zeros((count, 0))
         self.affine, self.constant, self.bias = affine, constant, bias
+
+    def in_units(self, unit: float) -> HiddenLayer:
+        """The same with targets, and so output weights, in units of `unit`."""
+        other = copy.copy(self)
+        other.targets = self.targets / unit
+        return other
 
     def basis(self, V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Φ (samples, neurons + extra) and σ' (samples, neurons)."""

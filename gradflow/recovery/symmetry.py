@@ -6,20 +6,20 @@ import dataclasses
 
 import numpy as np
 
-from ..activations import Activation, Polynomial, resolve
+from ..activations import Activation, resolve
+from ..kernels.activation_table import COSINE, EXPONENTIAL, SINE
 from ..support.errors import ArgumentError
 
 _POINTS = np.array([0.2297, 0.7071, 1.3591, 1.7607, 2.7183])
 """Where a declared symmetry is compared with the function: irrational, so that kinks are not met."""
 
+_PERIODIC = "it is periodic: biases are known up to its period at best"
 _UNIDENTIFIABLE = {
-    "identity": "all networks of it are affine",
-    "square": "all networks of it are polynomials of degree 2",
-    "cube": "all networks of it are polynomials of degree 3",
-    "exp": "exp(w·x + b) = exp(b) exp(w·x): biases and output weights are one parameter",
-    "sin": "it is periodic: biases are known up to its period at best",
-    "cos": "it is periodic: biases are known up to its period at best",
+    SINE: _PERIODIC,
+    COSINE: _PERIODIC,
+    EXPONENTIAL: "exp(w·x + b) = exp(b) exp(w·x): biases and output weights are one parameter",
 }
+"""Why weights cannot be told, for functions that are one of these parts of the table (and powers)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,9 +79,10 @@ def row_signs(V: np.ndarray) -> np.ndarray:
 def symmetry_of(activation) -> Symmetry:
     """The class of an activation; `ArgumentError` where it has none that weights can be recovered for."""
     sigma = resolve(activation)
-    known = _UNIDENTIFIABLE.get(sigma.name)
-    if isinstance(sigma, Polynomial):
-        known = f"all networks of it are polynomials of degree {sigma.coefficients.size - 1}"
+    record = sigma.record
+    known = next((_UNIDENTIFIABLE[part] for part in record.parts if part in _UNIDENTIFIABLE), None)
+    if record.is_polynomial:
+        known = f"all networks of it are polynomials of degree {len(record.powers) - 1}"
     if known is not None:
         raise ArgumentError("activation", f"{sigma.name!r}: {known}", "one whose weights can be identified")
     plus, minus = sigma(_POINTS), sigma(-_POINTS)

@@ -8,7 +8,9 @@ import gradflow as gf
 NORMS = [1e-30, 1e-60, 1e-72, 1e-100, 1e-150, 1e-170, 1e-200, 1e-250, 1e-299]
 
 
-@pytest.mark.parametrize("bias", [[None, [0.1]], [None, None], [[0.2, -0.3], [0.1]]], ids=["c", "none", "b, c"])
+@pytest.mark.parametrize(
+    "bias", [[None, [0.1]], [None, None], [[0.2, -0.3], [0.1]]], ids=["c", "none", "b, c"]
+)
 @pytest.mark.parametrize("name", ["relu", "leaky_relu", "erf", "gelu", "tanh"])
 def test_small_rows_beside_an_ordinary_one(name, bias):
     """∂L/∂w tends to a limit; with it ∂²L/∂w∂a, and for kinked neurons r ∂²L/∂w²."""
