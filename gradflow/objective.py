@@ -419,7 +419,7 @@ class Restricted(Objective):
         return part
 
     def separable(self):
-        """The inner loss with its linear parameters apart, in these units; None if some parameters are frozen."""
+        """The inner loss with its linear parameters apart, in these units; None if some are frozen."""
         inner = getattr(self.inner, "separable", None)
         model = None if inner is None or self.size < self.inner.size else inner()
         return None if model is None else model.in_units(np.sqrt(self.loss_unit))
