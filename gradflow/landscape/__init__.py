@@ -35,7 +35,6 @@ __all__ = [
     "Match",
     "Path",
     "Slice",
-    "Spectrum",
     "SymmetricPoint",
     "arranged",
     "blocks",
