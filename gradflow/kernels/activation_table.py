@@ -76,6 +76,7 @@ class Record:
     scalars         their K(|w|², |w'|², w·w') with derivatives, in Float64 and in mpmath
     precise         its number in `population.double_double`; None: not there
     online          the kernel of order parameters in online learning, if there is one
+    twin            another activation σ̃ with σ(z) = α + β σ̃(γz): the same functions are networks of both
     listed          whether users may name it
     """
 
@@ -91,6 +92,7 @@ class Record:
     scalars: tuple[Callable, Callable] | None = None
     precise: int | None = None
     online: Callable | None = None
+    twin: str = ""
     listed: bool = True
 
     @cached_property
@@ -220,10 +222,11 @@ RECORDS = (
     Record(
         "erf", blocks.erf, "erf(z/√2)", lambda z, jax, jnp: jax.scipy.special.erf(z * math.sqrt(0.5)),
         parts={CENTRED: 2.0}, alone=erf.erf_erf, scalars=(erf.scalars, erf.precise), precise=0,
-        online=online_erf.derivatives,
+        online=online_erf.derivatives, twin="normal_cdf",
     ),
     Record(
-        "normal_cdf", blocks.normal_cdf, "Φ(z)", lambda z, jax, jnp: _normal_cdf(z, jax), parts={STEP: 1.0}
+        "normal_cdf", blocks.normal_cdf, "Φ(z)", lambda z, jax, jnp: _normal_cdf(z, jax), parts={STEP: 1.0},
+        twin="erf",
     ),
     Record(
         "relu", blocks.relu, "max(z, 0)", lambda z, jax, jnp: jax.nn.relu(z),
@@ -234,11 +237,12 @@ RECORDS = (
         lambda z, jax, jnp: jnp.where(z > 0, z, _LEAK * z), powers=(0.0, _LEAK), parts={HINGE: 1.0 - _LEAK},
     ),
     Record(
-        "tanh", blocks.tanh, "tanh(z)", lambda z, jax, jnp: jnp.tanh(z), parity="odd", strip=0.5 * math.pi
+        "tanh", blocks.tanh, "tanh(z)", lambda z, jax, jnp: jnp.tanh(z), parity="odd", strip=0.5 * math.pi,
+        twin="sigmoid",
     ),
     Record(
         "sigmoid", blocks.sigmoid, "1/(1 + exp(−z))", lambda z, jax, jnp: jax.nn.sigmoid(z),
-        parity="odd+constant", strip=math.pi,
+        parity="odd+constant", strip=math.pi, twin="tanh",
     ),
     Record(
         "softplus", blocks.softplus, "log(1 + exp(z))", lambda z, jax, jnp: jax.nn.softplus(z),

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from ..activations import Activation
+from ..activations import ACTIVATIONS, Activation
 from ..losses.separable import HiddenLayer
 from ..networks import MLP
 from ..support.errors import ArgumentError
@@ -20,26 +20,20 @@ from .reduction import reduce
 from .result import Recovery
 from .search import NEAR, Budget, search
 from .students import JOINT_OUTPUTS, Student, Task, fit, polish
-from .symmetry import Symmetry, symmetry_of
+from .symmetry import Symmetry, can_be_told, symmetry_of
 
-AUTO = (
-    "tanh",
-    "sigmoid",
-    "erf",
-    "normal_cdf",
-    "g",
-    "softplus",
-    "gelu",
-    "silu",
-    "elu",
-    "selu",
-    "relu",
-    "leaky_relu",
-)
-"""The activations that activation="auto" tries, in this order."""
 
-_SAME = {"tanh": ("sigmoid",), "sigmoid": ("tanh",), "erf": ("normal_cdf",), "normal_cdf": ("erf",)}
-"""tanh(z) = 2 sigmoid(2z) − 1 and erf(z/√2) = 2Φ(z) − 1: their networks are the same functions."""
+def catalogue() -> list[str]:
+    """The activations that activation="auto" tries: those whose weights can be told, smooth ones first."""
+    known = [sigma for sigma in ACTIVATIONS.values() if can_be_told(sigma)]
+    return [sigma.name for sigma in sorted(known, key=lambda sigma: sigma.record.jump != 0.0)]
+
+
+def _twins(name: str) -> tuple[str, ...]:
+    """Activations whose networks are the same functions, as tanh(z) = 2 sigmoid(2z) − 1."""
+    twin = ACTIVATIONS[name].record.twin
+    return (twin,) if twin else ()
+
 
 DIGITS = 500
 """Without `floor=`, an RMSE of so many units in the last place of the answers' type counts as zero."""
@@ -313,8 +307,8 @@ def _automatic(X, Y, floor, eps, budget: Budget, seed, progress) -> Recovery:
     reached: dict[str, float] = {}
     for share in (10, 1):  # a short search with each first: the right one is mostly quick
         small = dataclasses.replace(budget, students=min(budget.students, max(budget.students // share, 12)))
-        for name in AUTO:
-            if any(name in _SAME.get(other, ()) for other in tried if other != name):
+        for name in catalogue():
+            if any(name in _twins(other) for other in tried if other != name):
                 continue
             symmetry = symmetry_of(name)
             enough(X, Y, symmetry)
@@ -322,7 +316,7 @@ def _automatic(X, Y, floor, eps, budget: Budget, seed, progress) -> Recovery:
                 tried.append(name)
             found = _recover(X, Y, symmetry, floor, eps, small, seed, progress)
             if found.exact:
-                return dataclasses.replace(found, equivalent=_SAME.get(name, ()))
+                return dataclasses.replace(found, equivalent=_twins(name))
             reached[name] = min(reached.get(name, np.inf), found.rmse)
     listed = ", ".join(f"{name} {rmse:.1g}" for name, rmse in sorted(reached.items(), key=lambda e: e[1]))
     given = f"answers that no activation of the table explains; RMSE reached: {listed}"

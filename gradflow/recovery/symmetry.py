@@ -76,13 +76,23 @@ def row_signs(V: np.ndarray) -> np.ndarray:
     return np.where(V[np.arange(len(V)), chosen] < 0.0, -1.0, 1.0)
 
 
+def _why_not(sigma: Activation) -> str | None:
+    """Why the weights of its networks cannot be told, if so."""
+    record = sigma.record
+    if record.is_polynomial:
+        return f"all networks of it are polynomials of degree {len(record.powers) - 1}"
+    return next((_UNIDENTIFIABLE[part] for part in record.parts if part in _UNIDENTIFIABLE), None)
+
+
+def can_be_told(sigma: Activation) -> bool:
+    """Whether weights of its networks can be recovered, up to its symmetry."""
+    return _why_not(sigma) is None
+
+
 def symmetry_of(activation) -> Symmetry:
     """The class of an activation; `ArgumentError` where it has none that weights can be recovered for."""
     sigma = resolve(activation)
-    record = sigma.record
-    known = next((_UNIDENTIFIABLE[part] for part in record.parts if part in _UNIDENTIFIABLE), None)
-    if record.is_polynomial:
-        known = f"all networks of it are polynomials of degree {len(record.powers) - 1}"
+    known = _why_not(sigma)
     if known is not None:
         raise ArgumentError("activation", f"{sigma.name!r}: {known}", "one whose weights can be identified")
     plus, minus = sigma(_POINTS), sigma(-_POINTS)
