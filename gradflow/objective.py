@@ -161,6 +161,10 @@ class Objective(abc.ABC):
         """The same loss over some of the samples, given by their numbers."""
         raise NotImplementedError(f"{type(self).__name__} has no samples")
 
+    def separable(self) -> Any | None:
+        """The same loss with its linear parameters apart (`losses.separable`); None where there are none."""
+        return None
+
     def residual_vector(self, theta: np.ndarray) -> np.ndarray:
         """ρ(θ), shape (m,)."""
         return self.least_squares(theta)[0]
@@ -420,8 +424,7 @@ class Restricted(Objective):
 
     def separable(self):
         """The inner loss with its linear parameters apart, in these units; None if some are frozen."""
-        inner = getattr(self.inner, "separable", None)
-        model = None if inner is None or self.size < self.inner.size else inner()
+        model = self.inner.separable() if self.size == self.inner.size else None
         return None if model is None else model.in_units(np.sqrt(self.loss_unit))
 
     def residual_vector(self, theta):

@@ -138,19 +138,40 @@ class Refiner(Settings, abc.ABC):
         return {"refiner": self.name, **dataclasses.asdict(self)}
 
 
-class Stop(Exception):
-    """Leaves a package's loop when time is up, the user asks, or the goal is met."""
+class Course:
+    """What every refinement keeps of its course: its limits, how far it came and what it cost."""
 
-
-class Watch:
-    """The best point of a refinement that another package carries out, and the reasons to leave it."""
-
-    def __init__(self, settings: Refiner, objective: Objective, theta: np.ndarray, monitor: Monitor):
+    def __init__(self, settings: Refiner, objective: Objective, monitor: Monitor):
         self.settings, self.objective, self.monitor = settings, objective, monitor
         self.limits = Limits(monitor, settings.max_iterations, settings.max_seconds)
         self.before = objective.counts()
         self.iterations = 0
         self.reason: StopReason | None = None
+
+    def refinement(self, theta: np.ndarray, loss: float, grad_norm: float) -> Refinement:
+        """The refinement that ends at this point."""
+        assert self.reason is not None
+        return Refinement(
+            theta=theta,
+            loss=loss,
+            grad_norm=grad_norm,
+            stop_reason=self.reason,
+            iterations=self.iterations,
+            counts=self.objective.counts() - self.before,
+            seconds=self.limits.spent,
+            settings=self.settings.settings(),
+        )
+
+
+class Stop(Exception):
+    """Leaves a package's loop when time is up, the user asks, or the goal is met."""
+
+
+class Watch(Course):
+    """The best point of a refinement that another package carries out, and the reasons to leave it."""
+
+    def __init__(self, settings: Refiner, objective: Objective, theta: np.ndarray, monitor: Monitor):
+        super().__init__(settings, objective, monitor)
         self.theta = np.array(theta, dtype=np.float64)
         self.loss, gradient = objective.loss_and_gradient(self.theta)
         self.norm = float(np.abs(gradient).max())
@@ -185,13 +206,4 @@ class Watch:
             gradient = self.objective.gradient(self.theta)
             self.reason = verdict(self.objective, self.theta, self.loss, gradient)
         theta, loss, norm = self.kept.better(self.theta, self.loss, self.norm)
-        return Refinement(
-            theta=theta,
-            loss=loss,
-            grad_norm=norm,
-            stop_reason=self.reason,
-            iterations=self.iterations,
-            counts=self.objective.counts() - self.before,
-            seconds=self.limits.spent,
-            settings=self.settings.settings(),
-        )
+        return self.refinement(theta, loss, norm)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 import scipy.linalg
 
-from ..objective import Counts, Objective
+from ..objective import Objective
 from ..support.errors import ArgumentError
 from ..support.progress import Monitor
 from ..support.stopping import StopReason
 from ..support.threads import single_threaded_blas
 from ..support.validate import integer, number
-from .base import Refinement, Refiner
+from .base import Course, Refinement, Refiner
 
 TRIALS = 12
 """So many dampings are tried before a point counts as the end."""
@@ -168,7 +167,50 @@ def finish(linearise: Linearise, residuals: Residuals, theta: np.ndarray, *, ite
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GramLevenbergMarquardt(Refiner):
+class Search(Refiner):
+    """A refiner that is given up where it stalls.
+
+    window, gain   given up where L has not fallen to `gain` of itself within `window` steps
+    damping        first μ in units of the largest diagonal entry of the Gauss–Newton matrix
+    """
+
+    window: int = 30
+    gain: float = 0.8
+    damping: float = 1e-2
+
+    def __post_init__(self):
+        super().__post_init__()
+        integer("window", self.window, 1)
+        number("damping", self.damping, minimum=0.0, exclusive=True)
+        if not 0.0 < number("gain", self.gain) <= 1.0:
+            raise ArgumentError("gain", self.gain, "a number in (0, 1]")
+
+    def bounds(self, objective: Objective, stop: Callable[[], bool]) -> dict:
+        """Where the loop of a search ends, as `descend` takes it."""
+        return {
+            "iterations": self.max_iterations, "goal": objective.loss_floor, "window": self.window,
+            "gain": self.gain, "damping": self.damping, "interrupted": stop,
+        }  # fmt: skip
+
+
+class SearchCourse(Course):
+    """The course of a search whose loop knows nothing of clocks and users: it asks `stop`."""
+
+    def stop(self) -> bool:
+        return self.limits.reason(0) is not None
+
+    def ended(self, theta, loss: float, norm: float, iterations: int, reason: StopReason) -> Refinement:
+        """The refinement: a gradient below `gtol` counts first, and who stopped the loop is said."""
+        if norm <= self.settings.gtol:
+            reason = StopReason.GRADIENT
+        elif reason is StopReason.INTERRUPTED and not self.monitor.interrupted:
+            reason = StopReason.MAX_SECONDS
+        self.reason, self.iterations = reason, iterations
+        return self.refinement(theta, loss, norm)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GramLevenbergMarquardt(Search):
     """Levenberg–Marquardt by Cholesky of JᵀJ + μ, then QR steps near the floor.
 
     A step costs the product JᵀJ and a Cholesky factorisation, a tenth of the decomposition that
@@ -184,65 +226,28 @@ class GramLevenbergMarquardt(Refiner):
     (1963) 431; Nielsen, IMM-REP-1999-05 (the damping).
     """
 
-    window: int = 30
-    gain: float = 0.8
-    damping: float = 1e-2
-
     name: ClassVar[str] = "GramLevenbergMarquardt"
-
-    def __post_init__(self):
-        super().__post_init__()
-        integer("window", self.window, 1)
-        number("damping", self.damping, minimum=0.0, exclusive=True)
-        if not 0.0 < number("gain", self.gain) <= 1.0:
-            raise ArgumentError("gain", self.gain, "a number in (0, 1]")
 
     def refine(self, objective: Objective, theta: np.ndarray, monitor: Monitor) -> Refinement:
         if not objective.sum_of_squares:
             raise ArgumentError("refiner", self.name, "a loss that is a sum of squares over samples")
-        began, before = time.monotonic(), objective.counts()
-        limit = began + self.max_seconds
+        course = SearchCourse(self, objective, monitor)
 
         def linearise(point):
             rho, J = objective.least_squares(point)
             monitor.report("refine (Gram LM)", loss=float(rho @ rho), grad_norm=np.nan, steps=0)
             return rho, J
 
-        def stop() -> bool:
-            return monitor.interrupted or time.monotonic() >= limit
-
         with single_threaded_blas():
             start = np.array(theta, dtype=np.float64)
-            end = descend(
-                linearise,
-                objective.residual_vector,
-                start,
-                iterations=self.max_iterations,
-                goal=objective.loss_floor,
-                window=self.window,
-                gain=self.gain,
-                damping=self.damping,
-                interrupted=stop,
-            )
+            bounds = self.bounds(objective, course.stop)
+            end = descend(linearise, objective.residual_vector, start, **bounds)
             steps, reason = end.iterations, end.reason
             deep = end.loss <= 1e-16 * end.losses[0] and reason is not StopReason.LOSS_FLOOR
-            if deep and not stop():
+            if deep and not course.stop():
                 last = finish(linearise, objective.residual_vector, end.theta)
                 steps += last.iterations
                 end, reason = last, last.reason
             rho, J = objective.least_squares(end.theta)
             norm = float(2.0 * np.abs(J.T @ rho).max())
-        if norm <= self.gtol:
-            reason = StopReason.GRADIENT
-        elif reason is StopReason.INTERRUPTED and not monitor.interrupted:
-            reason = StopReason.MAX_SECONDS
-        return Refinement(
-            theta=end.theta,
-            loss=end.loss,
-            grad_norm=norm,
-            stop_reason=reason,
-            iterations=steps,
-            counts=Counts(*(b - a for a, b in zip(before, objective.counts()))),
-            seconds=time.monotonic() - began,
-            settings=self.settings(),
-        )
+        return course.ended(end.theta, end.loss, norm, steps, reason)

@@ -10,12 +10,11 @@ import numpy as np
 from ..objective import Objective
 from ..support.eigen import symmetric_eigen
 from ..support.errors import ArgumentError
-from ..support.limits import Limits
 from ..support.progress import Monitor
 from ..support.settings import store_plain
 from ..support.stopping import StopReason
 from ..support.validate import number
-from .base import STOPPED, Kept, Refinement, Refiner, verdict
+from .base import STOPPED, Course, Kept, Refinement, Refiner, verdict
 from .bordered import degenerate_point, examine
 from .trust_region import trust_region_step
 
@@ -84,15 +83,13 @@ class TrustRegionNewton(Refiner):
         return run.result()
 
 
-class _Run:
+class _Run(Course):
     """One refinement: the point, its derivatives, and the best state seen."""
 
+    settings: TrustRegionNewton
+
     def __init__(self, settings: TrustRegionNewton, objective: Objective, theta, monitor: Monitor, kept=None):
-        self.settings, self.objective, self.monitor = settings, objective, monitor
-        self.limits = Limits(monitor, settings.max_iterations, settings.max_seconds)
-        self.before = objective.counts()
-        self.iterations = 0
-        self.reason: StopReason | None = None
+        super().__init__(settings, objective, monitor)
         self.theta = np.array(theta, dtype=np.float64)
         self.loss, self.gradient, self.hessian = objective.all_derivatives(self.theta)
         self.norm = float(np.abs(self.gradient).max())
@@ -299,17 +296,8 @@ class _Run:
             self.reason = StopReason.LOSS_FLOOR
         if self.settings.target == "minimum":
             self.settle()
-        after = self.objective.counts()
+        counts = self.objective.counts() - self.before
         falling = self.reason is StopReason.UNBOUNDED and not self.objective.nonnegative
         if not falling and (self.settings.target == "minimum" or self.norm > self.kept.first[1]):
             self.theta, self.loss, self.norm = self.kept.better(self.theta, self.loss, self.norm)
-        return Refinement(
-            theta=self.theta,
-            loss=self.loss,
-            grad_norm=self.norm,
-            stop_reason=self.reason,
-            iterations=self.iterations,
-            counts=after - self.before,
-            seconds=self.limits.spent,
-            settings=self.settings.settings(),
-        )
+        return dataclasses.replace(self.refinement(self.theta, self.loss, self.norm), counts=counts)

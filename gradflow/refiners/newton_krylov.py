@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from typing import ClassVar
 
 import numpy as np
@@ -15,7 +14,7 @@ from ..support.progress import Monitor
 from ..support.settings import store_plain
 from ..support.stopping import StopReason
 from ..support.validate import integer, number
-from .base import Kept, Refinement, Refiner, verdict
+from .base import Course, Kept, Refinement, Refiner, verdict
 from .krylov import minres, truncated_cg
 
 EPS = float(np.finfo(np.float64).eps)
@@ -125,14 +124,14 @@ class NewtonKrylov(Refiner):
         return run.result()
 
 
-class _Run:
+class _Run(Course):
     """One refinement: the point, its derivatives, and the best state seen."""
 
+    settings: NewtonKrylov
+
     def __init__(self, settings: NewtonKrylov, objective: Objective, theta, monitor: Monitor):
-        self.settings, self.objective, self.monitor = settings, objective, monitor
-        self.began, self.before = time.monotonic(), objective.counts()
-        self.iterations = self.escapes = 0
-        self.reason: StopReason | None = None
+        super().__init__(settings, objective, monitor)
+        self.escapes = 0
         self.theta = np.array(theta, dtype=np.float64)
         self.loss, self.gradient = objective.loss_and_gradient(self.theta)
         self.norm = float(np.abs(self.gradient).max())
@@ -163,15 +162,10 @@ class _Run:
         self.monitor.report("refine (Newton–Krylov)", loss=loss, grad_norm=self.norm, steps=self.iterations)
 
     def out_of_budget(self) -> bool:
+        if self.reason is None and float(np.abs(self.theta).max(initial=0.0)) > UNBOUNDED * self.first_size:
+            self.reason = StopReason.UNBOUNDED
         if self.reason is None:
-            if self.monitor.interrupted:
-                self.reason = StopReason.INTERRUPTED
-            elif float(np.abs(self.theta).max(initial=0.0)) > UNBOUNDED * self.first_size:
-                self.reason = StopReason.UNBOUNDED
-            elif self.iterations >= self.settings.max_iterations:
-                self.reason = StopReason.MAX_STEPS
-            elif time.monotonic() - self.began >= self.settings.max_seconds:
-                self.reason = StopReason.MAX_SECONDS
+            self.reason = self.limits.reason(self.iterations)
         return self.reason is not None
 
     def descend(self) -> None:
@@ -278,15 +272,5 @@ class _Run:
             length *= 0.5
 
     def result(self) -> Refinement:
-        assert self.reason is not None
         theta, loss, norm = self.kept.better(self.theta, self.loss, self.norm)
-        return Refinement(
-            theta=theta,
-            loss=loss,
-            grad_norm=norm,
-            stop_reason=self.reason,
-            iterations=self.iterations,
-            counts=self.objective.counts() - self.before,
-            seconds=time.monotonic() - self.began,
-            settings=self.settings.settings(),
-        )
+        return self.refinement(theta, loss, norm)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable
 from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from ..objective import Counts, Objective
+from ..objective import Objective
 from ..support.errors import ArgumentError
 from ..support.progress import Monitor
 from ..support.stopping import StopReason
 from ..support.threads import single_threaded_blas
-from ..support.validate import integer, number
-from .base import Refinement, Refiner
-from .gram import TRIALS, Damping, damped_step
+from .base import Refinement
+from .gram import TRIALS, Damping, Search, SearchCourse, damped_step
 
 
 class Separable(Protocol):
@@ -121,7 +119,7 @@ def project(
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class VariableProjection(Refiner):
+class VariableProjection(Search):
     """Variable projection in Kaufman's form, for networks of one hidden layer and a squared loss on samples.
 
     The output weights are always the best ones for the hidden layer, which is moved by Levenberg–Marquardt
@@ -146,47 +144,15 @@ class VariableProjection(Refiner):
 
     name: ClassVar[str] = "VariableProjection"
 
-    def __post_init__(self):
-        super().__post_init__()
-        integer("window", self.window, 1)
-        number("damping", self.damping, minimum=0.0, exclusive=True)
-        if not 0.0 < number("gain", self.gain) <= 1.0:
-            raise ArgumentError("gain", self.gain, "a number in (0, 1]")
-
     def refine(self, objective: Objective, theta: np.ndarray, monitor: Monitor) -> Refinement:
-        separable = getattr(objective, "separable", None)
-        model = None if separable is None else separable()
+        model = objective.separable()
         if model is None:
             allowed = "a squared loss on samples of a network with one hidden layer, all parameters free"
             raise ArgumentError("refiner", self.name, allowed)
-        began, before = time.monotonic(), objective.counts()
-        limit = began + self.max_seconds
+        course = SearchCourse(self, objective, monitor)
         with single_threaded_blas():
-            end = project(
-                model,
-                model.split(np.array(theta, dtype=np.float64)),
-                iterations=self.max_iterations,
-                goal=objective.loss_floor,
-                window=self.window,
-                gain=self.gain,
-                damping=self.damping,
-                interrupted=lambda: monitor.interrupted or time.monotonic() >= limit,
-            )
+            begin = model.split(np.array(theta, dtype=np.float64))
+            end = project(model, begin, **self.bounds(objective, course.stop))
         found = model.join(end.V, end.C)
         loss, gradient = objective.loss_and_gradient(found)
-        norm = float(np.abs(gradient).max())
-        reason = end.reason
-        if norm <= self.gtol:
-            reason = StopReason.GRADIENT
-        elif reason is StopReason.INTERRUPTED and not monitor.interrupted:
-            reason = StopReason.MAX_SECONDS
-        return Refinement(
-            theta=found,
-            loss=loss,
-            grad_norm=norm,
-            stop_reason=reason,
-            iterations=end.iterations,
-            counts=Counts(*(b - a for a, b in zip(before, objective.counts()))),
-            seconds=time.monotonic() - began,
-            settings=self.settings(),
-        )
+        return course.ended(found, loss, float(np.abs(gradient).max()), end.iterations, end.reason)

@@ -35,8 +35,13 @@ class Plan:
     reduced: bool = False
 
     @classmethod
-    def of(cls, problem: Problem, rates: np.ndarray, solver, refiner, precision="double", seed=None) -> Plan:
-        """The plan for arguments of `train`; `ArgumentError` or `MemoryLimitError` where there is none."""
+    def of(
+        cls, problem: Problem, rates: np.ndarray, solver, refiner, precision="double", seed=None
+    ) -> tuple[Plan, np.ndarray | None]:
+        """The plan for arguments of `train`, and the span that it works in, if any.
+
+        `ArgumentError` or `MemoryLimitError` where there is none.
+        """
         basis, moving = None, int((rates != 0).sum())
         if precision != "double-double":  # a rotation in Float64 would spoil its digits
             basis, moving = choose_span(problem, rates)
@@ -51,7 +56,7 @@ class Plan:
             check_hessian_memory(problem.size if basis is None else moving)
         automatic = isinstance(refiner, str) and refiner == "auto"
         seed = None if seed is None else integer("seed", seed, 0)
-        return cls(first, last, automatic, precision, seed, basis is not None)
+        return cls(first, last, automatic, precision, seed, basis is not None), basis
 
     def for_kind(self, size: int, sum_of_squares: bool) -> Plan:
         """With the default refiner of this kind of problem, if it is automatic."""

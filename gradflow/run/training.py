@@ -74,13 +74,13 @@ def train(
     began = time.monotonic()
     problem = problem_of(teacher, student, inputs)
     rates = check_rates(rates, problem.size)
-    plan = Plan.of(problem, rates, solver, refiner, precision, seed)
+    plan, basis = Plan.of(problem, rates, solver, refiner, precision, seed)
     if checkpoint is not None and not isinstance(plan.solver, CompiledSolver):
         given = "a run without a flow" if plan.solver is None else f"solver={plan.solver.name}"
         raise ArgumentError("checkpoint", given, "a flow, by a method of continuous time")
     monitor = progress if isinstance(progress, Monitor) else Monitor(progress)
     with monitor.listening():
-        coordinates = _coordinates(problem, rates, plan, monitor)
+        coordinates = _coordinates(problem, rates, basis, monitor)
         plan = plan.for_kind(coordinates.size, coordinates.objective.sum_of_squares)
         file = None
         if checkpoint is not None:
@@ -109,7 +109,8 @@ def resume(
     with monitor.listening():
         with monitor.compiling():
             file = read_checkpoint(path, activations)
-        coordinates = _coordinates(file.problem, file.rates, file.plan, monitor)
+        basis = choose_span(file.problem, file.rates)[0] if file.plan.reduced else None
+        coordinates = _coordinates(file.problem, file.rates, basis, monitor)
         return _carried_out(coordinates, file.plan, monitor, file, began)
 
 
@@ -122,11 +123,13 @@ def problem_of(teacher, student: MLP | None = None, inputs=None) -> Problem:
     return teacher
 
 
-def _coordinates(problem: Problem, rates: np.ndarray, plan: Plan, monitor: Monitor) -> Coordinates:
-    """The coordinates that the plan works in; here the kernels are compiled."""
+def _coordinates(
+    problem: Problem, rates: np.ndarray, basis: np.ndarray | None, monitor: Monitor
+) -> Coordinates:
+    """The coordinates that a run works in; here the kernels are compiled."""
     with monitor.compiling():
         _ = problem.objective
-    return Coordinates(problem, rates, choose_span(problem, rates)[0] if plan.reduced else None)
+    return Coordinates(problem, rates, basis)
 
 
 def _carried_out(
