@@ -31,9 +31,11 @@ class AnsatzLoss(Objective):
         self._constants: dict = {}
 
     def to_point(self, y: np.ndarray) -> np.ndarray:
+        """The parameters x of the ansatz from the scaled ones y that are minimised over."""
         return y / self._roots
 
     def from_point(self, x: np.ndarray) -> np.ndarray:
+        """The scaled parameters y of the parameters x of the ansatz."""
         return np.asarray(x, dtype=np.float64) * self._roots
 
     def all_derivatives(self, theta):

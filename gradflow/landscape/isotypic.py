@@ -52,14 +52,17 @@ class Blocks:
 
     @property
     def smallest(self) -> float:
+        """The lowest eigenvalue."""
         return float(min(block.eigenvalues.min() for block in self.blocks))
 
     @property
     def largest(self) -> float:
+        """The highest eigenvalue."""
         return float(max(block.eigenvalues.max() for block in self.blocks))
 
     @property
     def tolerance(self) -> float:
+        """Eigenvalues within it count as zero: rounding of those of the largest block."""
         count = max(block.eigenvalues.size for block in self.blocks)
         return 64 * count * float(np.finfo(np.float64).eps) * max(abs(self.smallest), abs(self.largest))
 

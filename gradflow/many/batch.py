@@ -262,7 +262,7 @@ def row_of(entry: Result | Failure) -> dict:
 
 
 def labels_of(entry: Result | Failure) -> str | None:
-    """ "2 copy, 1 average": the labels of a result's neurons, counted."""
+    """The labels of a result's neurons, counted: "2 copy, 1 average"."""
     if isinstance(entry, Failure) or entry.problem.student is None or len(entry.problem.student.weights) != 2:
         return None
     counted = sorted(Counter(kinds(entry)).items(), key=lambda item: (-item[1], item[0]))

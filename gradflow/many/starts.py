@@ -110,8 +110,10 @@ def train_many(
 
 
 def check_options(options: dict) -> None:
-    """`ArgumentError` for an option that `train` does not have, with the nearest that it has, and for a
-    solver or a refiner that there is not."""
+    """Refuse an option that `train` does not have, a solver or a refiner that there is not.
+
+    `ArgumentError` names the nearest that there is.
+    """
     for name in options:
         if name not in OPTIONS:
             raise ArgumentError(name, f"the unknown option {name!r}", one_of(name, sorted(OPTIONS)))

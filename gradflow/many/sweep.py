@@ -158,6 +158,7 @@ class Sweep:
 
     @property
     def unfinished(self) -> list[dict]:
+        """Cells that have neither a result nor an exception yet."""
         return [cell for cell, key in zip(self.cells, self._keys) if key not in self._memory]
 
     @property

@@ -68,8 +68,10 @@ class Symmetry:
 
 
 def row_signs(V: np.ndarray) -> np.ndarray:
-    """±1 by which rows are multiplied so that their largest entry is positive (the first, as in the paper, is
-    often zero); the first of those within 1 % of the largest, so that rounding does not choose.
+    """±1 by which rows are multiplied so that their largest entry is positive.
+
+    The paper takes the first entry, which is often zero. Here it is the first of those within 1 % of the
+    largest, so that rounding does not choose.
     """
     size = np.abs(V)
     chosen = (size >= 0.99 * size.max(axis=1, keepdims=True, initial=0.0)).argmax(axis=1)

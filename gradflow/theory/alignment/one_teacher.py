@@ -75,6 +75,7 @@ class End:
 
     @property
     def even(self) -> bool:
+        """Whether the activation is even."""
         return ACTIVATIONS[self.activation].symmetry == "even"
 
     @property

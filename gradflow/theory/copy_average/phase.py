@@ -128,8 +128,26 @@ def shares(found: Iterable[End]) -> dict[str, float]:
 
 
 def boundaries(diagram: dict[tuple[int, int], dict[str, float]], k: int) -> tuple[float, float]:
-    """γ₁ and γ₂ for one k: the largest n/k up to which every start ends at C-A, and the smallest from which
-    none does; NaN where there is none. `diagram` has the shares of (n, k)."""
+    """γ₁ and γ₂ for one k: between them some starts end at C-A and some do not.
+
+    Parameters
+    ----------
+    diagram : dict of (int, int) to dict of str to float
+        The shares of the ends' names at each (n, k).
+    k : int
+        The teacher's width.
+
+    Returns
+    -------
+    tuple of two floats
+        The largest n/k up to which every start ends at C-A, and the smallest from which none does; NaN where
+        there is none.
+
+    Examples
+    --------
+    >>> boundaries({(2, 5): {"C-A": 1.0}, (3, 5): {"C-A": 0.5}, (4, 5): {"P-n-C": 1.0}}, 5)
+    (0.4, 0.8)
+    """
     here = {n: share.get("C-A", 0.0) for (n, width), share in diagram.items() if width == k and n < k}
     pure = [n for n in sorted(here) if all(here[m] == 1.0 for m in here if m <= n)]
     none = [n for n in sorted(here) if all(here[m] == 0.0 for m in here if m >= n)]

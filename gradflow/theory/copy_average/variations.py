@@ -232,10 +232,10 @@ def spread_problem(k: int, spread: float, kind: str) -> tuple[MLP, Gaussian | No
 
 
 def kind_of_end(result) -> tuple[str, float]:
-    """ "C-A", n − 1 copies of different teachers and one average; "P-n-C", n of them; else "other".
+    """What a run ended at: "C-A", "P-n-C" or "other".
 
-    Copies and averages may be perturbed; also the largest distance in function space to what they stand for,
-    relative to its norm.
+    "C-A": n − 1 copies of different teachers and one average; "P-n-C": n copies. Copies and averages may be
+    perturbed; also the largest distance in function space to what they stand for, relative to its norm.
     """
     table = neurons(result, loose=1.0)
     rows = table.to_dict("records") if hasattr(table, "to_dict") else table

@@ -95,8 +95,11 @@ def catalogue(size: str, progress: Progress, disturb: float = 0.0) -> Check:
 
 
 def expanded(teacher: MLP, rng: np.random.Generator) -> MLP:
-    """A wider network with the same outputs: duplicates in random shares, zero groups, a constant neuron, and
-    mirror images as the class of the activation allows."""
+    """A wider network with the same outputs.
+
+    Duplicates in random shares, zero groups, a constant neuron, and mirror images as the class of the
+    activation allows.
+    """
     sigma = teacher.neuron_activations(0)[0]
     bias, last = teacher.biases
     assert bias is not None and last is not None
