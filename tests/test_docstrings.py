@@ -58,8 +58,7 @@ def public_names() -> dict[str, object]:
     return dict(sorted(found.items()))
 
 
-UNDONE = ("theory", "landscape", "many", "plot", "proofs", "recovery")
-NAMES = {name: value for name, value in public_names().items() if name.split(".")[1] not in UNDONE}
+NAMES = public_names()
 METHODS = {
     f"{name}.{key}": value
     for name, cls in NAMES.items()
@@ -72,7 +71,6 @@ WANTED = {
     "GL06": "an unknown section",
     "GL07": "sections in another order than numpydoc's",
     "PR02": "a parameter that there is not",
-    "PR03": "parameters in another order",
     "PR10": "no space before a colon",
     "RT01": "no Returns",
     "YD01": "no Yields",
@@ -126,6 +124,9 @@ def lacking(name: str, value) -> set[str]:
         missing.add("no summary")
     if inspect.isclass(value) and issubclass(value, enum.Enum):
         return missing
+    firsts = [entry.name.split(",")[0].strip("* ") for entry in sections(value)["Parameters"]]
+    if (places := [arguments(value).index(first) for first in firsts]) != sorted(places):
+        missing.add("parameters in another order")
     named = described(value, "Parameters") | described(value, "Attributes")
     missing |= {f"nothing on {argument}" for argument in arguments(value) if argument not in named}
     return missing | {
