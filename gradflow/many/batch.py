@@ -167,10 +167,10 @@ class Batch(Sequence):
     def table(self, *, classes: bool = True, labels: bool = True) -> Any:
         """One row a start: a pandas DataFrame where pandas is installed, else a list of dictionaries.
 
-        start, seed, loss, grad_norm, converged, flow_ended (`Result.flow_ended`), flow_stop, refinement_stop,
-        seconds, failure; with
-        `classes` the number of its class in `classes()`, most frequent first; with `labels` how many of
-        its neurons have each label of `landscape.neurons`, in words. Both for one hidden layer.
+        start, seed, loss, grad_norm, converged, end (the kind of `Result.end`), flow_ended
+        (`Result.flow_ended`), flow_stop, refinement_stop, seconds, failure; with `classes` the number of its
+        class in `classes()`, most frequent first; with `labels` how many of its neurons have each label of
+        `landscape.neurons`, in words. Both for one hidden layer.
         """
         place = {}
         if classes and self._one_hidden_layer():
@@ -231,6 +231,9 @@ class Batch(Sequence):
         converged = sum(r.converged for r in results)
         lines = [f"batch of {len(self)}: {converged} converged, {len(results) - converged} not, "
                  f"{len(self.failures)} failed"]  # fmt: skip
+        kinds_of_ends = Counter(r.end.kind for r in results)
+        if results:
+            lines.append("  ends: " + ", ".join(f"{n} {kind}" for kind, n in kinds_of_ends.most_common()))
         stopped = sum(r.converged and r.flow_ended is False for r in results)
         if stopped:
             lines.append(
@@ -290,6 +293,7 @@ def row_of(entry: Result | Failure) -> dict:
                 "loss",
                 "grad_norm",
                 "converged",
+                "end",
                 "flow_ended",
                 "flow_stop",
                 "refinement_stop",
@@ -307,6 +311,7 @@ def row_of(entry: Result | Failure) -> dict:
         "loss": float(entry.loss),
         "grad_norm": float(entry.grad_norm),
         "converged": bool(entry.converged),
+        "end": entry.end.kind,
         "flow_ended": entry.flow_ended,
         "flow_stop": None if entry.flow is None else entry.flow.stop_reason.name,
         "refinement_stop": None if entry.refinement is None else entry.refinement.stop_reason.name,

@@ -9,7 +9,6 @@ from os import PathLike
 import numpy as np
 
 from ..infinity import Infinity
-from ..infinity.saturation import Saturation
 from ..losses.problem import Problem, check_hessian_memory
 from ..losses.reduced import find_span
 from ..networks import MLP
@@ -22,6 +21,7 @@ from ..support.threads import single_threaded_blas
 from ..support.validate import integer, number
 from .coordinates import Coordinates, choose_span
 from .curvature import find_spectrum
+from .end import End, find_end, reached
 from .extremes import Extremes, find_extremes
 from .frames import attach
 from .spectrum import Spectrum
@@ -98,8 +98,31 @@ class Result:
         Every component of ∇L is 0 within 1e-12 of the terms that cancel in it, or their rounding
         (`critical`); or L is 0 within its own error (`zero_loss`). False on the way to infinity.
         """
-        finite = self.channel is None or isinstance(self.channel, Saturation)
-        return finite and (self.critical or self.zero_loss)
+        return reached(self)
+
+    @cached_property
+    def end(self) -> End:
+        """What the run has come to: its kind, the numbers that say so, and what is unsure.
+
+        Returns
+        -------
+        End
+            Of kind "critical point", "manifold of minima", "kink", "infinity" or "unfinished".
+
+        Notes
+        -----
+        The first line of the report, `converged`, the exit codes of the command line and `Batch.table` read
+        it. Up to 1,500 parameters it needs the spectrum.
+
+        Examples
+        --------
+        >>> import gradflow as gf
+        >>> teacher = gf.teachers.orthonormal(3, 4)
+        >>> result = gf.train(teacher, gf.MLP.random((4, 2, 1), bias=False, seed=0), progress=False)
+        >>> result.end.kind
+        'critical point'
+        """
+        return find_end(self)
 
     @cached_property
     def flow_ended(self) -> bool | None:
@@ -421,5 +444,8 @@ class Result:
         return report(self)
 
     def __repr__(self) -> str:
-        state = "converged" if self.converged else "not converged"
+        if self.channel is not None:
+            state = "goes to infinity"
+        else:
+            state = "converged" if self.converged else "not converged"
         return f"<Result: {state}, loss {self.loss:.6g}, |grad| {self.grad_norm:.2g}>"

@@ -18,6 +18,7 @@ from ...support.eigen import Inertia
 from ...support.errors import StorageError
 from ...support.files import opened, write_array, write_header, written_whole
 from ...support.stopping import StopReason
+from ..end import End
 from ..result import Result
 from ..spectrum import Spectrum
 from .problems import read_problem, write_problem
@@ -122,6 +123,7 @@ def write_result(file, result: Result) -> None:
     end.attrs.update(
         loss=result.loss, grad_norm=result.grad_norm, converged=result.converged, seconds=result.seconds
     )
+    end.attrs["end"] = result.end.to_json()
     if result.reduced_dim is not None:
         end.attrs["reduced_dim"] = result.reduced_dim
     spectrum = result.spectrum_at_hand
@@ -225,6 +227,8 @@ def read_result(file, activations: Mapping[str, Activation]) -> Result:
             )
     if "hessian_eigenvalues" in end and "numbers" in end["hessian_eigenvalues"].attrs:
         result.__dict__["_spectrum"] = _read_spectrum(end["hessian_eigenvalues"])
+    if "end" in end.attrs:
+        result.__dict__["end"] = End.from_json(end.attrs["end"])
     return result
 
 
