@@ -76,11 +76,13 @@ def columns(descriptor, l):
 
 @inner_jit
 def get(table, l, column):
+    """An address in row l of a table."""
     return word(table, TABLE_WORDS * l + column)
 
 
 @inner_jit
 def put(table, l, column, address):
+    """Enter an address in row l of a table, if there is one."""
     if table != 0:
         set_word(table, TABLE_WORDS * l + column, address)
 
