@@ -54,6 +54,19 @@ class DoubleDoubleLoss(NamedTuple):
     bound: float
 
 
+class Linear(NamedTuple):
+    """What a Krylov method needs at one θ, in one pass, for compiled code (`kernels.population.linearised`).
+
+    linearise(descriptor, θ, memory, loss, gradient, 0) writes L, ∇L and the memory; its first word is 1 then
+    if times(descriptor, memory, v, result, 0, 0) can write ∇²L v, to some seven digits. `room` is how many
+    doubles of memory that takes.
+    """
+
+    linearise: int
+    times: int
+    room: int
+
+
 class Kernel(NamedTuple):
     """An objective for compiled code: kernels of the C signature `kernels.math.abi.KERNEL`.
 
@@ -62,6 +75,7 @@ class Kernel(NamedTuple):
                 use the Hessian do without it
     counters    int64 (3,): gradients, Hessians and products, counted by whoever calls the kernels
     keep        what must stay alive while the addresses are used
+    linear      a linearisation of ∇L, compiled when first asked for; None where there is none
     """
 
     derivatives: int
@@ -69,6 +83,7 @@ class Kernel(NamedTuple):
     descriptor: int
     counters: np.ndarray
     keep: Any
+    linear: Callable[[], Linear | None] = lambda: None
 
 
 class GradientSizes(NamedTuple):
@@ -442,7 +457,7 @@ class Restricted(Objective):
         slopes = np.append(self._slopes, 1.0 / self.loss_unit)
         descriptor = np.array(
             [inner.derivatives, 0, inner.descriptor, self.size, self.inner.size,
-             indices.ctypes.data, self.theta.ctypes.data, self.scales.ctypes.data, slopes.ctypes.data]
+             indices.ctypes.data, self.theta.ctypes.data, self.scales.ctypes.data, slopes.ctypes.data, 0, 0]
         )  # fmt: skip
         derivatives = abi.compile_function(restricted.derivatives).address
 
@@ -450,8 +465,17 @@ class Restricted(Objective):
             descriptor[restricted.INNER_PRODUCT] = inner.product()
             return abi.compile_function(restricted.product).address
 
+        def linear() -> Linear | None:
+            found = inner.linear()
+            if found is None:
+                return None
+            descriptor[restricted.INNER_LINEARISE] = found.linearise
+            descriptor[restricted.INNER_TIMES] = found.times
+            here = (abi.compile_function(f).address for f in (restricted.linearise, restricted.times))
+            return Linear(*here, found.room)
+
         keep = inner, indices, descriptor, self.theta, self.scales, slopes
-        return Kernel(derivatives, product, descriptor.ctypes.data, inner.counters, keep)
+        return Kernel(derivatives, product, descriptor.ctypes.data, inner.counters, keep, linear)
 
     @property
     def failure(self) -> BaseException | None:

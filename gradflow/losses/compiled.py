@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -12,13 +13,27 @@ import numpy as np
 from ..kernels import xla
 from ..kernels.math import abi
 from ..networks import MLP
-from ..objective import ROUNDING, Counts, GradientSizes, Kernel, Objective
+from ..objective import ROUNDING, Counts, GradientSizes, Kernel, Linear, Objective
 from ..support import memory
+from ..support.errors import ArgumentError
+from ..support.validate import integer
 from ..support.x64 import require_x64
 from .scales import Targets, network_sizes, output_start, weight_blocks
 
 KERNEL_GOAL = 1e-13
 """Expectations that are less accurate than this are reported with a warning."""
+
+
+def thread_limit(given: int | None = None) -> int:
+    """How many threads a kernel may use: as given, or GRADFLOW_NUM_THREADS, or the cores of the process."""
+    if given is None:
+        setting = os.environ.get("GRADFLOW_NUM_THREADS")
+        if setting is None:
+            return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if not setting.isdecimal() or int(setting) == 0:
+            raise ArgumentError("GRADFLOW_NUM_THREADS", repr(setting), "an integer ≥ 1")
+        return int(setting)
+    return integer("threads", given, 1)
 
 
 class KernelOracle(NamedTuple):
@@ -121,7 +136,13 @@ class KernelLoss(Objective):
 
     @cached_property
     def kernel(self) -> Kernel:
-        return Kernel(self.derivatives, lambda: self.product, self._address, self._traced_counts, self)
+        return Kernel(
+            self.derivatives, lambda: self.product, self._address, self._traced_counts, self, self._linear
+        )
+
+    def _linear(self) -> Linear | None:
+        """The linearisation of ∇L for Krylov methods, if there is one."""
+        return None
 
     def counts(self) -> Counts:
         return Counts(*(a + int(b) for a, b in zip(self._python_counts, self._traced_counts)))
