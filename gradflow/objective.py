@@ -471,8 +471,8 @@ class Restricted(Objective):
                 return None
             descriptor[restricted.INNER_LINEARISE] = found.linearise
             descriptor[restricted.INNER_TIMES] = found.times
-            here = (abi.compile_function(f).address for f in (restricted.linearise, restricted.times))
-            return Linear(*here, found.room)
+            linearise = abi.compile_function(restricted.linearise).address
+            return Linear(linearise, abi.compile_function(restricted.times).address, found.room)
 
         keep = inner, indices, descriptor, self.theta, self.scales, slopes
         return Kernel(derivatives, product, descriptor.ctypes.data, inner.counters, keep, linear)

@@ -179,8 +179,8 @@ class PopulationLoss(KernelLoss):
         descriptor[pair_geometry.SGEMM] = abi.blas_address("sgemm")
         descriptor[pair_geometry.POOL] = team.pool().ctypes.data
         descriptor[pair_geometry.THREADS] = thread_limit()
-        kernels = (abi.compile_function(f).address for f in (linearised.linearise, linearised.times))
-        return Linear(*kernels, int(room[0]))
+        linearise = abi.compile_function(linearised.linearise).address
+        return Linear(linearise, abi.compile_function(linearised.times).address, int(room[0]))
 
     def jacobian_squares(self, theta: np.ndarray) -> np.ndarray:
         _, student, law = self._networks
