@@ -180,6 +180,20 @@ class Objective(abc.ABC):
         """The same loss with its linear parameters apart (`losses.separable`); None where there are none."""
         return None
 
+    has_gauss_newton: bool = False
+    """Whether L is a mean of squares whose Gauss–Newton matrix can be had."""
+
+    def gauss_newton(self, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """L(θ), ∇L(θ) and G(θ), shape (P, P): the Hessian without second derivatives of the network.
+
+        Where L = 0 it is the Hessian, and it is positive semidefinite everywhere.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no Gauss–Newton matrix")
+
+    def gauss_newton_product(self, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """G(θ) v, shape (P,)."""
+        raise NotImplementedError(f"{type(self).__name__} has no Gauss–Newton matrix")
+
     def residual_vector(self, theta: np.ndarray) -> np.ndarray:
         """ρ(θ), shape (m,)."""
         return self.least_squares(theta)[0]
@@ -323,6 +337,17 @@ class Affine(Objective):
     def hvp(self, theta, v):
         return self.matrix.T @ self.inner.hvp(self.full(theta), self.matrix @ v)
 
+    @property
+    def has_gauss_newton(self) -> bool:  # type: ignore[override]
+        return self.inner.has_gauss_newton
+
+    def gauss_newton(self, theta):
+        loss, gradient, matrix = self.inner.gauss_newton(self.full(theta))
+        return loss, self.matrix.T @ gradient, self.matrix.T @ matrix @ self.matrix
+
+    def gauss_newton_product(self, theta, v):
+        return self.matrix.T @ self.inner.gauss_newton_product(self.full(theta), self.matrix @ v)
+
     def loss_error(self, theta):
         return self.inner.loss_error(self.full(theta))
 
@@ -406,6 +431,20 @@ class Restricted(Objective):
         direction = np.zeros(self.inner.size)
         direction[self.free] = v * self.scales
         return self.inner.hvp(self.full(theta), direction)[self.free] * self._slopes
+
+    @property
+    def has_gauss_newton(self) -> bool:  # type: ignore[override]
+        return self.inner.has_gauss_newton
+
+    def gauss_newton(self, theta):
+        loss, gradient, full = self.inner.gauss_newton(self.full(theta))
+        matrix = full[np.ix_(self.free, self.free)] * self._slopes[:, None] * self.scales
+        return loss / self.loss_unit, gradient[self.free] * self._slopes, matrix
+
+    def gauss_newton_product(self, theta, v):
+        direction = np.zeros(self.inner.size)
+        direction[self.free] = v * self.scales
+        return self.inner.gauss_newton_product(self.full(theta), direction)[self.free] * self._slopes
 
     def norm(self, gradient):
         return float(np.abs(gradient / self._slopes).max())

@@ -129,6 +129,27 @@ class KernelLoss(Objective):
         return result
 
     @cached_property
+    def _plain_descriptor(self) -> np.ndarray:
+        """The descriptor of the kernels without the second derivatives of the network."""
+        raise NotImplementedError
+
+    def gauss_newton(self, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        result = np.empty(1 + self.size)
+        matrix = memory.empty("student", self.size, self.size)
+        addresses = (result.ctypes.data, result.ctypes.data + 8, matrix.ctypes.data)
+        self._call_derivatives(self._plain_descriptor.ctypes.data, theta.ctypes.data, 0, *addresses)
+        self._python_counts[1] += 1
+        return float(result[0]), result[1:], matrix
+
+    def gauss_newton_product(self, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
+        result = np.empty(self.size)
+        self._call_product(
+            self._plain_descriptor.ctypes.data, theta.ctypes.data, v.ctypes.data, 0, 0, result.ctypes.data
+        )
+        self._python_counts[2] += 1
+        return result
+
+    @cached_property
     def oracle(self) -> KernelOracle:
         require_x64()  # addresses, too, would lose their upper half
         counter = self._traced_counts.ctypes.data

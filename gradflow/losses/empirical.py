@@ -168,14 +168,20 @@ class EmpiricalLoss(KernelLoss):
         part._finish(descriptor)
         return part
 
+    @property
+    def has_gauss_newton(self) -> bool:  # type: ignore[override]
+        return self.sum_of_squares
+
+    @property
+    def _plain_descriptor(self) -> np.ndarray:
+        return self._gauss_newton
+
+    def gauss_newton(self, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """With cross-entropy and penalties too: Jᵀ A J, A the Hessian of the loss in the outputs."""
+        return super().gauss_newton(_vector(theta))
+
     def gauss_newton_product(self, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """G v, shape (P,): the Hessian without second derivatives of the network (penalties included)."""
-        result = np.empty(self.size)
-        theta, v = _vector(theta), _vector(v)
-        product = self._call_product
-        address = self._gauss_newton.ctypes.data
-        product(address, theta.ctypes.data, v.ctypes.data, 0, 0, result.ctypes.data)
-        return result
+        return super().gauss_newton_product(_vector(theta), _vector(v))
 
     def outputs(self, theta: np.ndarray) -> np.ndarray:
         """f(x_s), shape (samples, outputs)."""

@@ -162,6 +162,14 @@ class PopulationLoss(KernelLoss):
                 squares[o] = value[0]
         return Moments(squares, means, sizes)
 
+    has_gauss_newton = True
+
+    @cached_property
+    def _plain_descriptor(self) -> np.ndarray:
+        descriptor = self.descriptor.copy()
+        descriptor[pair_geometry.GAUSS_NEWTON] = 1
+        return descriptor
+
     def _linear(self) -> Linear | None:
         descriptor = self.descriptor
         room = np.zeros(1, dtype=np.int64)

@@ -351,6 +351,8 @@ def _apply(descriptor, point, kept, v, product_address):
     matmul(dgemm, total, every, d, directions_at, False, rows_at, True, 0.0, inner_at)
     clear(result_at, o * total)
     clear(slopes_at, total)
+    if descriptor[gm.GAUSS_NEWTON] != 0:
+        clear(coefficients_at, every * total)  # teachers have no part in it
     for i in range(total):
         row = i if kept else 0
         own_geometry, own_table = geometry_at + 16 * every * row, table_at + 8 * at.ROWS * every * row
@@ -358,7 +360,8 @@ def _apply(descriptor, point, kept, v, product_address):
             pair_row(descriptor, np.int64(2), i, rows_at, units_at, gram_at, own_geometry, own_table)
         overlap_row(i, outputs, overlaps)
         biased = descriptor[gm.BIASED] != 0
-        product_row(i, total, k, biased, given, images, overlaps, own_geometry, own_table, normal)
+        plain = descriptor[gm.GAUSS_NEWTON] != 0
+        product_row(i, total, k, biased, plain, given, images, overlaps, own_geometry, own_table, normal)
     matmul(dgemm, n, d, every, coefficients_at, False, rows_at, False, 0.0, product_address)
     matmul(dgemm, n, d, total, own_at, False, directions_at, False, 1.0, product_address)
     back_to_parameters(descriptor, slopes_at, product_address)
