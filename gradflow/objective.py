@@ -194,6 +194,10 @@ class Objective(abc.ABC):
         """G(θ) v, shape (P,)."""
         raise NotImplementedError(f"{type(self).__name__} has no Gauss–Newton matrix")
 
+    def gauss_newton_diagonal(self, theta: np.ndarray) -> np.ndarray:
+        """The diagonal of G(θ), shape (P,)."""
+        return np.ascontiguousarray(self.gauss_newton(theta)[2].diagonal())
+
     def residual_vector(self, theta: np.ndarray) -> np.ndarray:
         """ρ(θ), shape (m,)."""
         return self.least_squares(theta)[0]
@@ -445,6 +449,9 @@ class Restricted(Objective):
         direction = np.zeros(self.inner.size)
         direction[self.free] = v * self.scales
         return self.inner.gauss_newton_product(self.full(theta), direction)[self.free] * self._slopes
+
+    def gauss_newton_diagonal(self, theta):
+        return self.inner.gauss_newton_diagonal(self.full(theta))[self.free] * self._slopes * self.scales
 
     def norm(self, gradient):
         return float(np.abs(gradient / self._slopes).max())

@@ -141,6 +141,9 @@ class KernelLoss(Objective):
         self._python_counts[1] += 1
         return float(result[0]), result[1:], matrix
 
+    def gauss_newton_diagonal(self, theta: np.ndarray) -> np.ndarray:
+        return 2.0 * self.jacobian_squares(theta).sum(axis=0)
+
     def gauss_newton_product(self, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
         result = np.empty(self.size)
         self._call_product(

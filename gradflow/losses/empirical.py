@@ -183,6 +183,9 @@ class EmpiricalLoss(KernelLoss):
     def gauss_newton_product(self, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
         return super().gauss_newton_product(_vector(theta), _vector(v))
 
+    def gauss_newton_diagonal(self, theta: np.ndarray) -> np.ndarray:
+        return super().gauss_newton_diagonal(theta) + 2.0 * self._penalty[0]
+
     def outputs(self, theta: np.ndarray) -> np.ndarray:
         """f(x_s), shape (samples, outputs)."""
         result = memory.empty("inputs", int(self.descriptor[nb.COUNT]), self._sizes[-1])
