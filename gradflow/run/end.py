@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..infinity import Recession, Saturation
+from ..infinity import Limit, Recession, Saturation
 from ..losses.tangents import named_tangents
 from ..support.stopping import CRITICAL, StopReason
 
@@ -151,7 +151,16 @@ def _infinity(result: Result) -> End | None:
             evidence.append(Evidence("margin at norm 1", channel.margin))
         return End("infinity", sentence, False, tuple(evidence))
     evidence.append(Evidence("∞-norm of the gradient of the limit", channel.grad_norm))
-    if isinstance(channel, Saturation):
+    if isinstance(channel, Limit):
+        evidence.append(Evidence("error of the limit", channel.loss_error))
+        evidence.append(Evidence("distance of the outputs from those of the limit", channel.distance))
+        for approach in channel.approaches:
+            if approach.exponent is not None:
+                evidence.append(Evidence(f"{approach.unit}: exponent of L − L₀ in ε", approach.exponent))
+                evidence.append(
+                    Evidence(f"{approach.unit}: its coefficient (> 0: it attracts)", approach.slope)
+                )
+    elif isinstance(channel, Saturation):
         evidence.append(Evidence("loss at |z| ≥ 6 above the limit", channel.excess))
     else:
         evidence.append(Evidence("error of the limit", channel.loss_error))

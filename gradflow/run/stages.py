@@ -7,8 +7,9 @@ import dataclasses
 import jax
 import numpy as np
 
-from ..infinity import Infinity
+from ..infinity import Infinity, Limit
 from ..infinity.channels import ended_at, recognised
+from ..infinity.limit import approached
 from ..infinity.recession import separating_direction
 from ..refiners import Refinement, Refiner, polish
 from ..solvers import Flow
@@ -58,6 +59,10 @@ def carry_out(
     }  # fmt: skip
 
 
+UNFINISHED = (StopReason.NO_PROGRESS, StopReason.VALLEY, StopReason.MAX_STEPS, StopReason.UNBOUNDED)
+"""Ends of refinements behind which there may be a limit at infinity."""
+
+
 @dataclasses.dataclass
 class _Refining:
     """A refinement in coordinates, as asked for."""
@@ -103,6 +108,19 @@ class _Refining:
                 return gone[1], gone[0]
         infimum = separating_direction(problem, end.theta, coordinates.all_rates)
         infimum = infimum or frame.recession(begin, inner.theta)
+        if infimum is None and coordinates.whole and self.automatic:
+            limit = self.limit(end)
+            if limit is not None:
+                return dataclasses.replace(end, stop_reason=StopReason.CHANNEL), limit
         if infimum is None:
             return end, None
         return dataclasses.replace(end, stop_reason=StopReason.INFIMUM), infimum
+
+    def limit(self, end: Refinement) -> Limit | None:
+        """The network at infinity behind the end of a refinement that is no critical point."""
+        problem, theta = self.coordinates.problem, end.theta
+        if end.stop_reason not in UNFINISHED or not np.isfinite(theta).all():
+            return None
+        if problem.objective.is_critical(theta) or problem.objective.is_zero(theta, end.loss):
+            return None
+        return approached(problem, theta, self.monitor)
