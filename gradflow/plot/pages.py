@@ -14,7 +14,28 @@ from .style import STYLE, pyplot
 
 
 def overview(result):
-    """A matplotlib figure of four pictures: loss and gradient along the flow, weights, spectrum."""
+    """Four pictures on a page: loss and gradient along the flow, weights, spectrum.
+
+    Parameters
+    ----------
+    result : Result
+        Of one run.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ArgumentError
+        For anything else.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> len(gf.plot.overview(gf.train(teacher, student, progress=False)).axes) >= 4
+    True
+    """
     if not isinstance(result, Result):
         raise ArgumentError("result", f"a {type(result).__name__}", "one gradflow.Result")
     plt = pyplot()
@@ -26,7 +47,28 @@ def overview(result):
 
 
 def save_overview(result: Result, path: str | os.PathLike) -> None:
-    """Draw `overview` into a file; the ending of `path` decides on the format."""
+    """Draw `overview` into a file.
+
+    Parameters
+    ----------
+    result : Result
+        Of one run.
+    path : path
+        Its ending decides on the format.
+
+    Raises
+    ------
+    ArgumentError
+        For a format that matplotlib does not write.
+
+    Examples
+    --------
+    >>> import os
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> gf.plot.save_overview(gf.train(teacher, student, progress=False), "overview.png")
+    >>> os.path.getsize("overview.png") > 0
+    True
+    """
     check_path(path)
     figure = overview(result)
     with pyplot().rc_context(STYLE):
@@ -35,7 +77,22 @@ def save_overview(result: Result, path: str | os.PathLike) -> None:
 
 
 def check_path(path: str | os.PathLike) -> None:
-    """Raise `ArgumentError` for a picture format that matplotlib does not write."""
+    """Refuse a picture format that matplotlib does not write, before a run begins.
+
+    Parameters
+    ----------
+    path : path
+        Where a picture is to go.
+
+    Raises
+    ------
+    ArgumentError
+        With the formats that there are.
+
+    Examples
+    --------
+    >>> gf.plot.check_path("overview.png")
+    """
     plt = pyplot()
     figure = plt.figure()
     known = figure.canvas.get_supported_filetypes()

@@ -60,8 +60,10 @@ class Monitor:
 
     @contextmanager
     def compiling(self):
-        """Within this block Ctrl-C never raises: an exception inside XLA's or LLVM's callbacks is lost,
-        or ends the process."""
+        """Within this block Ctrl-C never raises.
+
+        An exception inside XLA's or LLVM's callbacks is lost, or ends the process.
+        """
         self._compiling = True
         if self.terminal:
             self.message("compiling what is used for the first time")

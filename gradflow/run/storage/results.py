@@ -58,10 +58,31 @@ _FLOW_ARRAYS = (
 def save(result: Result, path: str | os.PathLike) -> None:
     """Write `result` to an HDF5 file at `path`, replacing it in one step.
 
+    Parameters
+    ----------
+    result : Result
+        What `gradflow.train` returned.
+    path : path
+        The file; its folder must exist.
+
+    Raises
+    ------
+    StorageError
+        Where the file cannot be written, or for a problem made by `Problem.from_jax`.
+
+    Notes
+    -----
     Groups: student, teacher, inputs, end, flow, refinement, channel; settings are JSON in attributes, reasons
     are stored by name and as sentences. A user's own activation or teacher function is code and is
-    not stored: an activation by its name, a function by its values at the samples. Raises
-    `StorageError` where the file cannot be written, or for a problem made by `Problem.from_jax`.
+    not stored: an activation by its name, a function by its values at the samples.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> result = gf.train(teacher, student, progress=False)
+    >>> save(result, "run.h5")
+    >>> load("run.h5").loss == result.loss
+    True
     """
     with written_whole(path) as file:
         write_result(file, result)
@@ -70,10 +91,29 @@ def save(result: Result, path: str | os.PathLike) -> None:
 def load(path: str | os.PathLike, *, activations: Mapping[str, Activation] | None = None) -> Result:
     """The result stored at `path`, with the same bits.
 
-    activations   a user's own activations by the names they were saved under
+    Parameters
+    ----------
+    path : path
+        What `save` wrote.
+    activations : mapping of str to Activation, optional
+        A user's own activations by the names they were saved under.
 
-    Raises `StorageError` for a file that is missing, truncated, foreign or of a newer schema, and for
-    an activation that is neither in the table nor given.
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    StorageError
+        For a file that is missing, truncated, foreign or of a newer schema, and for an activation that is
+        neither in the table nor given.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> gf.train(teacher, student, progress=False).save("run.h5")
+    >>> load("run.h5").student
+    MLP(4-2-1, erf, no biases, 10 parameters)
     """
     with opened(path, FORMAT, SCHEMA) as file:
         return read_result(file, {**ACTIVATIONS, **(activations or {})})
