@@ -44,10 +44,14 @@ tanh and 1 elsewhere."""
 
 
 class Suggestion(NamedTuple):
-    """A network with a unit more at infinity; the smaller the score, the more plausible."""
+    """A network with a unit more at infinity; the smaller the score, the more plausible.
+
+    constant   whether the neurons leave a constant that grows, which the next layer is to take up
+    """
 
     score: float
     network: LimitNetwork
+    constant: bool = False
 
 
 def rate_of(sigma: Activation) -> float:
@@ -56,29 +60,60 @@ def rate_of(sigma: Activation) -> float:
 
 
 def suggestions(network: LimitNetwork, X: np.ndarray) -> list[Suggestion]:
-    """What the neurons of all layers may become, the most plausible first."""
+    """What the neurons of all layers may become, the most plausible first.
+
+    Where a layer has no constant, neurons whose own constants grow may cancel each other's: two at a time.
+    What is left of them is a constant that is free.
+    """
     zs = network.forward(X)[0]
     found: list[Suggestion] = []
-    for k, units in enumerate(network.layers):
-        starts, places = network.starts(k), network.places(k)
-        after = network.weights[k + 1]
-        plain = [i for i, unit in enumerate(units) if unit.kind == "neuron"]
-        largest = np.abs(after[:, : sum(u.outputs for u in units)]).max(initial=0.0)
-        for i in plain:
-            z, out = zs[k][:, starts[i]], after[:, places[i]]
-            found += _alone(network, k, i, z, out, largest)
-        for i, j in combinations(plain, 2):
-            if units[i].activation == units[j].activation:
-                found += _merging(network, k, i, j)
-        for i, unit in enumerate(units):
-            if unit.kind == "pair":
-                for j in plain:
-                    if units[j].activation == unit.activation:
-                        found += _third_one(network, k, i, j)
+    for k in range(len(network.layers)):
+        if network.constants[k + 1]:
+            found += _of_layer(network, k, zs[k])
+            continue
+        granted = _with_constant(network, k + 1)
+        every = _of_layer(granted, k, zs[k])
+        found += [s._replace(network=_without_constant(s.network, k + 1)) for s in every if not s.constant]
+        for first in [s for s in every if s.constant]:
+            after = first.network.forward(X)[0][k]
+            for second in _of_layer(first.network, k, after):
+                if second.constant:
+                    found.append(Suggestion(first.score + second.score, second.network))
     return sorted(found, key=lambda entry: entry.score)
 
 
-def _alone(network: LimitNetwork, k: int, i: int, z, out, largest: float) -> list[Suggestion]:
+def _with_constant(network: LimitNetwork, k: int) -> LimitNetwork:
+    weights, constants = list(network.weights), list(network.constants)
+    weights[k], constants[k] = np.column_stack([weights[k], np.zeros(len(weights[k]))]), True
+    return dataclasses.replace(network, weights=tuple(weights), constants=tuple(constants))
+
+
+def _without_constant(network: LimitNetwork, k: int) -> LimitNetwork:
+    weights, constants = list(network.weights), list(network.constants)
+    weights[k], constants[k] = weights[k][:, :-1], False
+    return dataclasses.replace(network, weights=tuple(weights), constants=tuple(constants))
+
+
+def _of_layer(network: LimitNetwork, k: int, zs: np.ndarray) -> list[Suggestion]:
+    """What the neurons of one layer may become."""
+    units, starts, places = network.layers[k], network.starts(k), network.places(k)
+    after, found = network.weights[k + 1], []
+    plain = [i for i, unit in enumerate(units) if unit.kind == "neuron"]
+    for i in plain:
+        found += _alone(network, k, i, zs[:, starts[i]], after[:, places[i]])
+    found += _all_linear(network, k, zs, plain)
+    for i, j in combinations(plain, 2):
+        if units[i].activation == units[j].activation:
+            found += _merging(network, k, i, j)
+    for i, unit in enumerate(units):
+        if unit.kind == "pair":
+            for j in plain:
+                if units[j].activation == unit.activation:
+                    found += _third_one(network, k, i, j)
+    return found
+
+
+def _alone(network: LimitNetwork, k: int, i: int, z, out) -> list[Suggestion]:
     """What a neuron may become by itself."""
     unit, constant = network.layers[k][i], network.constants[k + 1]
     sigma, row = unit.activation, network.weights[k][network.starts(k)[i]]
@@ -93,7 +128,7 @@ def _alone(network: LimitNetwork, k: int, i: int, z, out, largest: float) -> lis
             scale = factor * np.exp(-side * rate * middle)
             made = replaced(network, k, (i,), dataclasses.replace(unit, kind="exponential", side=side),
                              [new], [out * scale], out * level)  # fmt: skip
-            found.append(Suggestion(1.0 / (least * (1.0 + np.log1p(size))), made))
+            found.append(Suggestion(1.0 / (least * (1.0 + np.log1p(size))), made, level != 0.0))
     low, high = (float(s) for s in np.round(sigma.derivatives(np.array([-1e3, 1e3]), 1)[1], 9))
     if float(np.ptp(z)) < SMALL and size > 3.0 and unit.activation.record.jump == 0.0:
         middle = float(z.mean()) if network.constants[k] else 0.0
@@ -105,7 +140,7 @@ def _alone(network: LimitNetwork, k: int, i: int, z, out, largest: float) -> lis
             scale = float(np.abs(new).max())
             made = replaced(network, k, (i,), dataclasses.replace(unit, kind="linear", base=middle),
                              [new / scale], [out * slope * scale], out * value)  # fmt: skip
-            found.append(Suggestion(float(np.ptp(z)) / (1.0 + size), made))
+            found.append(Suggestion(float(np.ptp(z)) / (1.0 + size), made, value != 0.0))
     for side, slope in ((-1, low), (1, high)):
         if slope != 0.0 and float((side * z).min()) > TAIL and not sigma.record.is_straight and constant:
             made = replaced(network, k, (i,), dataclasses.replace(unit, kind="linear"),
@@ -124,6 +159,23 @@ def _alone(network: LimitNetwork, k: int, i: int, z, out, largest: float) -> lis
                 made = replaced(network, k, (i,), step, [row / scale], [out], 0.0 * out, z[list(free)])
                 found.append(Suggestion(3.0 / float(np.abs(z).max()), made))
     return found
+
+
+def _all_linear(network: LimitNetwork, k: int, zs: np.ndarray, plain: list[int]) -> list[Suggestion]:
+    """All neurons that are nearly linear on the samples, at once."""
+    small = [network.layers[k][i] for i in plain if float(np.ptp(zs[:, network.starts(k)[i]])) < SMALL]
+    if len(small) < 2:
+        return []
+    constant, score = False, 0.0
+    columns = {unit.neurons: zs[:, network.starts(k)[network.layers[k].index(unit)]] for unit in small}
+    for unit in small:
+        i, z = network.layers[k].index(unit), columns[unit.neurons]
+        made = [s for s in _alone(network, k, i, z, network.weights[k + 1][:, network.places(k)[i]])
+                if s.network.layers[k][-1].kind == "linear"]  # fmt: skip
+        if not made:
+            return []
+        network, constant, score = made[0].network, constant or made[0].constant, score + made[0].score
+    return [Suggestion(score / len(small), network, constant)]
 
 
 def _turned(sigma: Activation, constant: bool) -> float | None:
@@ -154,7 +206,8 @@ def _merging(network: LimitNetwork, k: int, i: int, j: int) -> list[Suggestion]:
                 network.layers[k][i].activation)  # fmt: skip
     rows, outs = [(w + v) / 2, (w - v) / 2 * size], [a + b, (a - b) / size]
     made = replaced(network, k, (i, j), unit, rows, outs, level)
-    return [Suggestion(gap / middle * float(np.linalg.norm(a + b) / size + 0.1), made)]
+    score = gap / middle * float(np.linalg.norm(a + b) / size + 0.1)
+    return [Suggestion(score, made, bool(np.any(level)))]
 
 
 def _third_one(network: LimitNetwork, k: int, i: int, j: int) -> list[Suggestion]:
@@ -181,9 +234,10 @@ def _third_one(network: LimitNetwork, k: int, i: int, j: int) -> list[Suggestion
     unit = Unit("triple", network.layers[k][i].neurons + network.layers[k][j].neurons,
                 network.layers[k][i].activation)  # fmt: skip
     rows = [w0, root * delta, share * w1 + size * delta]
-    outs = [c + a, (d - share * out) * float(np.linalg.norm(w1) / max(np.linalg.norm(rows[1]), 1e-300)), out]
+    rest = float(np.linalg.norm(w1)) / max(float(np.linalg.norm(rows[1])), 1e-300)
+    outs = [c + a, (d - share * out) * rest, out]
     made = replaced(network, k, (i, j), unit, rows, outs, level)
-    return [Suggestion(gap / middle * 0.5, made)]
+    return [Suggestion(gap / middle * 0.5, made, bool(np.any(level)))]
 
 
 def replaced(network: LimitNetwork, k: int, old: tuple[int, ...], unit: Unit, rows, outs, level, values=None):
@@ -275,3 +329,45 @@ def _added(network: LimitNetwork, k: int, unit: Unit, row, out) -> LimitNetwork:
     weights[k + 1] = np.hstack([after[:, :width], np.reshape(out, (-1, 1)), after[:, width:]])
     values[k] = (*values[k], np.zeros(0))
     return dataclasses.replace(network, layers=tuple(layers), weights=tuple(weights), values=tuple(values))
+
+
+def finite(network: LimitNetwork, X: np.ndarray) -> LimitNetwork | None:
+    """The same function on the samples with neurons only, where units allow that; None where one does not.
+
+    A linear unit is a neuron of a σ with a straight side, far enough on it for all samples (elu, z > 0).
+    """
+    while network.moved:
+        zs = network.forward(X)[0]
+        k = next(k for k, units in enumerate(network.layers) if any(u.kind != "neuron" for u in units))
+        units = network.layers[k]
+        i = next(i for i, unit in enumerate(units) if unit.kind != "neuron")
+        unit, row, place = units[i], network.starts(k)[i], network.places(k)[i]
+        if unit.kind != "linear" or not (network.constants[k] and network.constants[k + 1]):
+            return None
+        least = float(zs[k][:, row].min())
+        value, slope, bend = (float(s[0]) for s in unit.activation.derivatives(np.array([1.0])))
+        beyond = unit.activation(np.array([1e3]))[0]
+        if bend != 0.0 or abs(beyond - (value + 999.0 * slope)) > 1e-9 * abs(beyond):
+            return None
+        shift, moved = 1.0 - least, np.array(network.weights[k][row])
+        moved[-1] += shift
+        out = network.weights[k + 1][:, place] / slope
+        neuron = dataclasses.replace(unit, kind="neuron", base=0.0)
+        level = -(value - slope * 1.0 + slope * shift) * out
+        network = replaced(network, k, (i,), neuron, [moved], [out], level)
+    return network
+
+
+def in_order(network: LimitNetwork) -> np.ndarray:
+    """θ of a network of neurons only, in the order of their numbers."""
+    weights = list(network.weights)
+    for k, units in enumerate(network.layers):
+        order = np.argsort([unit.neurons[0] for unit in units])
+        weights[k] = weights[k][order]
+        after = weights[k + 1]
+        width = len(units)
+        weights[k + 1] = np.hstack([after[:, :width][:, order], after[:, width:]])
+    pieces = []
+    for W, constant in zip(weights, network.constants):
+        pieces += [W[:, :-1].ravel(), W[:, -1]] if constant else [W.ravel()]
+    return np.concatenate(pieces)

@@ -20,18 +20,25 @@ from ..refiners.gram import descend
 from ..support.eigen import newton_step, symmetric_eigen, zero_tolerance
 from ..support.progress import Monitor
 from ..support.stopping import StopReason
-from .charts import realised, scale_of, suggestions
+from .charts import finite, in_order, realised, scale_of, suggestions
 from .limit_network import LimitLoss, LimitNetwork
 
-ROUNDS, TRIED = 5, 3
-"""So many units at infinity at most; of so many suggestions one is to be the next."""
+ROUNDS, TRIED, FITS = 5, 3, 10
+"""So many units at infinity at most; of so many suggestions one is to be the next; fits in all."""
 
 STEPS, NEWTON = 80, 20
 """Gauss–Newton steps of a fit, and Newton's after them."""
 
-RESCALED, RESOLVED, AT_REST = 2, 1e-9, 1e-10
+RESCALED, RESOLVED = 2, 1e-9
 """Newton's method is given the units of its last point so many times; eigenvalues below the second times the
-largest are not resolved by differences; gradients below the third times √L are zero, all in those units."""
+largest, in those units, are not resolved by differences."""
+
+AT_REST, CERTAIN, ZERO = 1e-7, 1e-10, 1e-28
+"""At a minimum the gradient is below the first times √L in those units, and L is known to the second times
+itself; or it is below the third times what was to be explained."""
+
+FINISHING = 3
+"""Newton's last steps."""
 
 GROWN = 1e4
 """Parameters of a limit are smaller than this, or they are on their way to infinity themselves."""
@@ -104,8 +111,11 @@ class Limit:
         return f"{words}: limit of the loss {self.loss:.15g} (± {self.loss_error:.0e})"
 
 
-def approached(problem: Problem, theta: np.ndarray, monitor: Monitor) -> Limit | None:
-    """The network at infinity to which `theta` (P,) leads, where one passes all tests."""
+def approached(problem: Problem, theta: np.ndarray, monitor: Monitor) -> Limit | np.ndarray | None:
+    """The network at infinity to which `theta` (P,) leads, where one passes all tests.
+
+    Where neurons can be that network without going to infinity, their θ (P,).
+    """
     student = problem.student
     samples = None if problem.inputs is None else problem.inputs.samples
     if student is None or samples is None or theta.size > LARGEST or problem.options["loss"] != "squared":
@@ -127,6 +137,7 @@ class _Fitted:
     error: float
     grad_norm: float
     lowest: float
+    rest: float = np.inf
 
 
 class _Search:
@@ -146,18 +157,22 @@ class _Search:
         self.begin = LimitNetwork.of(problem.student.with_flat(theta))
         self.outputs = self.begin.forward(self.X)[0][-1]
 
-    def run(self) -> Limit | None:
-        network, reached = self.begin, self.loss
+    def run(self) -> Limit | np.ndarray | None:
+        network, reached, fits = self.begin, self.loss, 0
         for _ in range(ROUNDS):
             options = suggestions(network, self.X)[:TRIED]
             best: _Fitted | None = None
             for option in options:
-                if self.monitor.interrupted:
+                fits += 1
+                if self.monitor.interrupted or fits > FITS:
                     return None
                 fitted = self.fit(option.network)
                 if fitted is None or not self.near(fitted.network):
                     continue
                 if fitted.critical:
+                    here = finite(fitted.network, self.X)
+                    if here is not None and fitted.loss <= self.loss:
+                        return in_order(here)
                     found = self.tested(fitted)
                     if found is not None:
                         return found
@@ -199,7 +214,24 @@ class _Search:
             if found.critical or found.loss > (1 - 1e-9) * loss:
                 return found
             loss = found.loss
-        return self.examined(objective, phi)
+        return self.examined(objective, self.finished(objective, phi))
+
+    def finished(self, objective: LimitLoss, phi: np.ndarray) -> np.ndarray:
+        """Newton's last steps, as long as they lower the gradient."""
+        for _ in range(FINISHING):
+            units = self.units(objective, phi)
+            inner = Affine(objective, np.diag(units), phi)
+            _, gradient, hessian = inner.all_derivatives(np.zeros(phi.size))
+            if not np.isfinite(hessian).all():
+                return phi
+            values, vectors = symmetric_eigen(hessian)
+            tolerance = max(zero_tolerance(values), RESOLVED * float(np.abs(values).max()))
+            step = newton_step(values, vectors, gradient, tolerance)
+            after = np.abs(inner.gradient(step)).max()
+            if not after < 0.5 * np.abs(gradient).max():
+                return phi
+            phi = phi + units * step
+        return phi
 
     def units(self, objective: LimitLoss, phi: np.ndarray) -> np.ndarray:
         """The parameters' units, in which a change of one moves the outputs by about one."""
@@ -218,14 +250,22 @@ class _Search:
         largest = float(np.abs(values).max())
         tolerance = max(zero_tolerance(values), RESOLVED * largest)
         step = newton_step(values, vectors, gradient, tolerance)
-        error = 0.5 * abs(float(gradient @ step))
+        # Along directions that are not resolved a unit's way, which changes the outputs by about one.
+        weak = vectors[:, np.abs(values) <= tolerance]
+        error = 0.5 * abs(float(gradient @ step)) + float(np.linalg.norm(weak.T @ gradient))
         size = max(np.sqrt(loss), 1e-15 * self.spread)
-        critical = bool(
-            np.abs(gradient).max() <= AT_REST * size
-            and error <= 1e-14 * loss + 1e-30 * self.spread**2
-            and np.abs(phi).max() < GROWN
+        at_zero = loss <= ZERO * self.spread**2
+        at_rest = np.abs(gradient).max() <= AT_REST * size and error <= CERTAIN * loss
+        critical = bool((at_zero or at_rest) and np.abs(phi).max() < GROWN)
+        return _Fitted(
+            network,
+            loss,
+            critical,
+            error,
+            norm,
+            float(values[0] / largest),
+            float(np.abs(gradient).max() / size),
         )
-        return _Fitted(network, loss, critical, error, norm, float(values[0] / largest))
 
     def near(self, network: LimitNetwork) -> bool:
         return self.distance(network) <= NEAR * self.spread

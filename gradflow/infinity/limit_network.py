@@ -242,7 +242,7 @@ class LimitNetwork:
                     outputs[0][places] = there[0]
                     own = (places, extra, there[1])
                 pieces += outputs
-                if slopes:
+                if dZ is not None:
                     for partial in partials:
                         change = np.zeros((count, size))
                         for n, (r, factor) in enumerate(partial.items()):
@@ -268,7 +268,9 @@ class LimitNetwork:
             Z = below @ W.T
             if k == len(self.layers):
                 break
-            pieces, partials, own = [], [], []
+            pieces: list[np.ndarray] = []
+            moves: list[dict] = []
+            own = []
             for unit, row, value in zip(self.layers[k], self.starts(k), self.values[k]):
                 outputs, slopes = _outputs(unit, Z[:, row : row + unit.rows], True)
                 if unit.free:
@@ -276,9 +278,9 @@ class LimitNetwork:
                     outputs[0][list(unit.free)] = there[0]
                     own.append((len(pieces), list(unit.free), extra, there[1]))
                 pieces += outputs
-                partials += [{row + r: factor for r, factor in slope.items()} for slope in slopes]
+                moves += [{row + r: factor for r, factor in slope.items()} for slope in slopes]
                 extra += value.size
-            steps.append((partials, own))
+            steps.append((moves, own))
             H = np.column_stack(pieces)
         difference = Z - Y
         loss = float(share @ np.sum(difference**2, axis=1))
@@ -291,12 +293,12 @@ class LimitNetwork:
             if k == 0:
                 break
             down = back @ W[:, : W.shape[1] - self.constants[k]]
-            partials, own = steps[k - 1]
+            moves, own = steps[k - 1]
             for place, samples, at, slope in own:
                 gradient[at : at + slope.size] = down[samples, place] * slope
             back = np.zeros((len(X), self.weights[k - 1].shape[0]))
-            for place, slopes in enumerate(partials):
-                for row, factor in slopes.items():
+            for place, move in enumerate(moves):
+                for row, factor in move.items():
                     back[:, row] += down[:, place] * factor
         return loss, gradient
 

@@ -166,7 +166,10 @@ def _infinity(result: Result) -> End | None:
         evidence.append(Evidence("error of the limit", channel.loss_error))
         evidence.append(Evidence("coefficient of ε² (> 0: it attracts)", channel.slope))
         evidence.append(Evidence("residual of the fit in ε²", channel.residual, 1e-3))
-    return End("infinity", f"goes to infinity: {channel}", reached(result), tuple(evidence))
+    unsure: tuple[str, ...] = ()
+    if isinstance(channel, Limit) and channel.loss <= 1e-26 * result.problem.objective.spread**2:
+        unsure = ("whether the loss is zero at a finite point, too",)
+    return End("infinity", f"goes to infinity: {channel}", reached(result), tuple(evidence), unsure)
 
 
 def _zero(result: Result) -> End | None:

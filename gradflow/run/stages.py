@@ -21,6 +21,7 @@ from .checkpoint import CheckpointFile
 from .coordinates import Coordinates
 from .frames import Frame
 from .plan import Plan
+from .zero import zero_nearby
 
 BROKEN = (StopReason.INTERRUPTED, StopReason.NON_FINITE)
 """After these nothing follows."""
@@ -109,14 +110,45 @@ class _Refining:
         infimum = separating_direction(problem, end.theta, coordinates.all_rates)
         infimum = infimum or frame.recession(begin, inner.theta)
         if infimum is None and coordinates.whole and self.automatic:
+            end = self.at_zero(end)
+        if infimum is None and coordinates.whole and self.automatic:
             limit = self.limit(end)
+            if isinstance(limit, np.ndarray):
+                return self.refined_again(end, limit), None
             if limit is not None:
                 return dataclasses.replace(end, stop_reason=StopReason.CHANNEL), limit
         if infimum is None:
             return end, None
         return dataclasses.replace(end, stop_reason=StopReason.INFIMUM), infimum
 
-    def limit(self, end: Refinement) -> Limit | None:
+    def at_zero(self, end: Refinement) -> Refinement:
+        """The refinement, ended at a minimum of loss zero nearby where there is one."""
+        problem = self.coordinates.problem
+        if end.stop_reason not in UNFINISHED or problem.objective.is_zero(end.theta, end.loss):
+            return end
+        found = zero_nearby(problem, end.theta, end.loss, self.monitor)
+        if found is None:
+            return end
+        loss, grad_norm = self.coordinates.evaluate(found)
+        return dataclasses.replace(
+            end, theta=found, loss=loss, grad_norm=grad_norm, stop_reason=StopReason.LOSS_FLOOR
+        )
+
+    def refined_again(self, end: Refinement, theta: np.ndarray) -> Refinement:
+        """The refinement that goes on from another point, as a part of the one that there was."""
+        frame = Frame.of_refiner(self.coordinates, self.precision)
+        inner = frame.refine(self.refiner, self.coordinates.back(theta) / frame.scales, self.monitor)
+        after = frame.refinement(inner)
+        if not after.loss <= end.loss:
+            return end
+        return dataclasses.replace(
+            after,
+            iterations=end.iterations + after.iterations,
+            seconds=end.seconds + after.seconds,
+            counts=type(end.counts)(*(a + b for a, b in zip(end.counts, after.counts))),
+        )
+
+    def limit(self, end: Refinement) -> Limit | np.ndarray | None:
         """The network at infinity behind the end of a refinement that is no critical point."""
         problem, theta = self.coordinates.problem, end.theta
         if end.stop_reason not in UNFINISHED or not np.isfinite(theta).all():
