@@ -59,8 +59,8 @@ def rate_of(sigma: Activation) -> float:
     return 2.0 if sigma.name == "tanh" else 1.0
 
 
-def suggestions(network: LimitNetwork, X: np.ndarray) -> list[Suggestion]:
-    """What the neurons of all layers may become, the most plausible first.
+def suggestions(network: LimitNetwork, X: np.ndarray, spread: float) -> list[Suggestion]:
+    """What the neurons of all layers may become, the most plausible first; `spread` is that of the targets.
 
     Where a layer has no constant, neurons whose own constants grow may cancel each other's: two at a time.
     What is left of them is a constant that is free.
@@ -68,15 +68,16 @@ def suggestions(network: LimitNetwork, X: np.ndarray) -> list[Suggestion]:
     zs = network.forward(X)[0]
     found: list[Suggestion] = []
     for k in range(len(network.layers)):
+        unit = spread if k == len(network.layers) - 1 else 1.0
         if network.constants[k + 1]:
-            found += _of_layer(network, k, zs[k])
+            found += _of_layer(network, k, zs[k], unit)
             continue
         granted = _with_constant(network, k + 1)
-        every = _of_layer(granted, k, zs[k])
+        every = _of_layer(granted, k, zs[k], unit)
         found += [s._replace(network=_without_constant(s.network, k + 1)) for s in every if not s.constant]
         for first in [s for s in every if s.constant]:
             after = first.network.forward(X)[0][k]
-            for second in _of_layer(first.network, k, after):
+            for second in _of_layer(first.network, k, after, unit):
                 if second.constant:
                     found.append(Suggestion(first.score + second.score, second.network))
     return sorted(found, key=lambda entry: entry.score)
@@ -94,14 +95,14 @@ def _without_constant(network: LimitNetwork, k: int) -> LimitNetwork:
     return dataclasses.replace(network, weights=tuple(weights), constants=tuple(constants))
 
 
-def _of_layer(network: LimitNetwork, k: int, zs: np.ndarray) -> list[Suggestion]:
-    """What the neurons of one layer may become."""
+def _of_layer(network: LimitNetwork, k: int, zs: np.ndarray, scale: float) -> list[Suggestion]:
+    """What the neurons of one layer may become; `scale` is that of what they give to the next."""
     units, starts, places = network.layers[k], network.starts(k), network.places(k)
     after, found = network.weights[k + 1], []
     plain = [i for i, unit in enumerate(units) if unit.kind == "neuron"]
     for i in plain:
-        found += _alone(network, k, i, zs[:, starts[i]], after[:, places[i]])
-    found += _all_linear(network, k, zs, plain)
+        found += _alone(network, k, i, zs[:, starts[i]], after[:, places[i]], scale)
+    found += _all_linear(network, k, zs, plain, scale)
     for i, j in combinations(plain, 2):
         if units[i].activation == units[j].activation:
             found += _merging(network, k, i, j)
@@ -113,11 +114,11 @@ def _of_layer(network: LimitNetwork, k: int, zs: np.ndarray) -> list[Suggestion]
     return found
 
 
-def _alone(network: LimitNetwork, k: int, i: int, z, out) -> list[Suggestion]:
+def _alone(network: LimitNetwork, k: int, i: int, z, out, measure: float) -> list[Suggestion]:
     """What a neuron may become by itself."""
     unit, constant = network.layers[k][i], network.constants[k + 1]
     sigma, row = unit.activation, network.weights[k][network.starts(k)[i]]
-    size = float(np.abs(out).max())
+    size = float(np.abs(out).max()) / measure
     found = []
     for side, (level, _, factor) in TAILS.get(sigma.name, {}).items():
         least = float((side * z).min())
@@ -161,7 +162,7 @@ def _alone(network: LimitNetwork, k: int, i: int, z, out) -> list[Suggestion]:
     return found
 
 
-def _all_linear(network: LimitNetwork, k: int, zs: np.ndarray, plain: list[int]) -> list[Suggestion]:
+def _all_linear(network: LimitNetwork, k: int, zs: np.ndarray, plain: list[int], measure) -> list[Suggestion]:
     """All neurons that are nearly linear on the samples, at once."""
     small = [network.layers[k][i] for i in plain if float(np.ptp(zs[:, network.starts(k)[i]])) < SMALL]
     if len(small) < 2:
@@ -170,7 +171,8 @@ def _all_linear(network: LimitNetwork, k: int, zs: np.ndarray, plain: list[int])
     columns = {unit.neurons: zs[:, network.starts(k)[network.layers[k].index(unit)]] for unit in small}
     for unit in small:
         i, z = network.layers[k].index(unit), columns[unit.neurons]
-        made = [s for s in _alone(network, k, i, z, network.weights[k + 1][:, network.places(k)[i]])
+        out = network.weights[k + 1][:, network.places(k)[i]]
+        made = [s for s in _alone(network, k, i, z, out, measure)
                 if s.network.layers[k][-1].kind == "linear"]  # fmt: skip
         if not made:
             return []

@@ -20,7 +20,7 @@ from ..refiners.gram import descend
 from ..support.eigen import newton_step, symmetric_eigen, zero_tolerance
 from ..support.progress import Monitor
 from ..support.stopping import StopReason
-from .charts import finite, in_order, realised, scale_of, suggestions
+from .charts import OPEN, STEEP, finite, in_order, realised, scale_of, suggestions
 from .limit_network import LimitLoss, LimitNetwork
 
 ROUNDS, TRIED, FITS = 5, 3, 10
@@ -51,6 +51,9 @@ HALVINGS = 8
 
 BASES = (-4.0, -2.0, -1.0, -0.3, 0.3, 1.0, 2.0, 4.0)
 """Biases at which a neuron that becomes linear is tested."""
+
+LARGE = 30.0
+"""Weights beyond this may be on their way to infinity."""
 
 LARGEST = 300
 """Networks of more parameters are not looked at."""
@@ -129,6 +132,27 @@ def approached(problem: Problem, theta: np.ndarray, monitor: Monitor) -> Limit |
         return _Search(problem, theta, monitor).run()
 
 
+def grown(problem: Problem, theta: np.ndarray) -> bool:
+    """Whether parameters are so large that θ may be near a limit at infinity, or there to rounding.
+
+    That is so where one is beyond 30, those of the output layer in units of the targets' spread; or where a
+    neuron is on both of its sides and far from the middle at most samples.
+    """
+    student = problem.student
+    samples = None if problem.inputs is None else problem.inputs.samples
+    if student is None or samples is None:
+        return False
+    units = np.where(problem.objective.output_parameters, problem.objective.spread, 1.0)
+    if (np.abs(theta) > LARGE * units).any():
+        return True
+    network = LimitNetwork.of(student.with_flat(theta))
+    for zs in network.forward(samples.X)[0][:-1]:
+        far = (np.abs(zs) > STEEP).any(axis=0) & (zs > 0).any(axis=0) & (zs < 0).any(axis=0)
+        if (far & (np.median(np.abs(zs), axis=0) > OPEN)).any():
+            return True
+    return False
+
+
 @dataclasses.dataclass
 class _Fitted:
     network: LimitNetwork
@@ -160,7 +184,7 @@ class _Search:
     def run(self) -> Limit | np.ndarray | None:
         network, reached, fits = self.begin, self.loss, 0
         for _ in range(ROUNDS):
-            options = suggestions(network, self.X)[:TRIED]
+            options = suggestions(network, self.X, self.spread)[:TRIED]
             best: _Fitted | None = None
             for option in options:
                 fits += 1
@@ -256,7 +280,10 @@ class _Search:
         size = max(np.sqrt(loss), 1e-15 * self.spread)
         at_zero = loss <= ZERO * self.spread**2
         at_rest = np.abs(gradient).max() <= AT_REST * size and error <= CERTAIN * loss
-        critical = bool((at_zero or at_rest) and np.abs(phi).max() < GROWN)
+        scales = np.ones(objective.base.size)
+        scales[: sum(W.size for W in network.weights)][-network.weights[-1].size :] = self.spread
+        finite_yet = bool((np.abs(phi) < GROWN * scales[objective.free]).all())
+        critical = bool((at_zero or at_rest) and finite_yet)
         return _Fitted(
             network,
             loss,

@@ -118,7 +118,7 @@ class End:
 
 def reached(result: Result) -> bool:
     """Whether θ is the end itself, to rounding: the one predicate behind `converged`."""
-    finite = result.channel is None or isinstance(result.channel, Saturation)
+    finite = result.channel is None or isinstance(result.channel, Saturation | Limit)
     return finite and (result.critical or result.zero_loss)
 
 

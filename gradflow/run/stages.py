@@ -9,7 +9,7 @@ import numpy as np
 
 from ..infinity import Infinity, Limit
 from ..infinity.channels import ended_at, recognised
-from ..infinity.limit import approached
+from ..infinity.limit import approached, grown
 from ..infinity.recession import separating_direction
 from ..refiners import Refinement, Refiner, polish
 from ..solvers import Flow
@@ -149,10 +149,13 @@ class _Refining:
         )
 
     def limit(self, end: Refinement) -> Limit | np.ndarray | None:
-        """The network at infinity behind the end of a refinement that is no critical point."""
+        """The network at infinity behind the end of a refinement.
+
+        Some are reached in Float64: ∇L is zero there as it is at a critical point.
+        """
         problem, theta = self.coordinates.problem, end.theta
-        if end.stop_reason not in UNFINISHED or not np.isfinite(theta).all():
+        if not np.isfinite(theta).all() or problem.objective.is_zero(theta, end.loss):
             return None
-        if problem.objective.is_critical(theta) or problem.objective.is_zero(theta, end.loss):
-            return None
-        return approached(problem, theta, self.monitor)
+        if problem.objective.is_critical(theta):
+            return approached(problem, theta, self.monitor) if grown(problem, theta) else None
+        return approached(problem, theta, self.monitor) if end.stop_reason in UNFINISHED else None
