@@ -4,6 +4,7 @@ channels    two neurons that merge while their output weights grow and cancel, i
 limits      values at several ε > 0 extrapolated to ε = 0, with an error that is meant
 limit       networks on samples whose neurons become units of other kinds: `limit_network` has the units and
             their fit, `charts` the way there and back
+continued   the same with infinitely many inputs, followed outwards and extrapolated
 saturation  one neuron whose bias or weights grow until it is constant on all inputs
 recession   a direction along which the loss falls for ever: separable classes, e^{−θ}
 

@@ -317,11 +317,11 @@ def realised(
         new = [(rows[0] / epsilon, outs[0])]
     made = replaced(network, k, (i,), neuron, [new[0][0]], [new[0][1]], level)
     for more, out in new[1:]:
-        made = _added(made, k, neuron, more, out)
+        made = added(made, k, neuron, more, out)
     return made
 
 
-def _added(network: LimitNetwork, k: int, unit: Unit, row, out) -> LimitNetwork:
+def added(network: LimitNetwork, k: int, unit: Unit, row, out) -> LimitNetwork:
     """The network with one neuron more."""
     layers, weights, values = list(network.layers), list(network.weights), list(network.values)
     after = weights[k + 1]

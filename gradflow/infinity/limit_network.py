@@ -8,6 +8,8 @@ A unit is a function of one or more affine functions z₀, z₁, … of the laye
     linear        z₀: w → 0 and a → ∞, or b → ∞
     exponential   e^{z₀}: b → −∞ and a → ∞, the tail of σ
     hinge         s₊ max(z₀, 0) + s₋ min(z₀, 0): |w| → ∞ and a → 0
+    corner        s₊ max(z₀, 0) + s₋ min(z₀, 0) with the slopes of σ at 0±: w → 0 and a → ∞ where σ has a kink
+    bend          ½z₀²σ''(0±): what is left of neurons with w → 0 whose linear parts cancel
     step          σ(±∞) by the sign of z₀, except at samples whose z stays finite: |w| → ∞
 
 Derived here; pairs are those of Martinelli et al. (NeurIPS 2025), and m neurons that merge along a curve γ
@@ -26,11 +28,11 @@ from ..activations import Activation
 from ..networks import MLP
 from ..objective import Counts, Objective
 
-ROWS = {"neuron": 1, "pair": 2, "triple": 3, "linear": 1, "exponential": 1, "hinge": 1, "step": 1}
-"""Affine functions of each kind of unit."""
-
-OUTPUTS = {"neuron": 1, "pair": 2, "triple": 3, "linear": 1, "exponential": 1, "hinge": 1, "step": 1}
-"""Outputs of each kind of unit."""
+SIZES = {
+    "neuron": 1, "pair": 2, "triple": 3, "linear": 1, "exponential": 1, "hinge": 1, "corner": 1, "bend": 1,
+    "step": 1,
+}  # fmt: skip
+"""Affine functions of each kind of unit, and as many outputs."""
 
 DIFFERENCE = 1e-5
 """Distance of the gradients whose difference is a row of ∇²L, in units of 1 + |φ_i|."""
@@ -40,7 +42,7 @@ DIFFERENCE = 1e-5
 class Unit:
     """A unit of a layer.
 
-    kind         a key of `ROWS`
+    kind         a key of `SIZES`
     neurons      the numbers of the neurons whose limit it is
     activation   their σ
     side         −1 or +1: the tail of an exponential unit, 0 elsewhere
@@ -57,16 +59,23 @@ class Unit:
 
     @property
     def rows(self) -> int:
-        return ROWS[self.kind]
+        """How many affine functions it depends on."""
+        return SIZES[self.kind]
 
     @property
     def outputs(self) -> int:
-        return OUTPUTS[self.kind]
+        """How many outputs it has."""
+        return SIZES[self.kind]
 
     @cached_property
     def ends(self) -> tuple[float, float]:
         """σ(−∞) and σ(+∞) of a bounded σ; the slopes there of another."""
         sigma = self.activation
+        if self.kind == "corner":
+            return sigma.record.slopes
+        if self.kind == "bend":
+            low, high = sigma.derivatives(np.array([-1e-12, 1e-12]), 2)[2]
+            return float(low), float(high)
         if self.kind == "hinge":
             low, high = np.round(sigma.derivatives(np.array([-1e3, 1e3]), 1)[1], 9)
         else:
@@ -83,6 +92,8 @@ class Unit:
             "linear": f"{name} becomes linear",
             "exponential": f"{name} becomes an exponential",
             "hinge": f"{name} becomes a hinge",
+            "corner": f"{name} becomes the corner of σ at 0",
+            "bend": f"{name} becomes the second order of σ at 0",
             "step": f"{name} becomes a step",
         }[self.kind]
 
@@ -315,12 +326,16 @@ def _outputs(unit: Unit, z: np.ndarray, slopes: bool) -> tuple[list[np.ndarray],
         with np.errstate(over="ignore"):
             e = np.exp(z0)
         return [e], [{0: e}]
-    if kind in ("hinge", "step"):
+    if kind in ("hinge", "step", "corner"):
         low, high = unit.ends
         if kind == "step":
             return [np.where(z0 > 0, high, low)], [{}]
         slope = np.where(z0 > 0, high, low)
         return [slope * z0], [{0: slope}]
+    if kind == "bend":
+        low, high = unit.ends
+        bend = np.where(z0 > 0, high, low)
+        return [0.5 * bend * z0**2], [{0: bend * z0}]
     if kind == "pair":
         s = derivatives(unit.activation, z0, 2)
         return [s[0], z[:, 1] * s[1]], [{0: s[1]}, {0: z[:, 1] * s[2], 1: s[1]}]
@@ -352,6 +367,7 @@ class LimitLoss(Objective):
         self._counts = [0, 0, 0]
 
     def full(self, theta: np.ndarray) -> np.ndarray:
+        """φ with the free entries given."""
         phi = self.base.copy()
         phi[self.free] = theta
         return phi

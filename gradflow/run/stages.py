@@ -9,6 +9,7 @@ import numpy as np
 
 from ..infinity import Infinity, Limit
 from ..infinity.channels import ended_at, recognised
+from ..infinity.continued import continued
 from ..infinity.limit import approached, grown
 from ..infinity.recession import separating_direction
 from ..refiners import Refinement, Refiner, polish
@@ -158,4 +159,7 @@ class _Refining:
             return None
         if problem.objective.is_critical(theta):
             return approached(problem, theta, self.monitor) if grown(problem, theta) else None
-        return approached(problem, theta, self.monitor) if end.stop_reason in UNFINISHED else None
+        if end.stop_reason not in UNFINISHED:
+            return None
+        found = approached(problem, theta, self.monitor)
+        return continued(problem, theta, self.monitor) if found is None else found
