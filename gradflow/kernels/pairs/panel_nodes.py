@@ -3,8 +3,8 @@
 Panels end at kinks, at the edges of the region where a smoothed kink (or a step) of width w still bends, at
 40/slope beyond a kink where e^z starts, and at ±`reach_of`. Within a panel the integrand is an entire
 function that varies like a Gaussian of width (1 + Σ w⁻²)^(−1/2) times an exponential, or a sine; the
-number of nodes follows from the length in units of that width and from the exponent. (Measured over random panels: the
-limits below leave 5e-16 of the integrand's size.)
+number of nodes follows from the length in units of that width and from the exponent. (Measured over random
+panels: the limits below leave 5e-16 of the integrand's size.)
 """
 
 from __future__ import annotations
