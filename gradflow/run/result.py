@@ -8,7 +8,7 @@ from os import PathLike
 
 import numpy as np
 
-from ..infinity import Infinity
+from ..infinity import Channel, Infinity, Limit, LimitNetwork
 from ..losses.problem import Problem, check_hessian_memory
 from ..losses.reduced import find_span
 from ..networks import MLP
@@ -123,6 +123,21 @@ class Result:
         'critical point'
         """
         return find_end(self)
+
+    @cached_property
+    def limit(self) -> LimitNetwork | None:
+        """The network at infinity to which the run leads, a function of X; None where there is none.
+
+        Returns
+        -------
+        LimitNetwork or None
+            Units σ(z), z₁σ'(z), z₂σ'(z) + z₁²σ''(z)/2, linear, exponential, hinge and step, in `layers`, with
+            `weights` between them. Its loss is `channel.loss`. None for losses that fall for ever along a
+            direction, and where a neuron has reached its limit within Float64.
+        """
+        if isinstance(self.channel, Limit):
+            return self.channel.network
+        return self.channel.network(self.problem) if isinstance(self.channel, Channel) else None
 
     @cached_property
     def flow_ended(self) -> bool | None:
