@@ -52,6 +52,8 @@ def add_outer_products(descriptor, table, rows, length, sums):
     row_pairs(outer, length, n, x, stride, c, length, jacobian)
     row_pairs(root, length, 1, get(table, 1, nb.INPUT), length, c1, length, jacobian + 8 * length * n * c)
     gram(jacobian, length, size, jacobian, length, size, length, sums, size, spare, True)
+    if word(descriptor, nb.GAUSS_NEWTON) != 0:
+        return
     row_pairs(x, stride, c, 0, 0, 0, length, pairs)
     sums += 8 * size * size
     npairs = c * (c + 1) // 2

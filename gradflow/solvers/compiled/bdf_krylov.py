@@ -13,7 +13,7 @@ from ...kernels.math.abi import inner_jit, summing_jit
 from ...kernels.math.blas import copy, vector
 from ...kernels.math.memory import load, word
 from . import layout as at
-from .algebra import loss_and_gradient
+from .algebra import linearise
 from .growth import FOLLOWED
 from .krylov import SCRATCH, solve_by_products
 
@@ -241,7 +241,7 @@ def _newton(run, c, enough):
     previous = 0.0
     for iteration in range(ITERATIONS):
         _sum(size, predicted, 1.0, d, point)
-        loss_and_gradient(run, point, cell, gradient)
+        linearise(run, point, cell, gradient)
         at.set_number(run, at.NEW_LOSS, load(cell, 0))
         _residual(size, slope, first, d, c, rates, gradient, right)
         if not _norm(run, right) < math.inf:
