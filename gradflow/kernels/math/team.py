@@ -1,4 +1,6 @@
-"""A team of threads for one task: helpers linger in a pool, and a caller waits for none that has not begun.
+"""A team of threads for one task: helpers that linger in the slots of a pool.
+
+The caller never waits for a helper that has not begun.
 
 Starting a POSIX thread costs as much as the work of a small call, so a helper that has finished lingers
 for a fraction of a millisecond, yielding the processor, and takes the next task if one comes. What a caller
@@ -123,7 +125,8 @@ def _start_thread(typingctx, handle, function, argument):
 
 @intrinsic
 def call_worker(typingctx, worker, task):
-    """Call the function at address `worker` with the address `task`."""
+    """Call the worker (int64 → int64) at an address with the task."""
+
     def codegen(context, builder, signature, args):
         kind = ir.FunctionType(_INT64, [_INT64])
         return builder.call(builder.inttoptr(args[0], kind.as_pointer()), [args[1]])
