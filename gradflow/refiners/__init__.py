@@ -33,6 +33,10 @@ __all__ = [
     "polish",
 ]
 
+GRAM_SIZE = 2000
+"""Up to so many parameters a sum of squares is refined with the Gauss–Newton matrix: at 1,153 parameters and
+10,000 samples a step takes 0.4 s; at 4,810 and 1,797 it takes 2.4 s, with products 0.4 s."""
+
 NEWTON_SIZE = 1000
 """Above this many parameters an eigendecomposition per step costs more than it saves."""
 
@@ -41,10 +45,12 @@ def default_refiner(size: int, sum_of_squares: bool = False) -> Refiner:
     """The refiner used when none is named, by the size of the problem and its kind.
 
     Up to 1,000 parameters Levenberg–Marquardt for a sum of squares over samples, which hands over to
-    Newton where the loss does not go to zero, and Newton otherwise; beyond, Newton without matrices.
+    Newton where the loss does not go to zero, and Newton otherwise. Beyond, Gauss–Newton for a sum of
+    squares, with a matrix up to 2,000 parameters and with products from there on, then Newton without
+    matrices.
     """
     if size > NEWTON_SIZE:
-        return NewtonKrylov()
+        return GaussNewton(search=False, dense=GRAM_SIZE) if sum_of_squares else NewtonKrylov()
     return LevenbergMarquardt() if sum_of_squares else TrustRegionNewton()
 
 

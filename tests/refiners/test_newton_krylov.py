@@ -7,7 +7,7 @@ import pytest
 import gradflow as gf
 from gradflow.losses.from_jax import JaxLoss
 from gradflow.objective import Restricted
-from gradflow.refiners import NewtonKrylov, TrustRegionNewton, default_refiner
+from gradflow.refiners import GaussNewton, NewtonKrylov, TrustRegionNewton, default_refiner
 from gradflow.refiners.krylov import minres, truncated_cg
 from gradflow.refiners.newton_krylov import gradient_rounding
 from gradflow.support.errors import ArgumentError
@@ -115,7 +115,7 @@ def test_reasons_to_stop_and_bad_settings():
 
 def test_the_default_beyond_a_thousand_parameters():
     assert isinstance(default_refiner(1001), NewtonKrylov)
-    assert isinstance(default_refiner(1001, sum_of_squares=True), NewtonKrylov)
+    assert isinstance(default_refiner(1001, sum_of_squares=True), GaussNewton)
     assert isinstance(default_refiner(1000), TrustRegionNewton)
 
 
