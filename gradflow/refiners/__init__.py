@@ -3,7 +3,7 @@
 Refiners see an `Objective`, never a network. A refiner is its settings; `refine` does the work.
 """
 
-from .base import Extended, Refinement, Refiner
+from .base import Extended, Refinement, Refiner, Stalled
 from .double_double import polish
 from .eigenvector_following import EigenvectorFollowing
 from .gauss_newton import GaussNewton
@@ -27,6 +27,7 @@ __all__ = [
     "Refinement",
     "Refiner",
     "SciPy",
+    "Stalled",
     "TrustRegionNewton",
     "VariableProjection",
     "default_refiner",
