@@ -94,10 +94,10 @@ class NewtonKrylov(Refiner):
 
     The linear systems are in units of the layers (`layer_units`). It stops where |∇L|_∞ is at its rounding,
     which is measured (`gradient_rounding`), or falls no more. Where the linear systems were not solved within
-    `products` and nothing more was gained, that is the reason (`StopReason.KRYLOV`); `Refinement.stalled` tells
-    of the last system, after a limit too. Memory: some fifteen vectors. Sources: T. Steihaug, SIAM J. Numer.
-    Anal. 20 (1983) 626; C. C. Paige and M. A. Saunders, SIAM J. Numer. Anal. 12 (1975) 617; R. S. Dembo, S. C.
-    Eisenstat and T. Steihaug, SIAM J. Numer. Anal. 19 (1982) 400.
+    `products` and nothing more was gained, that is the reason (`StopReason.KRYLOV`); `Refinement.stalled` is
+    about the last system, after a limit too. Memory: some fifteen vectors. Sources: T. Steihaug, SIAM J.
+    Numer. Anal. 20 (1983) 626; C. C. Paige and M. A. Saunders, SIAM J. Numer. Anal. 12 (1975) 617; R. S.
+    Dembo, S. C. Eisenstat and T. Steihaug, SIAM J. Numer. Anal. 19 (1982) 400.
     """
 
     target: str = "minimum"

@@ -147,7 +147,7 @@ def test_a_system_that_is_not_solved_says_so():
     start = basis @ np.ones(60)
     end = NewtonKrylov(products=3, max_iterations=40).refine(loss, start, Monitor(False))
     assert end.stop_reason is StopReason.MAX_STEPS
-    assert end.stalled.products == 3 and 1e-3 < end.stalled.residual < 1.0
+    assert end.stalled.products == 3 and end.stalled.residual > 1e-3
     assert 1.0 < end.stalled.condition <= 1e7
     solved = NewtonKrylov(products=400).refine(loss, start, Monitor(False))
     assert solved.stop_reason is StopReason.FLOOR and solved.stalled is None
