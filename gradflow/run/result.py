@@ -91,6 +91,21 @@ class Result:
     reduced_dim: int | None = None
     seed: int | None = None
 
+    def __post_init__(self):
+        self._give_curvature()
+
+    def _give_curvature(self) -> None:
+        """Let the flow ask the problem for its second derivatives (`Flow.sharpness`)."""
+        if self.flow is not None:
+            self.__dict__["flow"] = dataclasses.replace(self.flow, curvature=self._curvature)
+
+    def _curvature(self, theta: np.ndarray):
+        """Products with ∇²L of the parameters that move, and how many these are."""
+        objective, free = self.problem.objective, self.rates != 0
+        if not free.all():
+            objective, theta = Restricted(objective, theta, free), np.ascontiguousarray(theta[free])
+        return lambda v: objective.hvp(theta, np.ascontiguousarray(v)), objective.size
+
     @property
     def converged(self) -> bool:
         """Whether the end point is a critical point or a global minimum, as far as Float64 can tell.
@@ -236,6 +251,7 @@ class Result:
                 basis = choose_span(self.problem, self.rates)[0]
             coordinates = Coordinates(self.problem, self.rates, basis)
             self.__dict__["flow"] = attach(coordinates, self.flow)
+            self._give_curvature()
         return self
 
     @cached_property

@@ -14,7 +14,7 @@ from ...infinity import Channel, Infinity, Limit, Recession, Saturation
 from ...infinity.limit import Approach
 from ...infinity.limit_network import LimitNetwork, Unit
 from ...objective import Counts
-from ...refiners import Extended, Refinement
+from ...refiners import Extended, Refinement, Stalled
 from ...solvers import Flow
 from ...support.eigen import Inertia
 from ...support.errors import StorageError
@@ -170,6 +170,8 @@ def write_result(file, result: Result) -> None:
             iterations=result.refinement.iterations,
         )
         _write_stage(group, result.refinement)
+        if result.refinement.stalled is not None:
+            group.attrs["stalled"] = np.array(result.refinement.stalled, dtype=np.float64)
         extended = result.refinement.extended
         if extended is not None:
             write_array(group, "theta_low", extended.theta_low)
@@ -209,6 +211,7 @@ def read_result(file, activations: Mapping[str, Activation]) -> Result:
             grad_norm=float(group.attrs["grad_norm"]),
             iterations=int(group.attrs["iterations"]),
             extended=_read_extended(group),
+            stalled=_read_stalled(group),
             **_read_stage(group),
         )
     problem = read_problem(file, activations)
@@ -305,6 +308,13 @@ def _read_channel(group, activations: Mapping[str, Activation]) -> Infinity:
     i, j = (int(n) for n in group.attrs["pair"])
     s, t = (int(n) for n in group.attrs["signs"])
     return Channel(pair=(i, j), signs=(s, t), **numbers, **arrays)
+
+
+def _read_stalled(group) -> Stalled | None:
+    if "stalled" not in group.attrs:
+        return None
+    residual, products, condition = (float(x) for x in group.attrs["stalled"])
+    return Stalled(residual, int(products), condition)
 
 
 def _read_extended(group) -> Extended | None:
