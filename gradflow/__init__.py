@@ -24,6 +24,7 @@ from .networks import MLP  # noqa: E402
 from .order_parameters import OrderParameters, order_parameters  # noqa: E402
 from .run.result import Result, Spectrum  # noqa: E402
 from .run.training import resume, train  # noqa: E402
+from .run.trajectories import TrajectoryDistance, trajectory_distance  # noqa: E402
 from .spherical import Ball, Sphere, Spherical, StudentT  # noqa: E402
 from .support.errors import (  # noqa: E402
     ArgumentError,
@@ -61,6 +62,7 @@ __all__ = [
     "StorageError",
     "StudentT",
     "Sweep",
+    "TrajectoryDistance",
     "__version__",
     "certify",
     "datasets",
@@ -79,6 +81,7 @@ __all__ = [
     "theory",
     "train",
     "train_many",
+    "trajectory_distance",
     "verify_proof",
 ]
 

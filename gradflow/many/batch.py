@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import scipy.stats
@@ -215,16 +215,24 @@ class Batch(Sequence):
         return f"<Batch: {len(self.results)} results, {len(self.failures)} failures>"
 
 
-def load(path: str | os.PathLike, *, activations: Mapping[str, Activation] | None = None) -> Result | Batch:
+def load(
+    path: str | os.PathLike,
+    *,
+    activations: Mapping[str, Activation] | None = None,
+    loss: Callable[..., Any] | None = None,
+) -> Result | Batch:
     """What `Result.save` or `Batch.save` wrote to `path`, with the same bits.
 
     activations   a user's own activations by the names they were saved under
+    loss          for a result of `Problem.from_jax` that is to be gone on with: its loss again, which is code
+                  and not in the file. Without it the numbers are there, and what needs the loss says so
 
     Raises `StorageError` for a file that is missing, truncated, foreign or of a newer schema, and for an
     activation that is neither in the table nor given.
     """
-    reader = Batch.load if form_of(path) == FORMAT else load_result
-    return reader(path, activations=activations)
+    if form_of(path) == FORMAT:
+        return Batch.load(path, activations=activations)
+    return load_result(path, activations=activations, loss=loss)
 
 
 def row_of(entry: Result | Failure) -> dict:
