@@ -306,8 +306,12 @@ class MLP:
         Raises
         ------
         ArgumentError
-            For a module that is no such row, and for activations whose values no activation here has, as
-            `jax.nn.gelu` with its default `approximate=True`.
+            For a module that is no such row, and for activations that JAX cannot trace.
+
+        Notes
+        -----
+        Activations are recognised by their values, as in `from_torch`; others, as `jax.nn.gelu` with its
+        default `approximate=True`, become `Activation`s of their values.
 
         Examples
         --------

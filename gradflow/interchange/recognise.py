@@ -21,6 +21,14 @@ AGREES = 1e-11
 threshold of 20, and is taken for what it approximates.)"""
 
 
+_JAX = ("jax", "jaxlib", "equinox", "functools")
+
+
+def _is_jax(function: Any) -> bool:
+    homes = (type(function).__module__, getattr(function, "__module__", None) or "")
+    return any(home.partition(".")[0] in _JAX for home in homes)
+
+
 def recognise(argument: str, function: Any) -> Activation:
     """The activation of the table whose values a function of arrays has; `ArgumentError` if there is none."""
     if isinstance(function, (str, Activation)):
@@ -39,6 +47,8 @@ def recognise(argument: str, function: Any) -> Activation:
         slack = np.where(np.abs(_POINTS) > 20.0, 2e-9, AGREES)
         if (np.abs(values - exact) <= slack * (1.0 + np.abs(exact))).all():
             return sigma
+    if _is_jax(function):
+        return Activation(function)  # from its value alone
     raise ArgumentError(argument, f"{described}, which has the values of no activation here", allowed)
 
 
@@ -48,7 +58,7 @@ def _values(argument: str, function: Callable, described: str, allowed: str) -> 
         if torch is not None and isinstance(function, torch.nn.Module):
             with torch.no_grad():
                 return function(torch.from_numpy(_POINTS.copy())).numpy()
-        if type(function).__module__.partition(".")[0] in ("jax", "jaxlib", "equinox", "functools"):
+        if _is_jax(function):
             import jax.numpy as jnp
 
             return np.asarray(function(jnp.asarray(_POINTS)), dtype=np.float64)
