@@ -23,13 +23,16 @@ def _entry(kind: str, key: str, author: str, title: str, year: int, **more: str)
 ENTRIES = {
     "gradflow": _OWN,
     "brea2023": _entry(
-        "article", "brea2023", "Brea, Johanni and Martinelli, Flavio and Şimşek, Berfin and Gerstner, Wulfram",
-        "MLPGradientFlow: going with the flow of multilayer perceptrons (and finding minima fast and accurately)",
+        "article", "brea2023",
+        "Brea, Johanni and Martinelli, Flavio and Şimşek, Berfin and Gerstner, Wulfram",
+        "MLPGradientFlow: going with the flow of multilayer perceptrons (and finding minima fast and "
+        "accurately)",
         2023, journal="arXiv preprint arXiv:2301.10638",
     ),
     "shampine1997": _entry(
-        "article", "shampine1997", "Shampine, Lawrence F. and Reichelt, Mark W.", "The MATLAB ODE suite", 1997,
-        journal="SIAM Journal on Scientific Computing", volume="18", pages="1--22",
+        "article", "shampine1997", "Shampine, Lawrence F. and Reichelt, Mark W.",
+        "The MATLAB ODE suite", 1997, journal="SIAM Journal on Scientific Computing", volume="18",
+        pages="1--22",
     ),
     "brown1989": _entry(
         "article", "brown1989", "Brown, Peter N. and Hindmarsh, Alan C.",
@@ -73,11 +76,12 @@ ENTRIES = {
     ),
     "golub1973": _entry(
         "article", "golub1973", "Golub, G. H. and Pereyra, V.",
-        "The differentiation of pseudo-inverses and nonlinear least squares problems whose variables separate",
-        1973, journal="SIAM Journal on Numerical Analysis", volume="10", pages="413--432",
+        "The differentiation of pseudo-inverses and nonlinear least squares problems whose variables "
+        "separate", 1973, journal="SIAM Journal on Numerical Analysis", volume="10", pages="413--432",
     ),
     "williams1997": _entry(
-        "inproceedings", "williams1997", "Williams, Christopher K. I.", "Computing with infinite networks", 1997,
+        "inproceedings", "williams1997", "Williams, Christopher K. I.",
+        "Computing with infinite networks", 1997,
         booktitle="Advances in Neural Information Processing Systems 9", pages="295--301",
     ),
     "cho2009": _entry(
@@ -114,6 +118,11 @@ def cite(result: Result | None = None) -> str:
     -------
     str
         Entries in UTF-8, an empty line between two.
+
+    Raises
+    ------
+    ArgumentError
+        For what is no result.
 
     Examples
     --------

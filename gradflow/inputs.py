@@ -37,7 +37,7 @@ class Law:
         return (self,)
 
     def sample(self, count: int, dim: int, rng: np.random.Generator) -> np.ndarray:
-        """`count` draws, shape (count, dim)."""
+        """So many draws, shape (count, dim), by the generator `rng`."""
         raise ArgumentError("inputs", type(self).__name__, "a law of infinitely many inputs")
 
     @property
@@ -141,7 +141,18 @@ class Gaussian(Law):
         return Gaussian() if self.cov is None else Gaussian(cov=self.cov[0, 0] * np.eye(dim))
 
     def sample(self, count: int, dim: int, rng: np.random.Generator) -> np.ndarray:
-        """`count` draws, shape (count, dim)."""
+        """Draws from the law.
+
+        Parameters
+        ----------
+        count, dim : int
+            Their number, and the input dimension where the law leaves it open.
+        rng : numpy.random.Generator
+
+        Returns
+        -------
+        ndarray, shape (count, dim)
+        """
         draws = rng.standard_normal((count, dim))
         if self.cov is not None:
             draws = draws @ self._factor
@@ -164,6 +175,12 @@ class Mixture(Law):
         Or spherically symmetric laws; their dimensions must agree.
     weights : array_like, shape (components,), optional
         p_c > 0, divided by their sum; equal ones unless given.
+
+    Raises
+    ------
+    ArgumentError
+        For what are no laws of infinitely many inputs, dimensions that differ, or weights that are not
+        positive.
 
     Examples
     --------
@@ -205,7 +222,7 @@ class Mixture(Law):
         return [(float(p) * share, law) for p, part in parts for share, law in part.gaussians(dim, degree)]
 
     def sample(self, count: int, dim: int, rng: np.random.Generator) -> np.ndarray:
-        """`count` draws, shape (count, dim)."""
+        """So many draws, shape (count, dim), by `rng`: a component is drawn for each."""
         chosen = rng.choice(len(self.components), size=count, p=self.weights)
         draws = np.empty((count, dim))
         for c, law in enumerate(self.components):
@@ -226,6 +243,11 @@ class Samples(Law):
     X : array_like, shape (samples, features)
     sample_weight : array_like, shape (samples,), optional
         w_s ≥ 0, not all zero; one each unless given.
+
+    Raises
+    ------
+    ArgumentError
+        For arrays that are empty, of other shapes or not finite, and weights that are negative or all zero.
 
     Notes
     -----

@@ -602,10 +602,12 @@ class MLP:
                 array.flags.writeable = False
 
     def tree_flatten(self):
+        """The leaves and the rest, as JAX's pytrees want them."""
         return tuple(zip(self.weights, self.biases)), self.activations
 
     @classmethod
     def tree_unflatten(cls, activations, children):
+        """A network of these activations with leaves `children` that may be traced: nothing is checked."""
         network = object.__new__(cls)
         network.weights = tuple(W for W, _ in children)
         network.biases = tuple(b for _, b in children)

@@ -37,6 +37,11 @@ def orthonormal(
     -------
     MLP
 
+    Raises
+    ------
+    ArgumentError
+        For more neurons than inputs.
+
     References
     ----------
     .. [1] F. Mezzadri, How to generate random matrices from the classical compact groups, Notices of the AMS

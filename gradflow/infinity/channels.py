@@ -126,9 +126,11 @@ def candidates(problem: Problem, theta: np.ndarray) -> list[tuple[tuple[int, int
 def recognised(
     problem: Problem, theta: np.ndarray, refinement: R, monitor: Monitor
 ) -> tuple[Channel | Saturation | None, Refinement | R]:
-    """What goes to infinity as a stage of a run: the channel or neuron, and the refinement that ends there;
-    or None and the refinement that there was. A neuron is looked for after a refinement only: a flow that
-    has come near its limit is not yet at the minimum of the rest."""
+    """What goes to infinity as a stage of a run, and the refinement that ends there.
+
+    The channel or neuron; or None and the refinement that there was. A neuron is looked for after a
+    refinement only: a flow that has come near its limit is not yet at the minimum of the rest.
+    """
     began, before = time.monotonic(), problem.objective.counts()
     found: tuple[Channel | Saturation, np.ndarray] | None = recognise(problem, theta, monitor)
     if found is None and refinement is not None:

@@ -47,8 +47,10 @@ _OF_ONE_DESCRIPTOR = frozenset({"kernel", "oracle", "product", "_call_product"})
 
 @cache
 def _pool() -> np.ndarray:
-    """The slots in which helping threads wait: one pool for the process, never given back, because a
-    helper may still look at its slot while the interpreter ends."""
+    """The slots in which helping threads wait: one pool for the process.
+
+    It is never given back, because a helper may still look at its slot while the interpreter ends.
+    """
     slots = np.zeros(chunks.SLOT_WORDS * chunks.MAX_THREADS, dtype=np.int64)
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(slots))
     return slots

@@ -20,9 +20,11 @@ class JaxOracle:
         self.function = function
 
     def loss_and_gradient(self, theta):
+        """L and ∇L at a traced θ."""
         return jax.value_and_grad(self.function)(theta)
 
     def hessian(self, theta):
+        """∇²L at a traced θ."""
         return jax.hessian(self.function)(theta)
 
     def __eq__(self, other):

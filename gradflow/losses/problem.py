@@ -28,32 +28,56 @@ from .structure import Structure
 
 
 class Problem:
-    """L(θ) = mean over inputs of the sum over outputs of (f_θ − f*)²; no ½.
+    """The loss that `train` minimises: the mean over inputs of the sum over outputs of (f_θ − f*)²; no ½.
 
-    teacher   an `MLP`; with samples also a function of X (samples, features), or the targets
-              themselves, (samples, outputs)
-    student   an `MLP`: its architecture, and its parameters as the starting point θ₀
-    inputs    None or a law for infinitely many inputs: `Gaussian`, `Mixture`, or with
-              homogeneous activations `Sphere`, `Ball`, `StudentT`; samples X (samples, features) or
-              `Samples` for the (weighted) mean over them
+    Parameters
+    ----------
+    teacher : MLP, callable or array_like
+        A network; with samples also a function of X (samples, features), or the targets themselves, shape
+        (samples, outputs).
+    student : MLP
+        Its architecture, and its parameters as the starting point θ₀.
+    inputs : optional
+        None or a law for infinitely many inputs: `Gaussian`, `Mixture`, or with homogeneous activations
+        `Sphere`, `Ball`, `StudentT`; samples X, shape (samples, features), or `Samples` for the (weighted)
+        mean over them.
+    reduce : bool, default True
+        True: `train` follows a population problem whose law is spherically symmetric in the span of the
+        teacher's and the initial weights, where that is smaller than the input space. The path is the same;
+        False: not so.
+    loss : {"squared", "cross_entropy"}
+        With samples: "cross_entropy" of softmax(f_θ(x)) against labels (samples,), integers or text,
+        probabilities (samples, outputs), or the softmax of a teacher network's outputs.
+    weight_decay : float, default 0
+        With samples: λ ≥ 0 adds λ‖θ‖².
+    barrier : float, optional
+        With samples: c adds (‖θ‖²/(2P) − c)³/3 where ‖θ‖²/(2P) > c, so that weights that would drift to
+        infinity stay bounded.
+    merge : tuple (i, j, μ), optional
+        With samples: adds μ/2 (|w_i − w_j|² + (b_i − b_j)²) of two neurons of the first hidden layer.
+    threads : int, optional
+        With samples: at most so many; by default GRADFLOW_NUM_THREADS or the cores of the process. The
+        results have the same bits for every number.
 
-    reduce    True: `train` follows a population problem whose law is spherically symmetric in the span
-              of the teacher's and the initial weights, where that is smaller than the input space. The
-              path is the same; False: not so
+    Attributes
+    ----------
+    theta0 : ndarray, shape (P,)
+        The starting point.
+    classes_ : ndarray or None
+        Of labels: output k is class `classes_[k]`.
 
-    With samples also:
+    Raises
+    ------
+    ArgumentError
+        For shapes that do not fit, targets that are not finite, and networks for which there is no population
+        loss here.
 
-    loss          "squared", or "cross_entropy" of softmax(f_θ(x)) against labels (samples,), integers or
-                  text, probabilities (samples, outputs), or the softmax of a teacher network's outputs
-    weight_decay  λ ≥ 0 adds λ‖θ‖²
-    barrier       c adds (‖θ‖²/(2P) − c)³/3 where ‖θ‖²/(2P) > c: weights that would drift to infinity
-                  stay bounded
-    merge         (i, j, μ) adds μ/2 (|w_i − w_j|² + (b_i − b_j)²) of two neurons of the first hidden layer
-    threads       at most so many; by default GRADFLOW_NUM_THREADS or the cores of the process. The
-                  results have the same bits for every number
-
-    Raises `ArgumentError` for shapes that do not fit, targets that are not finite, and networks for
-    which there is no population loss here.
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(2, 3), gf.MLP.random((3, 1, 1), bias=False, seed=0)
+    >>> problem = Problem(teacher, student)
+    >>> problem.gradient(problem.theta0).shape, problem.hessian(problem.theta0).shape
+    ((4,), (4, 4))
     """
 
     student: MLP | None
@@ -90,7 +114,17 @@ class Problem:
 
     @classmethod
     def posed(cls, teacher, student: MLP | None, inputs=None) -> Problem:
-        """The same problem with nothing checked or compiled that its `objective` does not ask for first."""
+        """The same problem with nothing checked or compiled that its `objective` does not ask for first.
+
+        Parameters
+        ----------
+        teacher, student, inputs
+            As in `Problem`.
+
+        Returns
+        -------
+        Problem
+        """
         if not isinstance(student, MLP):
             raise ArgumentError("student", repr(student), "a gradflow.MLP")
         problem = object.__new__(cls)
@@ -176,13 +210,14 @@ class Problem:
         Raises
         ------
         ArgumentError
-            For leaves that are no finite arrays, and a function that fails under tracing.
+            For leaves that are no finite arrays, for no parameters, and for a function that JAX cannot trace
+            or that gives anything but a finite number at θ₀.
 
         Examples
         --------
-        >>> start = {"shift": [1.0, 2.0], "scale": 3.0}
+        >>> start = {"shift": np.array([1.0, 2.0]), "scale": np.array(3.0)}
         >>> bowl = lambda p: ((p["shift"] - 1.0) ** 2).sum() + (p["scale"] - 2.0) ** 2
-        >>> problem = Problem.from_jax(bowl, {k: np.asarray(v) for k, v in start.items()})
+        >>> problem = Problem.from_jax(bowl, start)
         >>> problem.gradient(problem.theta0)
         array([2., 0., 2.])
         >>> problem.parameters(problem.theta0)
@@ -275,7 +310,7 @@ class Problem:
         return self.objective.loss_and_gradient(self._point(theta))
 
     def hessian(self, theta) -> np.ndarray:
-        """∇²L(θ), shape (P, P), symmetric bit by bit. Raises `MemoryLimitError` if it does not fit."""
+        """∇²L(θ), shape (P, P), symmetric bit by bit; `MemoryLimitError` if it does not fit."""
         check_hessian_memory(self.size)
         return self.objective.hessian(self._point(theta))
 
@@ -293,15 +328,15 @@ class Problem:
         return theta
 
     def gauss_newton_product(self, theta, v) -> np.ndarray:
-        """G v, shape (P,): the Hessian without second derivatives of the network (samples only)."""
+        """G(θ) v, shape (P,): the Hessian without second derivatives of the network (samples only)."""
         return self._samples("gauss_newton_product")(self._point(theta), self._point(v, "v"))
 
     def residuals(self, theta) -> np.ndarray:
-        """f(x_s) − y_s, shape (samples, outputs); softmax(f) − y with cross-entropy (samples only)."""
+        """f(x_s) − y_s at θ, shape (samples, outputs); softmax(f) − y with cross-entropy (samples only)."""
         return self._samples("residuals")(self._point(theta))
 
     def per_sample_gradients(self, theta) -> np.ndarray:
-        """The gradient of every sample's own loss, shape (samples, P) (samples only)."""
+        """The gradient of every sample's own loss at θ, shape (samples, P) (samples only)."""
         return self._samples("per_sample_gradients")(self._point(theta))
 
     def _samples(self, name: str) -> Callable:

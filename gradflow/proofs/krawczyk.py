@@ -65,6 +65,7 @@ class Zero:
 
     @property
     def index(self) -> int:
+        """The number of negative eigenvalues."""
         return int((self.eigenvalues < 0).sum())
 
 

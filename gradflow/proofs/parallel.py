@@ -30,9 +30,11 @@ class Metric(NamedTuple):
     C: list | None
 
     def entry(self, a: int, b: int):
+        """C_ab."""
         return (1 if a == b else 0) if self.C is None else self.C[a][b]
 
     def root(self, a: int):
+        """√C_aa."""
         return 1 if self.C is None else self.C[a][a].sqrt()
 
 

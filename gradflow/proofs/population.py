@@ -81,6 +81,7 @@ class PopulationLoss:
         return i * self.d + a
 
     def bias_at(self, i: int) -> int:
+        """The position of the bias of neuron i."""
         return self.n * self.d + i
 
     def output_at(self, i: int, r: int) -> int:

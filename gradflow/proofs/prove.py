@@ -159,6 +159,7 @@ def _scale(setting: dict, theta: Sequence[float], i: int) -> float:
 
 
 def below(ball) -> float:
+    """A float below the ball: its lower bound, one float nearer to zero."""
     value = bounds(ball)[0]
     return float(np.nextafter(value, 0.0))
 

@@ -40,6 +40,22 @@ def default_refiner(size: int, sum_of_squares: bool = False) -> Refiner:
 
     Up to 1,000 parameters Levenberg–Marquardt for a sum of squares over samples, which hands over to
     Newton where the loss does not go to zero, and Newton otherwise; beyond, Newton without matrices.
+
+    Parameters
+    ----------
+    size : int
+        Number of moving parameters.
+    sum_of_squares : bool, default False
+        Whether the loss is a sum of squares over samples.
+
+    Returns
+    -------
+    Refiner
+
+    Examples
+    --------
+    >>> default_refiner(50).name, default_refiner(50, sum_of_squares=True).name, default_refiner(5000).name
+    ('TrustRegionNewton', 'LevenbergMarquardt', 'NewtonKrylov')
     """
     if size > NEWTON_SIZE:
         return NewtonKrylov()

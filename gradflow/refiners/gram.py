@@ -39,11 +39,13 @@ class Damping:
         self.value, self.factor = value, 2.0
 
     def accepted(self, fall: float, promise: float) -> None:
+        """After a step in which L fell by `fall`, the linear model promised `promise`."""
         gain = fall / max(promise, 1e-300)
         self.value *= max(0.2, 1.0 - (2.0 * gain - 1.0) ** 3) if gain > 0.0 else 1.0
         self.factor = 2.0
 
     def refused(self) -> None:
+        """After a step that was not taken."""
         self.value *= self.factor
         self.factor *= 2.0
 
@@ -168,11 +170,7 @@ def finish(linearise: Linearise, residuals: Residuals, theta: np.ndarray, *, ite
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Search(Refiner):
-    """A refiner that is given up where it stalls.
-
-    window, gain   given up where L has not fallen to `gain` of itself within `window` steps
-    damping        first μ in units of the largest diagonal entry of the Gauss–Newton matrix
-    """
+    """A refiner that is given up where it stalls; its settings are those of `GramLevenbergMarquardt`."""
 
     window: int = 30
     gain: float = 0.8
@@ -197,6 +195,7 @@ class SearchCourse(Course):
     """The course of a search whose loop knows nothing of clocks and users: it asks `stop`."""
 
     def stop(self) -> bool:
+        """Whether a limit is met."""
         return self.limits.reason(0) is not None
 
     def ended(self, theta, loss: float, norm: float, iterations: int, reason: StopReason) -> Refinement:
@@ -219,11 +218,31 @@ class GramLevenbergMarquardt(Search):
     singular values of J below 1e-8 of the largest. The last digits come from QR steps once L is below
     1e-16 of its first value.
 
-    window, gain   given up where L has not fallen to `gain` of itself within `window` steps
-    damping        first μ in units of the largest diagonal entry of JᵀJ
+    Parameters
+    ----------
+    window : int, default 30
+        Given up where L has not fallen to `gain` of itself within so many steps.
+    gain : float, default 0.8
+        See `window`.
+    damping : float, default 0.01
+        First μ in units of the largest diagonal entry of JᵀJ.
 
-    Raises `ArgumentError` for a loss that is no sum of squares. Sources: Marquardt, SIAM J. Appl. Math. 11
-    (1963) 431; Nielsen, IMM-REP-1999-05 (the damping).
+    Raises
+    ------
+    ArgumentError
+        For a loss that is no sum of squares.
+
+    References
+    ----------
+    Marquardt, SIAM J. Appl. Math. 11 (1963) 431; Nielsen, IMM-REP-1999-05 (the damping).
+
+    Examples
+    --------
+    >>> X = np.random.default_rng(0).standard_normal((50, 3))
+    >>> teacher, student = gf.teachers.orthonormal(2, 3), gf.MLP.random((3, 2, 1), bias=False, seed=0)
+    >>> refiner = GramLevenbergMarquardt()
+    >>> gf.train(teacher, student, inputs=X, refiner=refiner, progress=False).zero_loss
+    True
     """
 
     name: ClassVar[str] = "GramLevenbergMarquardt"

@@ -21,8 +21,11 @@ spoilt."""
 
 
 class Step(NamedTuple):
-    """A step s, its predicted reduction −g·s − ½ s·H s, whether it ends at the boundary, whether curvature
-    along one of its directions was negative, and the number of products."""
+    """A step s of conjugate gradients.
+
+    Its predicted reduction −g·s − ½ s·H s, whether it ends at the boundary, whether curvature along one of
+    its directions was negative, and the number of products.
+    """
 
     vector: np.ndarray
     reduction: float
@@ -76,8 +79,7 @@ def _to_boundary(step: np.ndarray, direction: np.ndarray, radius: float) -> floa
 
 
 class Solution(NamedTuple):
-    """x with |b − H x| = `residual`, the number of products, and whether the residual is as small as
-    asked."""
+    """x with |b − H x| = `residual`, the number of products, and whether it is as small as asked."""
 
     x: np.ndarray
     residual: float

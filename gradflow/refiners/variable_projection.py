@@ -124,18 +124,38 @@ class VariableProjection(Search):
 
     The output weights are always the best ones for the hidden layer, which is moved by Levenberg–Marquardt
     on r(V) = Φ(V) C(V) − Y. Its Jacobian is taken as P⊥ ∂Φ C [1]_, without the term that vanishes with r. All
-    outputs cost what one does: several tens of thousands of residuals with ten outputs take a matrix
+    outputs cost what one does; several tens of thousands of residuals with ten outputs take a matrix
     of the hidden layer's parameters only.
 
-    window, gain   given up where L has not fallen to `gain` of itself within `window` steps
-    damping        first μ in units of the largest diagonal entry of the Gauss–Newton matrix
+    Parameters
+    ----------
+    window : int, default 50
+        Given up where L has not fallen to `gain` of itself within so many steps.
+    gain : float, default 0.8
+        See `window`.
+    damping : float, default 0.001
+        First μ in units of the largest diagonal entry of the Gauss–Newton matrix.
 
-    Raises `ArgumentError` for any other loss. `Refinement.grad_norm` is that of ∇L in all parameters.
+    Raises
+    ------
+    ArgumentError
+        For any other loss.
+
+    Notes
+    -----
+    `Refinement.grad_norm` is that of ∇L in all parameters.
 
     References
     ----------
     .. [1] L. Kaufman, A variable projection method for solving separable nonlinear least squares problems,
        BIT 15 (1975) 49–57; G. H. Golub and V. Pereyra, SIAM J. Numer. Anal. 10 (1973) 413–432.
+
+    Examples
+    --------
+    >>> X = np.random.default_rng(0).standard_normal((50, 3))
+    >>> teacher, student = gf.teachers.orthonormal(2, 3), gf.MLP.random((3, 2, 1), bias=False, seed=0)
+    >>> gf.train(teacher, student, inputs=X, refiner=VariableProjection(), progress=False).zero_loss
+    True
     """
 
     window: int = 50

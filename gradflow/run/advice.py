@@ -10,18 +10,19 @@ from .result import Result
 
 
 def advice(result: Result) -> list[str]:
-    """What to try, a sentence for each stage that did not do all it was asked for; nothing if all is well."""
+    """What to try, a sentence for each stage that did not do all it was asked for; nothing if all is well.
+
+    (Longer runs of the same stage are what `result.end.advice` has.)
+    """
+    if result.channel is not None:
+        return [_infinite(result)]
     found: list[str] = []
     if result.flow is not None and result.flow_ended is False:
         found.append(_FLOW.get(result.flow.stop_reason, _nothing)(result))
-    if result.refinement is not None and not (result.critical or result.zero_loss):
+    if result.flow is not None and result.flow.stop_reason is StopReason.SADDLE:
+        found.append(_saddle(result))
+    if not found and result.refinement is not None and not (result.critical or result.zero_loss):
         found.append(_REFINEMENT.get(result.refinement.stop_reason, _nothing)(result))
-    if result.channel is not None:
-        found = [_infinite(result)]
-    if result.refinement is None and result.flow is not None and result.flow_ended and not result.critical:
-        found.append(
-            "to the rounding floor: refiner='auto', or gf.train(problem, solver=None) from result.student"
-        )
     return list(dict.fromkeys(text for text in found if text))
 
 
@@ -34,11 +35,6 @@ def _solver(result: Result, **settings) -> str:
     assert result.flow is not None
     name = result.flow.settings["solver"]
     return f"solver=gf.solvers.{name}({_settings(settings)})"
-
-
-def _refiner(result: Result, **settings) -> str:
-    assert result.refinement is not None
-    return f"refiner=gf.refiners.{result.refinement.settings['refiner']}({_settings(settings)})"
 
 
 def _settings(values: dict) -> str:
@@ -110,15 +106,6 @@ def _closer(result: Result) -> str:
     return f"follow further first: {_solver(result, gtol=1e-13)}"
 
 
-def _more_iterations(result: Result) -> str:
-    assert result.refinement is not None
-    settings = result.refinement.settings
-    limit = next((name for name in ("max_iterations", "max_steps") if name in settings), None)
-    if limit is None:
-        return _closer(result)
-    return f"refine further: {_refiner(result, **{limit: 10 * int(settings[limit])})}"
-
-
 def _valley(result: Result) -> str:
     text = "a flat valley: fewer neurons"
     samples = result.problem.inputs is not None and result.problem.inputs.samples is not None
@@ -139,7 +126,6 @@ def _infinite(result: Result) -> str:
 _Advice = Callable[[Result], str]
 
 _FLOW: dict[StopReason, _Advice] = {
-    StopReason.SADDLE: _saddle,
     StopReason.END_TIME: _more_time,
     StopReason.MAX_STEPS: _more_steps,
     StopReason.MAX_SECONDS: _more_seconds,
@@ -150,8 +136,8 @@ _FLOW: dict[StopReason, _Advice] = {
     StopReason.INTERRUPTED: _again,
 }
 _REFINEMENT: dict[StopReason, _Advice] = {
-    StopReason.MAX_STEPS: _more_iterations,
-    StopReason.MAX_SECONDS: _more_iterations,
+    StopReason.MAX_STEPS: _closer,
+    StopReason.MAX_SECONDS: _closer,
     StopReason.STATIONARY_RESIDUAL: _other_point,
     StopReason.OTHER_INDEX: _other_point,
     StopReason.VALLEY: _valley,

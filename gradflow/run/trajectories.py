@@ -15,11 +15,21 @@ MATCHED = ("time", "path")
 
 
 class TrajectoryDistance(NamedTuple):
-    """Distances ‖θ_a − θ_b‖ along a flow.
+    """Distances ‖θ_a − θ_b‖ along a flow: what `trajectory_distance` returns.
 
-    times        of the first flow (m,)
-    distances    there (m,)
-    others       the times of the second flow that are compared (m,); the same with `matched="time"`
+    Attributes
+    ----------
+    times : ndarray, shape (m,)
+        Of the first flow.
+    distances : ndarray, shape (m,)
+        There.
+    others : ndarray, shape (m,)
+        The times of the second flow that are compared; the same with `matched="time"`.
+
+    Examples
+    --------
+    >>> gf.TrajectoryDistance(np.zeros(2), np.array([1.0, 3.0]), np.zeros(2)).largest
+    3.0
     """
 
     times: np.ndarray

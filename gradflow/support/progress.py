@@ -8,7 +8,6 @@ import threading
 import time
 from contextlib import contextmanager
 
-
 _COMPILING: list[Monitor] = []
 """Those within `Monitor.compiling`, the last one first asked: who is told of a compilation."""
 
@@ -91,8 +90,10 @@ class Monitor:
 
     @contextmanager
     def compiling(self):
-        """Within this block Ctrl-C never raises: an exception inside XLA's or LLVM's callbacks is lost,
-        or ends the process."""
+        """Within this block Ctrl-C never raises.
+
+        An exception inside XLA's or LLVM's callbacks is lost, or ends the process.
+        """
         self._compiling = True
         _COMPILING.append(self)
         try:

@@ -116,20 +116,56 @@ def at_most(what: str, values: Any, bound: float, cases: int | None = None) -> P
 
 
 def at_least(what: str, values: Any, bound: float, cases: int | None = None) -> Part:
-    """The part that says that no value is below the bound; else as `at_most`."""
+    """The part that says that no value is below the bound; else as `at_most`.
+
+    Parameters
+    ----------
+    what : str
+    values : Any
+    bound : float
+    cases : int, optional
+        TODO
+
+    Returns
+    -------
+    Part
+    """
     given = np.asarray(values, dtype=np.float64).ravel()
     worst = float(given.min()) if given.size else math.nan
     return Part(what, given.size if cases is None else cases, worst, bound, upper=False)
 
 
 def never(what: str, flags: Iterable) -> Part:
-    """The part that says that something is true of no case: the number of those of which it is, at most 0."""
+    """The part that says that something is true of no case: the number of those of which it is, at most 0.
+
+    Parameters
+    ----------
+    what : str
+    flags : Iterable
+        TODO
+
+    Returns
+    -------
+    Part
+    """
     given = np.asarray(list(flags), dtype=bool)
     return Part(what, given.size, float(given.sum()), 0.0)
 
 
 def seldom(what: str, flags: Iterable, share: float) -> Part:
-    """The part that says that something is true of a share of the cases at most."""
+    """The part that says that something is true of a share of the cases at most.
+
+    Parameters
+    ----------
+    what : str
+    flags : Iterable
+    share : float
+        TODO
+
+    Returns
+    -------
+    Part
+    """
     given = np.asarray(list(flags), dtype=bool)
     return Part(f"share of {what}", given.size, float(given.mean()) if given.size else math.nan, share)
 

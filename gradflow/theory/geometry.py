@@ -51,12 +51,34 @@ def angles(W: np.ndarray, V: np.ndarray) -> np.ndarray:
 
 
 def angle_between(w: np.ndarray, v: np.ndarray) -> float:
-    """The angle between two vectors (d,), as `angles`."""
+    """The angle between two vectors (d,), as `angles`.
+
+    Parameters
+    ----------
+    w : ndarray
+    v : ndarray
+        TODO
+
+    Returns
+    -------
+    float
+    """
     return float(angles(w[None], v[None])[0, 0])
 
 
 def sines(W: np.ndarray, V: np.ndarray) -> np.ndarray:
-    """|sin θ| of the angles between all rows of W (m, d) and V (n, d), from the parts across V: (m, n)."""
+    """|sin θ| of the angles between all rows of W (m, d) and V (n, d), from the parts across V: (m, n).
+
+    Parameters
+    ----------
+    W : ndarray
+    V : ndarray
+        TODO
+
+    Returns
+    -------
+    ndarray
+    """
     units = V / np.linalg.norm(V, axis=1, keepdims=True)
     across = W[:, None, :] - (W @ units.T)[:, :, None] * units[None]
     return np.linalg.norm(across, axis=2) / np.linalg.norm(W, axis=1)[:, None]

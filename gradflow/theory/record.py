@@ -26,7 +26,10 @@ class Record:
     anew under a temporary name and moved into place after each function, with the lines that other
     processes have added meanwhile. Lines of other versions or sizes are kept and not used.
 
-    Raises `StorageError` for files that are something else, and where the folder cannot be written.
+    Raises
+    ------
+    StorageError
+        For files that are something else, and where the folder cannot be written.
     """
 
     def __init__(self, path: str | Path, size: str):

@@ -156,7 +156,19 @@ def run(name: str, size: str = "quick", progress: Progress | None = None) -> Ite
 
 
 def verify(prefix: str = "", size: str = "quick", progress: Progress | None = None) -> Iterator[Check]:
-    """All checks whose name begins with `prefix`, one after the other as they are done; as `run`."""
+    """All checks whose name begins with `prefix`, one after the other as they are done; as `run`.
+
+    Parameters
+    ----------
+    prefix : str, default ""
+    size : str, default "quick"
+    progress : Progress, optional
+        TODO
+
+    Returns
+    -------
+    Iterator[Check]
+    """
     for name in names(prefix):
         yield from run(name, size, progress)
 

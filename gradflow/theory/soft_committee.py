@@ -53,7 +53,14 @@ def soft_committee(activation: str, students: np.ndarray, teachers: np.ndarray) 
 def frozen_outputs(students: np.ndarray, moving: np.ndarray | None = None) -> np.ndarray:
     """Rates (P,) of a soft committee: one for the weights of students (m, d), zero for the outputs.
 
-    moving   a mask (m,): the other students have rate zero too
+    Parameters
+    ----------
+    moving : ndarray, optional
+        a mask (m,): the other students have rate zero too.
+
+    Returns
+    -------
+    ndarray
     """
     rows = np.ones(len(students)) if moving is None else np.asarray(moving, dtype=np.float64)
     return np.concatenate([np.repeat(rows, students.shape[1]), np.zeros(len(students))])

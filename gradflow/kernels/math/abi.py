@@ -84,13 +84,13 @@ def _compile(function: Callable, signature, cached: bool):
     folder = cache_folder(source) if cached and not function.__closure__ else None
     if folder is not None:
         callback._cache = CodeCache(function, folder)  # type: ignore[attr-defined]
-    uncached = callback._compile_uncached
+    uncached = callback._compile_uncached  # type: ignore[attr-defined]
 
     def told():
         with compilation(_words(function)):
             return uncached()
 
-    callback._compile_uncached = told  # type: ignore[method-assign]
+    callback._compile_uncached = told  # type: ignore[attr-defined]
     callback.compile()
     return callback
 

@@ -20,6 +20,7 @@ from ...support.eigen import Inertia
 from ...support.errors import StorageError
 from ...support.files import opened, write_array, write_header, written_whole
 from ...support.stopping import StopReason
+from ..end import End
 from ..result import Result
 from ..spectrum import Spectrum
 from .problems import read_problem, write_problem
@@ -52,10 +53,32 @@ _FLOW_ARRAYS = (
 def save(result: Result, path: str | os.PathLike) -> None:
     """Write `result` to an HDF5 file at `path`, replacing it in one step.
 
+    Parameters
+    ----------
+    result : Result
+        What `gradflow.train` returned.
+    path : path
+        The file; its folder must exist.
+
+    Raises
+    ------
+    StorageError
+        Where the file cannot be written.
+
+    Notes
+    -----
     Groups: student, teacher, inputs (or jax), end, flow, refinement, channel; settings are JSON in
     attributes, reasons are stored by name and as sentences. A user's own activation, teacher function or
     loss is code and is not stored: an activation by its name, a function by its values at the samples, a
-    loss in JAX by its source text, which is a note. Raises `StorageError` where the file cannot be written.
+    loss in JAX by its source text, which is a note.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> result = gf.train(teacher, student, progress=False)
+    >>> save(result, "run.h5")
+    >>> load("run.h5").loss == result.loss
+    True
     """
     with written_whole(path) as file:
         write_result(file, result)
@@ -69,12 +92,32 @@ def load(
 ) -> Result:
     """The result stored at `path`, with the same bits.
 
-    activations   a user's own activations by the names they were saved under
-    loss          for a result of `Problem.from_jax` that is to be gone on with: its loss again, which is code
-                  and not in the file. Without it the numbers are there, and what needs the loss says so
+    Parameters
+    ----------
+    path : path
+        What `save` wrote.
+    activations : mapping of str to Activation, optional
+        A user's own activations by the names they were saved under.
+    loss : callable, optional
+        Of a result of `Problem.from_jax` that is to be gone on with: its loss again, which is code and not in
+        the file. Without it the numbers are there, and what needs the loss says so.
 
-    Raises `StorageError` for a file that is missing, truncated, foreign or of a newer schema, and for
-    an activation that is neither in the table nor given.
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    StorageError
+        For a file that is missing, truncated, foreign or of a newer schema, and for an activation that is
+        neither in the table nor given.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> gf.train(teacher, student, progress=False).save("run.h5")
+    >>> load("run.h5").student
+    MLP(4-2-1, erf, no biases, 10 parameters)
     """
     with opened(path, FORMAT, SCHEMA) as file:
         return read_result(file, {**ACTIVATIONS, **(activations or {})}, loss)
@@ -91,6 +134,7 @@ def write_result(file, result: Result) -> None:
     end.attrs.update(
         loss=result.loss, grad_norm=result.grad_norm, converged=result.converged, seconds=result.seconds
     )
+    end.attrs["end"] = result.end.to_json()
     if result.problem.student is None:
         names = ("critical", "zero_loss", "flow_ended", "flat_directions")
         end.attrs["verdicts"] = json.dumps({name: getattr(result, name) for name in names})
@@ -191,7 +235,8 @@ def read_result(
         result.__dict__["_spectrum"] = _read_spectrum(end["hessian_eigenvalues"])
     if isinstance(problem.objective, StoredLoss):  # what the loss would be needed for
         verdicts = json.loads(end.attrs["verdicts"])
-        result.__dict__.update(verdicts, kernel_error=0.0)
+        known = End.from_json(end.attrs["end"])
+        result.__dict__.update(verdicts, kernel_error=0.0, end=known)
         return result
     result.with_stepper()
     recomputed = result.problem.loss(result.theta)
@@ -204,6 +249,8 @@ def read_result(
                 f"the loss of the stored point is {recomputed:.17g}, but {result.loss:.17g} was stored: "
                 "not the activations that the file was written with, or a damaged file"
             )
+    if "end" in end.attrs:
+        result.__dict__["end"] = End.from_json(end.attrs["end"])
     return result
 
 

@@ -46,6 +46,15 @@ def order(activation: str) -> int:
     positively homogeneous function. 2 for relu and leaky_relu: students that share the teacher's length and
     turn by angles φ that cancel in the sum raise L by φ³. 3 where σ(0) = 0 and σ is smooth: what is left of
     a student that goes to zero raises L at fourth order.
+
+    Parameters
+    ----------
+    activation : str
+        TODO
+
+    Returns
+    -------
+    int
     """
     sigma = ACTIVATIONS[activation]
     at = {z: float(sigma(np.array([z]))[0]) for z in (-2.0, -1.0, -1e-8, 0.0, 1e-8, 1.0, 2.0)}
@@ -162,7 +171,17 @@ def aligns(found: Sequence[End]) -> Check:
 
 
 def strays(found: Sequence[End]) -> Check:
-    """An activation that is not odd up to a constant and does not align either, as `aligns`."""
+    """An activation that is not odd up to a constant and does not align either, as `aligns`.
+
+    Parameters
+    ----------
+    found : Sequence[End]
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     activation, (students, dim) = found[0].activation, found[0].weights.shape
     minima = [end for end in found if end.minimum and end.grad_norm <= 1e-10]
     # Students beyond |w| = 5 run to infinity, where the cosine averages to nothing: the others count.

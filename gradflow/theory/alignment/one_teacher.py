@@ -75,6 +75,7 @@ class End:
 
     @property
     def even(self) -> bool:
+        """Whether the activation is even."""
         return ACTIVATIONS[self.activation].symmetry == "even"
 
     @property
@@ -106,14 +107,38 @@ class End:
 
 
 def projected(weights: np.ndarray, teacher: np.ndarray, even: bool = False) -> np.ndarray:
-    """The nearest points of the teacher's ray (of its line, if `even`) to the rows."""
+    """The nearest points of the teacher's ray (of its line, if `even`) to the rows.
+
+    Parameters
+    ----------
+    weights : ndarray
+    teacher : ndarray
+    even : bool, default False
+        TODO
+
+    Returns
+    -------
+    ndarray
+    """
     unit = teacher / np.linalg.norm(teacher)
     along = weights @ unit
     return np.outer(along if even else np.maximum(along, 0.0), unit)
 
 
 def distance(weights: np.ndarray, teacher: np.ndarray, even: bool = False) -> float:
-    """The largest distance of a row from the ray (the line, if `even`) of the teacher, over |v|."""
+    """The largest distance of a row from the ray (the line, if `even`) of the teacher, over |v|.
+
+    Parameters
+    ----------
+    weights : ndarray
+    teacher : ndarray
+    even : bool, default False
+        TODO
+
+    Returns
+    -------
+    float
+    """
     off = np.linalg.norm(weights - projected(weights, teacher, even), axis=1)
     return float(off.max() / np.linalg.norm(teacher))
 
@@ -173,8 +198,16 @@ def descend(activation: str, students: int, dim: int, seed: int, length: float =
 def stationarity(cases: list[tuple[int, int]], seed: int = 0, factor: float = 1.0) -> Check:
     """The gradient of the ReLU loss at random points, split along and across each student.
 
-    cases    numbers of students and of inputs
-    factor   of the teacher's terms, 1 in the claim
+    Parameters
+    ----------
+    cases : list[tuple[int, int]]
+        Numbers of students and of inputs.
+    factor : float, default 1.0
+        Of the teacher's terms, 1 in the claim.
+
+    Returns
+    -------
+    Check
     """
     rng = np.random.default_rng(seed)
     off = []
@@ -219,7 +252,22 @@ def ends(
     length: float = 1.0,
     progress: Progress | None = None,
 ) -> list[End]:
-    """Where the starts of the seeds 0 … starts − 1 end, as `descend`."""
+    """Where the starts of the seeds 0 … starts − 1 end, as `descend`.
+
+    Parameters
+    ----------
+    activation : str
+    students : int
+    dim : int
+    starts : int
+    length : float, default 1.0
+    progress : Progress, optional
+        TODO
+
+    Returns
+    -------
+    list[End]
+    """
     found = []
     for seed in range(starts):
         if progress is not None:

@@ -97,7 +97,19 @@ def one_neuron(teachers: int, activation: str = "erf") -> OneNeuron:
 
 
 def partitions(k: int, n: int, largest: int | None = None) -> Iterator[tuple[int, ...]]:
-    """The partitions of k into n parts ≥ 1, each in descending order."""
+    """The partitions of k into n parts ≥ 1, each in descending order.
+
+    Parameters
+    ----------
+    k : int
+    n : int
+    largest : int, optional
+        TODO
+
+    Returns
+    -------
+    Iterator[tuple[int, ...]]
+    """
     largest = k if largest is None else largest
     if n == 1:
         if 1 <= k <= largest:
@@ -149,7 +161,18 @@ def bucket_student(
 
 
 def bucket_ansatz(sizes: Sequence[int], unused: float | int = 1) -> tuple[Ansatz, np.ndarray]:
-    """A CA point (erf) of any partition as a symmetric point: one neuron per bucket."""
+    """A CA point (erf) of any partition as a symmetric point: one neuron per bucket.
+
+    Parameters
+    ----------
+    sizes : Sequence[int]
+    unused : float or int, default 1
+        TODO
+
+    Returns
+    -------
+    tuple[Ansatz, ndarray]
+    """
     n = len(sizes)
     ansatz = Ansatz(tuple(sizes), (None,) * n, unused)
     rows = np.zeros((n, n + (unused > 0) + 1))
@@ -160,7 +183,19 @@ def bucket_ansatz(sizes: Sequence[int], unused: float | int = 1) -> tuple[Ansatz
 
 
 def best_ansatz(n: float | int, k: float | int, unused: float | int = 1) -> tuple[Ansatz, np.ndarray]:
-    """The best CA point (erf), n − 1 copies and one average of ℓ = k − n + 1, for any width, n ≥ 2."""
+    """The best CA point (erf), n − 1 copies and one average of ℓ = k − n + 1, for any width, n ≥ 2.
+
+    Parameters
+    ----------
+    n : float or int
+    k : float or int
+    unused : float or int, default 1
+        TODO
+
+    Returns
+    -------
+    tuple[Ansatz, ndarray]
+    """
     l = k - n + 1
     ansatz = Ansatz((n - 1, l), (0, None), unused)
     zero = [0.0] * (unused > 0)
@@ -169,7 +204,18 @@ def best_ansatz(n: float | int, k: float | int, unused: float | int = 1) -> tupl
 
 
 def perturbed_family(k: float | int, activation: str = "erf") -> Callable[[float | int], Ansatz]:
-    """The ansatz of P-n-C with k teachers as a function of n, 1 < n < k, fractions included."""
+    """The ansatz of P-n-C with k teachers as a function of n, 1 < n < k, fractions included.
+
+    Parameters
+    ----------
+    k : float or int
+    activation : str, default "erf"
+        TODO
+
+    Returns
+    -------
+    Callable[[float | int], Ansatz]
+    """
     return lambda n: Ansatz((n, k - n), (0,), 1, activation)
 
 
@@ -211,14 +257,39 @@ def perturbed_copy(n: float | int, k: float | int, start=None, activation: str =
 def follow(
     widths: Sequence[float | int], k: float | int, activation: str = "erf", ratio: float = 1.04
 ) -> list[SymmetricPoint]:
-    """P-n-C points for widths 1 < n < k, continued from n = k − 1 (`landscape.follow`)."""
+    """P-n-C points for widths 1 < n < k, continued from n = k − 1 (`landscape.follow`).
+
+    Parameters
+    ----------
+    widths : Sequence[float or int]
+    k : float or int
+    activation : str, default "erf"
+    ratio : float, default 1.04
+        TODO
+
+    Returns
+    -------
+    list[SymmetricPoint]
+    """
     first = perturbed_copy(k - 1, k, None, activation)
     family = perturbed_family(k, activation)
     return continued(family, [k - 1, *widths], first.x, ratio)[1:]
 
 
 def perturbed_average(n: int, k: int, activation: str = "relu") -> SymmetricPoint:
-    """The critical point near the best CA point: n − 1 perturbed copies and one average (erf: itself)."""
+    """The critical point near the best CA point: n − 1 perturbed copies and one average (erf: itself).
+
+    Parameters
+    ----------
+    n : int
+    k : int
+    activation : str, default "relu"
+        TODO
+
+    Returns
+    -------
+    SymmetricPoint
+    """
     l = k - n + 1
     neuron = one_neuron(l, activation)
     ansatz = Ansatz((n - 1, l), (0, None), 1, activation)

@@ -60,10 +60,12 @@ RARE = ("channel", "unused", "not converged")
 class End:
     """Where one start ended: the configuration, L, |∇L|_∞, the smallest eigenvalue, t and steps of the flow.
 
-    configuration   "C-A", "P-n-C", "exact" (n = k: both at once, L = 0); "channel": two neurons on their way
-                    to infinity with opposite output weights; "unused": C-A optimal of n − 1 neurons, a
-                    plateau of the flow with one neuron that does nothing; "other": another critical point;
-                    "not converged": none of these
+    Attributes
+    ----------
+    configuration : str
+        "C-A", "P-n-C", "exact" (n = k: both at once, L = 0); "channel": two neurons on their way to
+        infinity with opposite output weights; "unused": C-A optimal of n − 1 neurons, a plateau of the flow
+        with one neuron that does nothing; "other": another critical point; "not converged": none of these.
     """
 
     seed: int
@@ -77,7 +79,18 @@ class End:
 
 @cache
 def losses(n: int, k: int) -> dict[str, float]:
-    """The losses of the configurations at width n; C-A optimal and P-n-C are "exact" where n = k."""
+    """The losses of the configurations at width n; C-A optimal and P-n-C are "exact" where n = k.
+
+    Parameters
+    ----------
+    n : int
+    k : int
+        TODO
+
+    Returns
+    -------
+    dict[str, float]
+    """
     unused = {"unused": one_neuron(k - n + 2).loss} if n > 1 else {}
     if n == k:
         return unused | {"exact": 0.0}
@@ -86,7 +99,20 @@ def losses(n: int, k: int) -> dict[str, float]:
 
 
 def end(n: int, k: int, seed: int, solver: FlowSolver = FLOW) -> End:
-    """The end of the flow from the student of this seed."""
+    """The end of the flow from the student of this seed.
+
+    Parameters
+    ----------
+    n : int
+    k : int
+    seed : int
+    solver : FlowSolver, default FLOW
+        TODO
+
+    Returns
+    -------
+    End
+    """
     student = MLP.random((k + 1, n, 1), "erf", False, seed=seed)
     result = train(orthonormal(k, k + 1), student, solver=solver, progress=False)
     assert result.flow is not None
@@ -112,7 +138,21 @@ def end(n: int, k: int, seed: int, solver: FlowSolver = FLOW) -> End:
 def ends(
     n: int, k: int, seeds: Iterable[int], *, threads: int = 1, solver: FlowSolver = FLOW
 ) -> Iterator[End]:
-    """`end` for many seeds, in the order of the seeds, on a number of threads."""
+    """`end` for many seeds, in the order of the seeds, on a number of threads.
+
+    Parameters
+    ----------
+    n : int
+    k : int
+    seeds : Iterable[int]
+    threads : int, default 1
+    solver : FlowSolver, default FLOW
+        TODO
+
+    Returns
+    -------
+    Iterator[End]
+    """
     n, k = integer("n", n, 1), integer("k", k, 1)
     if n > k:
         raise ArgumentError("n", n, f"at most k = {k}")
@@ -122,14 +162,42 @@ def ends(
 
 
 def shares(found: Iterable[End]) -> dict[str, float]:
-    """The share of each configuration among ends."""
+    """The share of each configuration among ends.
+
+    Parameters
+    ----------
+    found : Iterable[End]
+        TODO
+
+    Returns
+    -------
+    dict[str, float]
+    """
     names = [e.configuration for e in found]
     return {name: names.count(name) / len(names) for name in sorted(set(names))}
 
 
 def boundaries(diagram: dict[tuple[int, int], dict[str, float]], k: int) -> tuple[float, float]:
-    """γ₁ and γ₂ for one k: the largest n/k up to which every start ends at C-A, and the smallest from which
-    none does; NaN where there is none. `diagram` has the shares of (n, k)."""
+    """γ₁ and γ₂ for one k: between them some starts end at C-A and some do not.
+
+    Parameters
+    ----------
+    diagram : dict of (int, int) to dict of str to float
+        The shares of the ends' names at each (n, k).
+    k : int
+        The teacher's width.
+
+    Returns
+    -------
+    tuple of two floats
+        The largest n/k up to which every start ends at C-A, and the smallest from which none does; NaN where
+        there is none.
+
+    Examples
+    --------
+    >>> boundaries({(2, 5): {"C-A": 1.0}, (3, 5): {"C-A": 0.5}, (4, 5): {"P-n-C": 1.0}}, 5)
+    (0.4, 0.8)
+    """
     here = {n: share.get("C-A", 0.0) for (n, width), share in diagram.items() if width == k and n < k}
     pure = [n for n in sorted(here) if all(here[m] == 1.0 for m in here if m <= n)]
     none = [n for n in sorted(here) if all(here[m] == 0.0 for m in here if m >= n)]
@@ -138,7 +206,18 @@ def boundaries(diagram: dict[tuple[int, int], dict[str, float]], k: int) -> tupl
 
 
 def half_way(diagram: dict[tuple[int, int], dict[str, float]], k: int) -> float:
-    """The n/k at which half of the starts end at C-A, on the straight line between two widths; else NaN."""
+    """The n/k at which half of the starts end at C-A, on the straight line between two widths; else NaN.
+
+    Parameters
+    ----------
+    diagram : dict[tuple[int, int], dict[str, float]]
+    k : int
+        TODO
+
+    Returns
+    -------
+    float
+    """
     here = {n: share.get("C-A", 0.0) for (n, width), share in diagram.items() if width == k and n < k}
     for n in sorted(here)[:-1]:
         if here[n] >= 0.5 > here[n + 1]:
@@ -147,7 +226,17 @@ def half_way(diagram: dict[tuple[int, int], dict[str, float]], k: int) -> float:
 
 
 def unseen(starts: int) -> float:
-    """The share that an end not seen in so many starts has at most, with 95 % confidence."""
+    """The share that an end not seen in so many starts has at most, with 95 % confidence.
+
+    Parameters
+    ----------
+    starts : int
+        TODO
+
+    Returns
+    -------
+    float
+    """
     return 1 - 0.05 ** (1 / starts)
 
 
@@ -159,7 +248,21 @@ def check_phase(
     stable_perturbed=perturbed_is_stable,
     widths: Sequence[int] | None = None,
 ) -> Check:
-    """Every flow ends at a configuration that is a local minimum there."""
+    """Every flow ends at a configuration that is a local minimum there.
+
+    Parameters
+    ----------
+    size : str
+    progress : Progress
+    stable_best : default best_is_stable
+    stable_perturbed : default perturbed_is_stable
+    widths : Sequence[int], optional
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     starts = 6 if size == "quick" else 50
     if widths is None:
         widths = (4, 6, 8) if size == "quick" else range(4, 13)
@@ -202,7 +305,20 @@ def check_solvers(
     others: dict[str, FlowSolver] | None = None,
     cells: Sequence[tuple[int, int]] | None = None,
 ) -> Check:
-    """Whether another solver, or a tighter tolerance, ends where `FLOW` does, start by start."""
+    """Whether another solver, or a tighter tolerance, ends where `FLOW` does, start by start.
+
+    Parameters
+    ----------
+    size : str
+    progress : Progress
+    others : dict[str, FlowSolver], optional
+    cells : Sequence[tuple[int, int]], optional
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     if others is None:
         others = {"BDF 1e-6": BDF(rtol=1e-6, atol=1e-8, gtol=1e-6)}
         others |= {"KenCarp58 1e-9": KenCarp58(rtol=1e-9, atol=1e-11, gtol=1e-6)}

@@ -42,6 +42,16 @@ def minimise_along_the_sum(teachers: int, activation: str) -> OneNeuron:
     """The one-neuron optimum by mpmath: a eliminated, the root of dL/dr along Σ v_j/√ℓ, 40 digits.
 
     L(r) = ℓ K(1) − ℓ² K(r, 1)²/K(r, r) (+ pairs of teachers for relu), from the kernels alone.
+
+    Parameters
+    ----------
+    teachers : int
+    activation : str
+        TODO
+
+    Returns
+    -------
+    OneNeuron
     """
     from mpmath import mp
 
@@ -77,6 +87,17 @@ def minimise_the_loss(teachers: int, activation: str, seed: int) -> tuple[OneNeu
     """The one-neuron optimum by Newton's method on the full loss from a random start in d = ℓ + 1.
 
     Also the sine of the angle between w and Σ v_j.
+
+    Parameters
+    ----------
+    teachers : int
+    activation : str
+    seed : int
+        TODO
+
+    Returns
+    -------
+    tuple[OneNeuron, float]
     """
     dim = teachers + 1
     start = MLP.random((dim, 1, 1), activation, False, seed=seed)
@@ -100,7 +121,14 @@ def check_one_neuron(
 ) -> list[Check]:
     """The one-neuron optimum by three routes, and the bounds a ≥ ℓ, |w| ≤ 1/√ℓ for erf.
 
-    norm_bound   the bound on √ℓ |w| that is tested, 1 in the theorem
+    Parameters
+    ----------
+    norm_bound : float, default 1.0
+        The bound on √ℓ |w| that is tested, 1 in the theorem.
+
+    Returns
+    -------
+    list[Check]
     """
     counts = [1, 2, 3, 5, 8, 13, 200] if size == "quick" else [*range(1, 31), 50, 100, 300, 1000]
     formulas = {
@@ -161,7 +189,20 @@ def _check_bounds(found: dict[int, OneNeuron], norm_bound: float) -> Check:
 def check_critical(
     size: str, progress: Progress, activation: str = "erf", optimum: Callable = one_neuron
 ) -> Check:
-    """Every CA point is critical, and its loss the sum of its buckets'."""
+    """Every CA point is critical, and its loss the sum of its buckets'.
+
+    Parameters
+    ----------
+    size : str
+    progress : Progress
+    activation : str, default "erf"
+    optimum : Callable, default one_neuron
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     top, samples, wide = (7, 20, (100,)) if size == "quick" else (10, 200, (100, 300, 1000))
     rng = np.random.default_rng(2023)
     cases = [p for k in range(1, top + 1) for n in range(1, k + 1) for p in partitions(k, n)]
@@ -198,7 +239,20 @@ def check_critical(
 
 @register("copy_average.orthogonal")
 def check_orthogonal(size: str, progress: Progress, activation: str = "erf", push: float = 1e-3) -> Check:
-    """The weight vectors of the critical points near CA points, found by Newton, are orthogonal."""
+    """The weight vectors of the critical points near CA points, found by Newton, are orthogonal.
+
+    Parameters
+    ----------
+    size : str
+    progress : Progress
+    activation : str, default "erf"
+    push : float, default 0.001
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     top = 6 if size == "quick" else 9
     angles, away, gradients = [], [], []
     for seed, sizes in enumerate(
@@ -240,7 +294,19 @@ def check_orthogonal(size: str, progress: Progress, activation: str = "erf", pus
 
 @register("copy_average.concave")
 def check_concave(size: str, progress: Progress, loss: Callable | None = None) -> Check:
-    """L(ℓ) is discrete concave for erf: every second difference is negative, in 60 digits."""
+    """L(ℓ) is discrete concave for erf: every second difference is negative, in 60 digits.
+
+    Parameters
+    ----------
+    size : str
+    progress : Progress
+    loss : Callable, optional
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     from mpmath import mp
 
     progress("second differences of L")
@@ -276,7 +342,19 @@ def check_concave(size: str, progress: Progress, loss: Callable | None = None) -
 
 @register("copy_average.best_partition")
 def check_best_partition(size: str, progress: Progress, activation: str = "erf") -> Check:
-    """The best of all partitions, by dynamic programming over k and n, is (1, …, 1, k − n + 1)."""
+    """The best of all partitions, by dynamic programming over k and n, is (1, …, 1, k − n + 1).
+
+    Parameters
+    ----------
+    size : str
+    progress : Progress
+    activation : str, default "erf"
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     top = 60 if size == "quick" else 400
     loss = np.array([0.0] + [one_neuron(l, activation).loss for l in range(1, top + 1)])
     best = np.full(top + 1, np.inf)

@@ -59,7 +59,17 @@ CROSSING_LIMIT = (1 / influence(1)) / (1 / influence(1) + math.pi / 3 - 1)
 
 @cache
 def branch(k: int) -> tuple[SymmetricPoint, ...]:
-    """P-n-C points of descending n, from k − 1 in steps of 4 % to min(k/4, 3√k), beyond all transitions."""
+    """P-n-C points of descending n, from k − 1 in steps of 4 % to min(k/4, 3√k), beyond all transitions.
+
+    Parameters
+    ----------
+    k : int
+        TODO
+
+    Returns
+    -------
+    tuple[SymmetricPoint, ...]
+    """
     lowest = max(2.0, min(0.25 * k, 3.0 * math.sqrt(k)))
     count = max(1, math.ceil(math.log((k - 1) / lowest) / 0.04))
     found = follow([*np.geomspace(k - 1, lowest, count + 1).tolist()], k)
@@ -70,24 +80,67 @@ def branch(k: int) -> tuple[SymmetricPoint, ...]:
 
 
 def between(n: float, upper: SymmetricPoint, lower: SymmetricPoint) -> SymmetricPoint:
-    """The P-n-C point at a width between those of two near ones."""
+    """The P-n-C point at a width between those of two near ones.
+
+    Parameters
+    ----------
+    n : float
+    upper : SymmetricPoint
+    lower : SymmetricPoint
+        TODO
+
+    Returns
+    -------
+    SymmetricPoint
+    """
     top, bottom = upper.ansatz.teachers[0], lower.ansatz.teachers[0]
     share = (n - bottom) / (top - bottom)
     return perturbed_copy(n, sum(upper.ansatz.teachers), share * upper.x + (1 - share) * lower.x)
 
 
 def perturbed_is_stable(n: int, k: int) -> bool:
-    """Whether P-n-C is a local minimum, 1 < n < k."""
+    """Whether P-n-C is a local minimum, 1 < n < k.
+
+    Parameters
+    ----------
+    n : int
+    k : int
+        TODO
+
+    Returns
+    -------
+    bool
+    """
     return follow([n], k)[0].spectrum.index == 0
 
 
 def perturbed_margin(point: SymmetricPoint) -> float:
-    """The smallest eigenvalue of a P-n-C point."""
+    """The smallest eigenvalue of a P-n-C point.
+
+    Parameters
+    ----------
+    point : SymmetricPoint
+        TODO
+
+    Returns
+    -------
+    float
+    """
     return point.spectrum.smallest
 
 
 def loss_gap(point: SymmetricPoint) -> float:
-    """L(P-n-C) − L(C-A optimal) at the same width, to the digits of the point."""
+    """L(P-n-C) − L(C-A optimal) at the same width, to the digits of the point.
+
+    Parameters
+    ----------
+    point : SymmetricPoint
+        TODO
+
+    Returns
+    -------
+    float
+    """
     from mpmath import mp
 
     rest = point.ansatz.teachers[1]
@@ -101,6 +154,16 @@ def crossing(k: int, function: Callable[[SymmetricPoint], float]) -> float:
 
     NaN where it keeps its sign along the whole `branch`. Every point on the way is critical in 40 digits
     (else AssertionError); n to 1e-12 k, and what the rounding of the function allows.
+
+    Parameters
+    ----------
+    k : int
+    function : Callable[[SymmetricPoint], float]
+        TODO
+
+    Returns
+    -------
+    float
     """
     points = branch(k)
     for upper, lower in itertools.pairwise(points):
@@ -121,7 +184,19 @@ def crossing(k: int, function: Callable[[SymmetricPoint], float]) -> float:
 
 @register("copy_average.perturbed")
 def check_perturbed(size: str, progress: Progress, shift: float = 0.0) -> Check:
-    """P-n-C points, roots of four equations, are critical points of the full loss."""
+    """P-n-C points, roots of four equations, are critical points of the full loss.
+
+    Parameters
+    ----------
+    size : str
+    progress : Progress
+    shift : float, default 0.0
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     widths = (4, 8, 16, 40) if size == "quick" else (4, 6, 8, 12, 20, 50, 100)
     worst, rounded = [], []
     for k in widths:
@@ -151,7 +226,20 @@ def check_perturbed(size: str, progress: Progress, shift: float = 0.0) -> Check:
 def check_branch(
     size: str, progress: Progress, follow: Callable = follow, widths: Sequence[int] | None = None
 ) -> Check:
-    """P-n-C is not born in a fold: one branch, a minimum within its symmetry, from n = k − 1 down to 2."""
+    """P-n-C is not born in a fold: one branch, a minimum within its symmetry, from n = k − 1 down to 2.
+
+    Parameters
+    ----------
+    size : str
+    progress : Progress
+    follow : Callable, default follow
+    widths : Sequence[int], optional
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     if widths is None:
         widths = (4, 8) if size == "quick" else (4, 5, 6, 7, 8, 10, 12)
     residuals, curvatures, jumps, rows = [], [], [], {}
@@ -219,7 +307,20 @@ def gammas(k: int) -> dict[str, float]:
 def check_transition(
     size: str, progress: Progress, limits: Callable = gammas, widths: Sequence[int] | None = None
 ) -> Check:
-    """γ₁, the crossing and γ₂ by local stability, their order, and where they tend to."""
+    """γ₁, the crossing and γ₂ by local stability, their order, and where they tend to.
+
+    Parameters
+    ----------
+    size : str
+    progress : Progress
+    limits : Callable, default gammas
+    widths : Sequence[int], optional
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     if widths is None:
         widths = QUICK_WIDTHS if size == "quick" else FULL_WIDTHS
     rows, disordered, wrong_side, far = {}, [], [], []
@@ -260,6 +361,18 @@ def bracketed(ansatz, x: np.ndarray, value: float, width: float) -> bool:
     """Whether the full Hessian's smallest eigenvalue is within `width` of a value: H − value ± width.
 
     Two Cholesky factorisations of the (P, P) matrix, one that must succeed and one that must fail.
+
+    Parameters
+    ----------
+    ansatz
+    x : ndarray
+    value : float
+    width : float
+        TODO
+
+    Returns
+    -------
+    bool
     """
     student = ansatz.student(x)
     hessian = Problem(ansatz.teacher(), student).hessian(student.flat())
@@ -280,7 +393,20 @@ def bracketed(ansatz, x: np.ndarray, value: float, width: float) -> bool:
 def check_full_hessian(
     size: str, progress: Progress, limits: Callable = gammas, widths: Sequence[int] | None = None
 ) -> Check:
-    """The transitions at integer n by the full Hessian and the full loss, not by symmetry."""
+    """The transitions at integer n by the full Hessian and the full loss, not by symmetry.
+
+    Parameters
+    ----------
+    size : str
+    progress : Progress
+    limits : Callable, default gammas
+    widths : Sequence[int], optional
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     if widths is None:
         widths = (6, 12) if size == "quick" else (*range(4, 41), 50, 60, 70, 80, 90, 100)
     wrong_sign, apart, wrong_order, largest = [], [], [], 0

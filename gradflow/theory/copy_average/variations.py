@@ -44,7 +44,17 @@ def __dir__() -> list[str]:
 
 
 def one_neuron_for(norms: Sequence[float]) -> tuple[np.ndarray, float, float]:
-    """The best erf neuron for teachers r_j e_j: w (ℓ,), a > 0, and its loss, by Newton on the loss."""
+    """The best erf neuron for teachers r_j e_j: w (ℓ,), a > 0, and its loss, by Newton on the loss.
+
+    Parameters
+    ----------
+    norms : Sequence[float]
+        TODO
+
+    Returns
+    -------
+    tuple[ndarray, float, float]
+    """
     l = len(norms)
     start = MLP([np.full((1, l), 0.5 / l), [[float(l)]]], None, "erf")
     found = train(
@@ -59,13 +69,35 @@ def one_neuron_for(norms: Sequence[float]) -> tuple[np.ndarray, float, float]:
 
 
 def equal_norms(l: int, r: float) -> tuple[np.ndarray, float]:
-    """The optimum for ℓ teachers of one norm r: a = ℓ, |w|² = ρ/(ℓ−ρ), ρ = r²/(1+r²) (derived)."""
+    """The optimum for ℓ teachers of one norm r: a = ℓ, |w|² = ρ/(ℓ−ρ), ρ = r²/(1+r²) (derived).
+
+    Parameters
+    ----------
+    l : int
+    r : float
+        TODO
+
+    Returns
+    -------
+    tuple[ndarray, float]
+    """
     share = r * r / (1 + r * r)
     return np.full(l, math.sqrt(share / (l - share) / l)), float(l)
 
 
 def assembled(buckets: Sequence[Sequence[float]], neuron: Callable) -> tuple[float, float]:
-    """|∇L|_∞ at the CA point of a `neuron` (as `one_neuron_for`) for each bucket of norms, and L − Σ L_i."""
+    """|∇L|_∞ at the CA point of a `neuron` (as `one_neuron_for`) for each bucket of norms, and L − Σ L_i.
+
+    Parameters
+    ----------
+    buckets : Sequence[Sequence[float]]
+    neuron : Callable
+        TODO
+
+    Returns
+    -------
+    tuple[float, float]
+    """
     norms = np.concatenate([np.array(b, dtype=np.float64) for b in buckets])
     k, start, total = norms.size, 0, 0.0
     W, outputs = np.zeros((len(buckets), k + 1)), []
@@ -89,8 +121,16 @@ def check_norms(
 ) -> list[Check]:
     """CA points with teachers of different norms: critical when no bucket mixes norms, else not.
 
-    mixed_norms   those in the bucket that mixes them, by their spread s
-    neuron        the best neuron for norms: w, a and its loss
+    Parameters
+    ----------
+    mixed_norms : Callable, default lambda s: (1 - s, 1 + s)
+        Those in the bucket that mixes them, by their spread s.
+    neuron : Callable, default one_neuron_for
+        The best neuron for norms: w, a and its loss.
+
+    Returns
+    -------
+    list[Check]
     """
     rng = np.random.default_rng(7)
     count = 6 if size == "quick" else 60
@@ -142,7 +182,20 @@ def check_norms(
 def check_ends(
     size: str, progress: Progress, norms: Sequence[float] | None = None, widths: Sequence[int] | None = None
 ) -> Check:
-    """Where flows end with teachers of different norms: n − 1 perturbed copies and one perturbed average."""
+    """Where flows end with teachers of different norms: n − 1 perturbed copies and one perturbed average.
+
+    Parameters
+    ----------
+    size : str
+    progress : Progress
+    norms : Sequence[float], optional
+    widths : Sequence[int], optional
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     given = [0.5, 0.7, 0.9, 1.1, 1.3, 1.5] if norms is None else list(norms)
     k, starts = len(given), (6 if size == "quick" else 50)
     rows, wrong, not_best = {}, [], []
@@ -187,6 +240,17 @@ def check_anisotropic(size: str, progress: Progress, aligned: bool = True) -> Ch
     """Inputs N(0, C) with C diagonal in the teachers' basis: the landscape of norms r_j √C_jj.
 
     `aligned=False` rotates C, for which the claim is false.
+
+    Parameters
+    ----------
+    size : str
+    progress : Progress
+    aligned : bool, default True
+        TODO
+
+    Returns
+    -------
+    Check
     """
     rng = np.random.default_rng(11)
     losses, gradients = [], []
@@ -222,7 +286,14 @@ def check_anisotropic(size: str, progress: Progress, aligned: bool = True) -> Ch
 def spread_problem(k: int, spread: float, kind: str) -> tuple[MLP, Gaussian | None]:
     """Teacher and inputs: norms evenly from 1 − s to 1 + s, or a covariance with such eigenvalues.
 
-    kind   "norms", or "rotated": the axes of the covariance are a fixed random rotation of the teachers'
+    Parameters
+    ----------
+    kind : str
+        "norms", or "rotated": the axes of the covariance are a fixed random rotation of the teachers'.
+
+    Returns
+    -------
+    tuple[MLP, Gaussian | None]
     """
     if kind == "norms":
         return orthonormal(k, k + 1, norms=np.linspace(1 - spread, 1 + spread, k)), None
@@ -232,10 +303,19 @@ def spread_problem(k: int, spread: float, kind: str) -> tuple[MLP, Gaussian | No
 
 
 def kind_of_end(result) -> tuple[str, float]:
-    """ "C-A", n − 1 copies of different teachers and one average; "P-n-C", n of them; else "other".
+    """What a run ended at: "C-A", "P-n-C" or "other".
 
-    Copies and averages may be perturbed; also the largest distance in function space to what they stand for,
-    relative to its norm.
+    "C-A": n − 1 copies of different teachers and one average; "P-n-C": n copies. Copies and averages may be
+    perturbed; also the largest distance in function space to what they stand for, relative to its norm.
+
+    Parameters
+    ----------
+    result
+        TODO
+
+    Returns
+    -------
+    tuple[str, float]
     """
     table = neurons(result, loose=1.0)
     rows = table.to_dict("records") if hasattr(table, "to_dict") else table
@@ -251,7 +331,20 @@ def kind_of_end(result) -> tuple[str, float]:
 def check_spread(
     size: str, progress: Progress, kinds: Sequence[str] = ("C-A", "P-n-C"), spreads: Sequence | None = None
 ) -> Check:
-    """How the two configurations share the flows when norms or axes of the inputs are spread."""
+    """How the two configurations share the flows when norms or axes of the inputs are spread.
+
+    Parameters
+    ----------
+    size : str
+    progress : Progress
+    kinds : Sequence[str], default ("C-A", "P-n-C")
+    spreads : Sequence, optional
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     k, starts = 8, (6 if size == "quick" else 50)
     widths = (6,) if size == "quick" else (5, 6, 7)
     if spreads is None:

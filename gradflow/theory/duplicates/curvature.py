@@ -26,7 +26,17 @@ PAIRS: dict[str, Callable] = {}
 
 
 def activation_of(student: MLP) -> Activation:
-    """The one activation of the hidden neurons; `ArgumentError` where they have several."""
+    """The one activation of the hidden neurons; `ArgumentError` where they have several.
+
+    Parameters
+    ----------
+    student : MLP
+        TODO
+
+    Returns
+    -------
+    Activation
+    """
     sigma = student.activations[0]
     if isinstance(sigma, tuple):
         raise ArgumentError("student", "neurons of several activations", "one activation")

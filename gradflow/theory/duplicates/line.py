@@ -79,7 +79,19 @@ def split(network: MLP, neuron: int, share: float) -> MLP:
 
 
 def coordinates(network: MLP, neuron: int, share: float) -> np.ndarray:
-    """T (P', P') with d(parameters of the split network) = T d(θ, ξ, t); its columns in this order."""
+    """T (P', P') with d(parameters of the split network) = T d(θ, ξ, t); its columns in this order.
+
+    Parameters
+    ----------
+    network : MLP
+    neuron : int
+    share : float
+        TODO
+
+    Returns
+    -------
+    ndarray
+    """
     has_bias = network.biases[0] is not None
     size, inputs = network.flat().size, network.sizes[0] + has_bias
     columns = np.zeros((size + inputs + 1, size + inputs + 1))
@@ -209,6 +221,19 @@ def minimum(teacher: MLP, width: int, seed: int, inputs=None, attempts: int = 10
     """The end of a flow of `width` students, refined, as a network with biases where the teacher has them.
 
     A start that goes to infinity or stops above the rounding of the gradient is followed by another one.
+
+    Parameters
+    ----------
+    teacher : MLP
+    width : int
+    seed : int
+    inputs : optional
+    attempts : int, default 10
+        TODO
+
+    Returns
+    -------
+    MLP
     """
     bias = teacher.biases[0] is not None
     for attempt in range(attempts):

@@ -27,6 +27,17 @@ def classes(size: str, progress: Progress, disturb: float = 0.0) -> Check:
     """Every activation of table 1 and A.2.3: the teacher's width, weights and signs from its outputs.
 
     `disturb` is added to the weights of the teacher that is compared with, for tests of this check.
+
+    Parameters
+    ----------
+    size : str
+    progress : Progress
+    disturb : float, default 0.0
+        TODO
+
+    Returns
+    -------
+    Check
     """
     count = 1 if size == "quick" else 10
     widths, differences, errors, flags, mirrored, wrong = [], [], [], [], [], []
@@ -66,6 +77,17 @@ def catalogue(size: str, progress: Progress, disturb: float = 0.0) -> Check:
     """Students made of a teacher's neurons by the symmetries of section 4, in random combinations.
 
     `disturb` is added to one weight of each student, for tests of this check.
+
+    Parameters
+    ----------
+    size : str
+    progress : Progress
+    disturb : float, default 0.0
+        TODO
+
+    Returns
+    -------
+    Check
     """
     count = 20 if size == "quick" else 500
     differences, residuals, excess = [], [], []
@@ -95,8 +117,21 @@ def catalogue(size: str, progress: Progress, disturb: float = 0.0) -> Check:
 
 
 def expanded(teacher: MLP, rng: np.random.Generator) -> MLP:
-    """A wider network with the same outputs: duplicates in random shares, zero groups, a constant neuron, and
-    mirror images as the class of the activation allows."""
+    """A wider network with the same outputs.
+
+    Duplicates in random shares, zero groups, a constant neuron, and mirror images as the class of the
+    activation allows.
+
+    Parameters
+    ----------
+    teacher : MLP
+    rng : np.random.Generator
+        TODO
+
+    Returns
+    -------
+    MLP
+    """
     sigma = teacher.neuron_activations(0)[0]
     bias, last = teacher.biases
     assert bias is not None and last is not None
@@ -136,6 +171,17 @@ def noise(size: str, progress: Progress, correlated: float = 0.0) -> Check:
     """Answers with noise: the certificate's estimate against the true errors of the weights.
 
     `correlated` adds so much of an input to the answers, which is no noise, for tests of this check.
+
+    Parameters
+    ----------
+    size : str
+    progress : Progress
+    correlated : float, default 0.0
+        TODO
+
+    Returns
+    -------
+    Check
     """
     levels = (1e-8, 1e-4) if size == "quick" else (1e-8, 1e-6, 1e-4, 1e-3)
     ratios, widths, slopes = [], [], []

@@ -60,7 +60,17 @@ SAME_DIRECTION = 1e-13
 
 
 def extended(network: MLP) -> np.ndarray:
-    """w̃ = (w, b) of the lowest layer, (nodes, d + 1)."""
+    """w̃ = (w, b) of the lowest layer, (nodes, d + 1).
+
+    Parameters
+    ----------
+    network : MLP
+        TODO
+
+    Returns
+    -------
+    ndarray
+    """
     bias = network.biases[0]
     column = np.zeros(network.sizes[1]) if bias is None else bias
     return np.column_stack([network.weights[0], column])
@@ -70,6 +80,16 @@ def boundary_points(network: MLP, X: np.ndarray) -> np.ndarray:
     """The samples moved onto the boundary of each node of the lowest layer, (nodes · samples, d).
 
     Between samples a student can have a kink that no sample sees; there it shows.
+
+    Parameters
+    ----------
+    network : MLP
+    X : ndarray
+        TODO
+
+    Returns
+    -------
+    ndarray
     """
     rows = [X]
     for row in extended(network):
@@ -79,7 +99,19 @@ def boundary_points(network: MLP, X: np.ndarray) -> np.ndarray:
 
 
 def largest_gradient(student: MLP, teacher: MLP, X: np.ndarray) -> float:
-    """The largest |g_l| over all layers, the samples, and `boundary_points` of both networks."""
+    """The largest |g_l| over all layers, the samples, and `boundary_points` of both networks.
+
+    Parameters
+    ----------
+    student : MLP
+    teacher : MLP
+    X : ndarray
+        TODO
+
+    Returns
+    -------
+    float
+    """
     points = np.vstack([X, boundary_points(student, X[:20]), boundary_points(teacher, X[:20])])
     return max(float(np.abs(layer).max()) for x in points for layer in recursion(student, teacher, x))
 
@@ -121,7 +153,18 @@ def critical_student(
 
 
 def unit_teacher(sizes: tuple[int, ...], seed: int) -> MLP:
-    """A random ReLU teacher with |w̃_j| = 1 in the lowest layer and boundaries near the origin."""
+    """A random ReLU teacher with |w̃_j| = 1 in the lowest layer and boundaries near the origin.
+
+    Parameters
+    ----------
+    sizes : tuple[int, ...]
+    seed : int
+        TODO
+
+    Returns
+    -------
+    MLP
+    """
     network = teachers.random(sizes, "relu", seed=seed)
     rows = extended(network) * np.append(np.ones(sizes[0]), 0.3)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -134,6 +177,17 @@ def observers(student: MLP, network: MLP, X: np.ndarray) -> np.ndarray:
 
     An observer is active on the node's boundary: on `VISIBLE` of the samples moved there at least, of those
     that stay within the reach of X, and clearly (an aligned student has its own boundary there).
+
+    Parameters
+    ----------
+    student : MLP
+    network : MLP
+    X : ndarray
+        TODO
+
+    Returns
+    -------
+    ndarray
     """
     points = boundary_points(network, X).reshape(network.sizes[1], len(X), X.shape[1])
     near = np.linalg.norm(points, axis=2) <= np.linalg.norm(X, axis=1).max()
@@ -144,7 +198,18 @@ def observers(student: MLP, network: MLP, X: np.ndarray) -> np.ndarray:
 
 
 def visible(network: MLP, X: np.ndarray) -> np.ndarray:
-    """Which nodes of the lowest layer have `VISIBLE` of the samples on either side, (nodes,)."""
+    """Which nodes of the lowest layer have `VISIBLE` of the samples on either side, (nodes,).
+
+    Parameters
+    ----------
+    network : MLP
+    X : ndarray
+        TODO
+
+    Returns
+    -------
+    ndarray
+    """
     share = (X @ network.weights[0].T + extended(network)[:, -1] > 0).mean(axis=0)
     return np.minimum(share, 1.0 - share) >= VISIBLE
 
@@ -218,7 +283,17 @@ class Case:
 
 
 def theorem_2(cases: Sequence[Case]) -> Check:
-    """At students whose gradient vanishes for every batch, observed teachers have aligned students."""
+    """At students whose gradient vanishes for every batch, observed teachers have aligned students.
+
+    Parameters
+    ----------
+    cases : Sequence[Case]
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     return Check(
         name="specialization.theorem_2",
         statement="At a student whose gradient vanishes for every batch, each teacher node with a "
@@ -239,7 +314,17 @@ def theorem_2(cases: Sequence[Case]) -> Check:
 
 
 def theorem_3(cases: Sequence[Case]) -> Check:
-    """There, groups of unaligned students cancel."""
+    """There, groups of unaligned students cancel.
+
+    Parameters
+    ----------
+    cases : Sequence[Case]
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     found = [case.group_sums() for case in cases]
     return Check(
         name="specialization.theorem_3",
@@ -262,7 +347,19 @@ def theorem_3(cases: Sequence[Case]) -> Check:
 
 
 def linear_remainder(teacher: MLP, X: np.ndarray, scale: float = 1.0) -> Check:
-    """Three pairs relu(u·x) − relu(−u·x) = u·x, u = e1, e2, −(e1 + e2), cancel only together."""
+    """Three pairs relu(u·x) − relu(−u·x) = u·x, u = e1, e2, −(e1 + e2), cancel only together.
+
+    Parameters
+    ----------
+    teacher : MLP
+    X : ndarray
+    scale : float, default 1.0
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     dim = X.shape[1]
     units = np.zeros((3, dim))
     units[0, 0] = units[1, 1] = 1.0

@@ -37,7 +37,21 @@ def __dir__() -> list[str]:
 
 
 def kinks(student: MLP, teacher: MLP, points: int, seed: int, factor: float = 1.0) -> Check:
-    """The jump of the slope of g_k across a teacher's boundary, measured, against α_kj |w*_j|."""
+    """The jump of the slope of g_k across a teacher's boundary, measured, against α_kj |w*_j|.
+
+    Parameters
+    ----------
+    student : MLP
+    teacher : MLP
+    points : int
+    seed : int
+    factor : float, default 1.0
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     rng = np.random.default_rng(seed)
     off, step = [], 1e-4
     V = extended(teacher)
@@ -73,7 +87,17 @@ def kinks(student: MLP, teacher: MLP, points: int, seed: int, factor: float = 1.
 
 
 def theorem_4(cases: Sequence[Case]) -> Check:
-    """At deep interpolating students every visible teacher node of the lowest layer has its student."""
+    """At deep interpolating students every visible teacher node of the lowest layer has its student.
+
+    Parameters
+    ----------
+    cases : Sequence[Case]
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     return Check(
         name="specialization.theorem_4.trained",
         statement="Deep over-realised students trained until every sample's gradient is rounding have, "
@@ -92,7 +116,19 @@ def theorem_4(cases: Sequence[Case]) -> Check:
 
 
 def balanced_teacher(sizes: tuple[int, ...], seed: int, samples: int = 4000) -> MLP:
-    """A random ReLU teacher with |w| = 1 whose biases close every hidden node on half of the inputs."""
+    """A random ReLU teacher with |w| = 1 whose biases close every hidden node on half of the inputs.
+
+    Parameters
+    ----------
+    sizes : tuple[int, ...]
+    seed : int
+    samples : int, default 4000
+        TODO
+
+    Returns
+    -------
+    MLP
+    """
     rng = np.random.default_rng(seed)
     h = rng.standard_normal((samples, sizes[0]))
     weights, biases = [], []
@@ -111,7 +147,19 @@ def balanced_teacher(sizes: tuple[int, ...], seed: int, samples: int = 4000) -> 
 
 
 def layer_correlations(student: MLP, teacher: MLP, X: np.ndarray) -> list[np.ndarray]:
-    """Per hidden layer, the best correlation of each teacher node's activation with a student node's."""
+    """Per hidden layer, the best correlation of each teacher node's activation with a student node's.
+
+    Parameters
+    ----------
+    student : MLP
+    teacher : MLP
+    X : ndarray
+        TODO
+
+    Returns
+    -------
+    list[ndarray]
+    """
     found = []
     mine, theirs = layers(student.weights, student.biases, X), layers(teacher.weights, teacher.biases, X)
     for h, f in zip(mine[1:-1], theirs[1:-1]):
@@ -130,7 +178,23 @@ def lowest_first(
     progress: Progress | None = None,
     claimed: int = 0,
 ) -> Check:
-    """SGD of a deep over-realised student: which layer specialises first; the claim is `claimed` = 0."""
+    """SGD of a deep over-realised student: which layer specialises first; the claim is `claimed` = 0.
+
+    Parameters
+    ----------
+    sizes : tuple[int, ...]
+    factor : int
+    rate : float
+    steps : int
+    seed : int
+    progress : Progress, optional
+    claimed : int, default 0
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     teacher = balanced_teacher(sizes, seed)
     hidden = [factor * width for width in sizes[1:-1]]
     student = MLP.random((sizes[0], *hidden, sizes[-1]), "relu", seed=seed)

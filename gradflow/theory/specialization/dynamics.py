@@ -79,10 +79,16 @@ def correlation(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
 class Learning:
     """One run, looked at on its way.
 
-    times         when each teacher node was learned, (teachers,); infinite where it was not
-    correlations  the last best ρ of each teacher node, (teachers,)
-    students      the last best ρ of each student node, (students,)
-    passed_on     |w_i||v_i| of each student node at the end, (students,)
+    Attributes
+    ----------
+    times : ndarray
+        When each teacher node was learned, (teachers,); infinite where it was not.
+    correlations : ndarray
+        The last best ρ of each teacher node, (teachers,).
+    students : ndarray
+        The last best ρ of each student node, (students,).
+    passed_on : ndarray
+        |w_i||v_i| of each student node at the end, (students,).
     """
 
     times: np.ndarray
@@ -101,6 +107,20 @@ def networks(width: int, factor: int, dim: int, outputs: int, polarity: float, s
 
     The student's weights are uniform in ±1/√(number of inputs of the layer). It matters: with outgoing
     weights that are smaller from the start, wide students move later than narrow ones.
+
+    Parameters
+    ----------
+    width : int
+    factor : int
+    dim : int
+    outputs : int
+    polarity : float
+    seed : int
+        TODO
+
+    Returns
+    -------
+    tuple[MLP, MLP]
     """
     rng = np.random.default_rng([seed, width])
     V = rng.standard_normal((width, dim))
@@ -114,7 +134,19 @@ def networks(width: int, factor: int, dim: int, outputs: int, polarity: float, s
 
 
 def learning(times: Iterable[float], path: Iterable[tuple], teacher: MLP) -> Learning:
-    """What a path of weights (W, A) at these times has learned of a teacher."""
+    """What a path of weights (W, A) at these times has learned of a teacher.
+
+    Parameters
+    ----------
+    times : Iterable[float]
+    path : Iterable[tuple]
+    teacher : MLP
+        TODO
+
+    Returns
+    -------
+    Learning
+    """
     V = teacher.weights[0]
     first = np.full(len(V), np.inf)
     for t, weights in zip(times, path):
@@ -126,7 +158,19 @@ def learning(times: Iterable[float], path: Iterable[tuple], teacher: MLP) -> Lea
 
 
 def learn_by_flow(student: MLP, teacher: MLP, t1: float) -> Learning:
-    """The population gradient flow up to t1."""
+    """The population gradient flow up to t1.
+
+    Parameters
+    ----------
+    student : MLP
+    teacher : MLP
+    t1 : float
+        TODO
+
+    Returns
+    -------
+    Learning
+    """
     solver = solvers.RKC2(rtol=1e-3, atol=1e-5, t1=t1, gtol=1e-8)
     flow = train(teacher, student, solver=solver, refiner=None, progress=False).flow
     assert flow is not None
@@ -135,7 +179,22 @@ def learn_by_flow(student: MLP, teacher: MLP, t1: float) -> Learning:
 
 
 def learn_by_sgd(student: MLP, teacher: MLP, rate: float, batch: int, steps: int, seed: int) -> Learning:
-    """SGD on ½|f − f*|²; looked at 200 times on the way."""
+    """SGD on ½|f − f*|²; looked at 200 times on the way.
+
+    Parameters
+    ----------
+    student : MLP
+    teacher : MLP
+    rate : float
+    batch : int
+    steps : int
+    seed : int
+        TODO
+
+    Returns
+    -------
+    Learning
+    """
     times, path = [], []
     for step, there in sgd(student, teacher, rate, batch, steps, seed):
         times.append(0.5 * rate * step)
@@ -144,7 +203,19 @@ def learn_by_sgd(student: MLP, teacher: MLP, rate: float, batch: int, steps: int
 
 
 def strong_first(runs: Sequence[Learning], how: str, polarity: float) -> Check:
-    """Of all pairs of teacher nodes of one run: how often the stronger one was learned first."""
+    """Of all pairs of teacher nodes of one run: how often the stronger one was learned first.
+
+    Parameters
+    ----------
+    runs : Sequence[Learning]
+    how : str
+    polarity : float
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     stronger = pairs = 0
     for run in runs:
         for i in range(run.times.size):
@@ -169,7 +240,19 @@ def strong_first(runs: Sequence[Learning], how: str, polarity: float) -> Check:
 
 
 def overrealisation(runs: Mapping[int, Sequence[Learning]], how: str, polarity: float) -> Check:
-    """Students of 1× as many nodes against those of more, by the mean best correlation at the same time."""
+    """Students of 1× as many nodes against those of more, by the mean best correlation at the same time.
+
+    Parameters
+    ----------
+    runs : Mapping[int, Sequence[Learning]]
+    how : str
+    polarity : float
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     factors = sorted(runs)
     if len(factors) < 2 or factors[0] != 1:
         raise ArgumentError("runs", factors, "factors 1 and larger ones")
@@ -203,7 +286,19 @@ def overrealisation(runs: Mapping[int, Sequence[Learning]], how: str, polarity: 
 
 
 def passing_on(runs: Sequence[Learning], how: str, polarity: float) -> Check:
-    """Student nodes that specialised to nothing pass on less than those that did."""
+    """Student nodes that specialised to nothing pass on less than those that did.
+
+    Parameters
+    ----------
+    runs : Sequence[Learning]
+    how : str
+    polarity : float
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     best = np.concatenate([run.students for run in runs])
     size = np.concatenate([run.passed_on for run in runs])
     special, other = size[best > SUCCESS], size[best < 0.8]
@@ -219,7 +314,18 @@ def passing_on(runs: Sequence[Learning], how: str, polarity: float) -> Check:
 
 
 def harder(runs: Mapping[float, Sequence[Learning]], how: str) -> Check:
-    """The share of teacher nodes that are learned, by polarity, for students of equal sizes."""
+    """The share of teacher nodes that are learned, by polarity, for students of equal sizes.
+
+    Parameters
+    ----------
+    runs : Mapping[float, Sequence[Learning]]
+    how : str
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     polarities = sorted(runs)
     success = [float(np.mean([run.success for run in runs[p]])) for p in polarities]
     return Check(
@@ -239,8 +345,13 @@ def harder(runs: Mapping[float, Sequence[Learning]], how: str) -> Check:
 class Size:
     """Sizes of the experiments: the paper's d = 100, 50 outputs, batch 16 and rate 0.01 in the full one.
 
-    cases   numbers of teacher nodes, each with the polarities to look at
+    Attributes
+    ----------
+    cases : tuple[tuple[int, tuple[float, ...]], ...]
+        Numbers of teacher nodes, each with the polarities to look at.
 
+    Notes
+    -----
     100 epochs of 10,000 samples are 62,500 steps; the flow goes on for as long as SGD, rate·steps/2.
     """
 

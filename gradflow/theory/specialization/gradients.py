@@ -42,7 +42,18 @@ PAPER = "Tian 2020"
 
 
 def forward(network: MLP, x: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
-    """Activations f_0 … f_L, gates D_1 … D_L (as vectors) and matrices W̃_1 … W̃_L at one input x (d,)."""
+    """Activations f_0 … f_L, gates D_1 … D_L (as vectors) and matrices W̃_1 … W̃_L at one input x (d,).
+
+    Parameters
+    ----------
+    network : MLP
+    x : ndarray
+        TODO
+
+    Returns
+    -------
+    tuple[list[ndarray], list[ndarray], list[ndarray]]
+    """
     f, activations, gates, matrices = np.append(x, 1.0), [np.append(x, 1.0)], [], []
     last = len(network.weights) - 1
     for l, (W, b) in enumerate(zip(network.weights, network.biases)):
@@ -60,7 +71,18 @@ def forward(network: MLP, x: np.ndarray) -> tuple[list[np.ndarray], list[np.ndar
 
 
 def top_down(gates: list[np.ndarray], matrices: list[np.ndarray]) -> list[np.ndarray]:
-    """V_0 … V_L: V_L = I, V_{l−1} = V_l D_l W̃_l, so that V_l f_l is the output."""
+    """V_0 … V_L: V_L = I, V_{l−1} = V_l D_l W̃_l, so that V_l f_l is the output.
+
+    Parameters
+    ----------
+    gates : list[ndarray]
+    matrices : list[ndarray]
+        TODO
+
+    Returns
+    -------
+    list[ndarray]
+    """
     V = [np.eye(matrices[-1].shape[0])]
     for gate, matrix in zip(reversed(gates), reversed(matrices)):
         V.append((V[-1] * gate) @ matrix)
@@ -116,6 +138,17 @@ def overrealised(teacher: MLP, width: int, rng: np.random.Generator) -> MLP:
 
     Every node is split at random (incoming weights times λ > 0, outgoing ones times μ/λ, Σμ = 1), and one
     node in each layer is random with zero outgoing weights.
+
+    Parameters
+    ----------
+    teacher : MLP
+    width : int
+    rng : np.random.Generator
+        TODO
+
+    Returns
+    -------
+    MLP
     """
     weights, biases = [], []
     parents, factors = np.arange(teacher.sizes[0]), np.ones(teacher.sizes[0])
@@ -161,7 +194,20 @@ def _gradients(student: MLP, teacher: MLP, x: np.ndarray):
 
 
 def lemma_1(student: MLP, teacher: MLP, X: np.ndarray, recursion=recursion) -> Check:
-    """The recursion against automatic differentiation, at every layer and every sample."""
+    """The recursion against automatic differentiation, at every layer and every sample.
+
+    Parameters
+    ----------
+    student : MLP
+    teacher : MLP
+    X : ndarray
+    recursion : default recursion
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     off, sizes = [], []
     for x in X:
         found = recursion(student, teacher, x)
@@ -191,8 +237,16 @@ def theorem_1(
 ) -> Check:
     """Per sample ∇_{W_l} is of rank one, g_l f_{l−1}ᵀ; where every batch's vanishes all g_l do.
 
-    critical   a student that interpolates; an over-realised one unless given
-    factor     of |g_l||f_{l−1}|, 1 in the theorem
+    Parameters
+    ----------
+    critical : MLP, optional
+        a student that interpolates; an over-realised one unless given.
+    factor : float, default 1.0
+        Of |g_l||f_{l−1}|, 1 in the theorem.
+
+    Returns
+    -------
+    Check
     """
     apart, above, norms = [], [], []
     for x in X:
@@ -225,7 +279,19 @@ def theorem_1(
 
 
 def not_interpolating(student: MLP, teacher: MLP, X: np.ndarray) -> Check:
-    """A student that is critical for the whole batch only: no sample that it misses is at rest."""
+    """A student that is critical for the whole batch only: no sample that it misses is at rest.
+
+    Parameters
+    ----------
+    student : MLP
+    teacher : MLP
+    X : ndarray
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     misfits, norms = [], []
     total = [np.zeros(W.shape) for W in student.weights]
     for x in X:
@@ -250,7 +316,19 @@ def not_interpolating(student: MLP, teacher: MLP, X: np.ndarray) -> Check:
 
 
 def without_biases(teacher: MLP, X: np.ndarray, lift: float = 0.0) -> Check:
-    """Inputs X ≥ 0 and a student whose first layer is closed on them; `lift` > 0 opens it."""
+    """Inputs X ≥ 0 and a student whose first layer is closed on them; `lift` > 0 opens it.
+
+    Parameters
+    ----------
+    teacher : MLP
+    X : ndarray
+    lift : float, default 0.0
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     weights = [np.array(W) for W in MLP.random(teacher.sizes, "relu", False, seed=1).weights]
     weights[0] = lift - np.abs(weights[0]) - 0.1
     student = MLP(weights, None, "relu")
@@ -274,7 +352,19 @@ def without_biases(teacher: MLP, X: np.ndarray, lift: float = 0.0) -> Check:
 
 
 def deep_pair(seed: int, more: int = 1, hidden: tuple[int, ...] = (3, 5, 4)) -> tuple[MLP, MLP]:
-    """Random ReLU student and teacher with biases, 4 inputs, 3 outputs; `more` student nodes per layer."""
+    """Random ReLU student and teacher with biases, 4 inputs, 3 outputs; `more` student nodes per layer.
+
+    Parameters
+    ----------
+    seed : int
+    more : int, default 1
+    hidden : tuple[int, ...], default (3, 5, 4)
+        TODO
+
+    Returns
+    -------
+    tuple[MLP, MLP]
+    """
     teacher = teachers.random((4, *hidden, 3), "relu", seed=seed)
     student = teachers.random((4, *(width + more for width in hidden), 3), "relu", seed=seed + 1)
     return student, teacher

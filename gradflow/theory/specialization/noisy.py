@@ -29,6 +29,19 @@ def smallest_gradient(error: float, kind: str, extra: int, seed: int, activation
     One teacher node in the plane; students: one turned by η (kind "weights") or shifted by η ("biases"), in
     both signs, and `extra` random ones in both signs. Their output weights minimise the largest residual
     (a linear programme, in units of η), over points of the unit disc that resolve the strip of width η.
+
+    Parameters
+    ----------
+    error : float
+    kind : str
+    extra : int
+    seed : int
+    activation : optional
+        TODO
+
+    Returns
+    -------
+    float
     """
     sigma = activation or (lambda z: np.maximum(z, 0.0))
     rng = np.random.default_rng(seed)
@@ -52,13 +65,37 @@ def smallest_gradient(error: float, kind: str, extra: int, seed: int, activation
 
 
 def exponent(gradients: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
-    """Slope of ln(error) over ln(gradient) by least squares, and half its 99.9 % interval (Student's t)."""
+    """Slope of ln(error) over ln(gradient) by least squares, and half its 99.9 % interval (Student's t).
+
+    Parameters
+    ----------
+    gradients : ndarray
+    errors : ndarray
+        TODO
+
+    Returns
+    -------
+    tuple[float, float]
+    """
     fit = scipy.stats.linregress(np.log(gradients), np.log(errors))
     return float(fit.slope), float(scipy.stats.t.isf(5e-4, gradients.size - 2) * fit.stderr)
 
 
 def theorem_5(extra: int, seed: int, expected: float = 1.0, activation=None) -> Iterator[Check]:
-    """Alignment error against gradient size: its exponent, for weights and for biases."""
+    """Alignment error against gradient size: its exponent, for weights and for biases.
+
+    Parameters
+    ----------
+    extra : int
+    seed : int
+    expected : float, default 1.0
+    activation : optional
+        TODO
+
+    Returns
+    -------
+    Iterator[Check]
+    """
     errors = np.logspace(-1, -5, 9)
     for kind in ("weights", "biases"):
         gradients = np.array([smallest_gradient(e, kind, extra, seed, activation) for e in errors])

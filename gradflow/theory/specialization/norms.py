@@ -43,7 +43,19 @@ def _invariants(student: MLP, theta: np.ndarray, rates: np.ndarray) -> np.ndarra
 
 
 def norm_velocities(student: MLP, teacher: MLP, X: np.ndarray) -> Check:
-    """w·∂_w L + b ∂_b L − v·∂_v L = 0 for every hidden node, at arbitrary parameters."""
+    """w·∂_w L + b ∂_b L − v·∂_v L = 0 for every hidden node, at arbitrary parameters.
+
+    Parameters
+    ----------
+    student : MLP
+    teacher : MLP
+    X : ndarray
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     problem = Problem(teacher, student, X)
     theta = problem.theta0
     gradient = problem.gradient(theta)
@@ -70,7 +82,14 @@ def conserved_norms(
 ) -> Check:
     """The invariants along a population flow with rates (r_w, r_b, r_v) of a student of one hidden layer.
 
-    claimed   the rates in the invariants, those of the flow unless given
+    Parameters
+    ----------
+    claimed : tuple[float, float, float], optional
+        The rates in the invariants, those of the flow unless given.
+
+    Returns
+    -------
+    Check
     """
     width, students = 3, 5
     teacher = teachers.random((4, width, 1), activation, bias, seed=3)

@@ -23,7 +23,19 @@ def __dir__() -> list[str]:
 
 
 def layers(weights: Sequence, biases: Sequence, X: np.ndarray) -> list[np.ndarray]:
-    """X (samples, d) and the output of every layer, (samples, nodes): ReLU, the last one linear."""
+    """X (samples, d) and the output of every layer, (samples, nodes): ReLU, the last one linear.
+
+    Parameters
+    ----------
+    weights : Sequence
+    biases : Sequence
+    X : ndarray
+        TODO
+
+    Returns
+    -------
+    list[ndarray]
+    """
     found = [X]
     for l, (W, b) in enumerate(zip(weights, biases)):
         z = found[-1] @ W.T
@@ -36,7 +48,23 @@ def layers(weights: Sequence, biases: Sequence, X: np.ndarray) -> list[np.ndarra
 def sgd(
     student: MLP, teacher: MLP, rate: float, batch: int, steps: int, seed: int, looks: int = 200
 ) -> Iterator[tuple[int, MLP]]:
-    """The student at the start, about `looks` times on the way, and at the end: (step, network)."""
+    """The student at the start, about `looks` times on the way, and at the end: (step, network).
+
+    Parameters
+    ----------
+    student : MLP
+    teacher : MLP
+    rate : float
+    batch : int
+    steps : int
+    seed : int
+    looks : int, default 200
+        TODO
+
+    Returns
+    -------
+    Iterator[tuple[int, MLP]]
+    """
     rng = np.random.default_rng([1, seed])
     weights = [np.array(W) for W in student.weights]
     biases = [None if b is None else np.array(b) for b in student.biases]

@@ -37,7 +37,18 @@ TEACHER = np.array([[1.0, 0.0]])
 
 
 def student_at(gap: float, length: float = 1.0) -> np.ndarray:
-    """W (1, 2) of a student at the angle π − gap from the teacher."""
+    """W (1, 2) of a student at the angle π − gap from the teacher.
+
+    Parameters
+    ----------
+    gap : float
+    length : float, default 1.0
+        TODO
+
+    Returns
+    -------
+    ndarray
+    """
     return length * np.array([[-math.cos(gap), math.sin(gap)]])
 
 
@@ -46,6 +57,16 @@ def escape_time(gap: float, length: float = 1.0) -> float:
 
     The flow in the plane (output weight fixed at one), with δ = π − θ and r = |w|:
     ṙ = F(π−δ)/π − r,  δ̇ = δ sin δ/(π r). Integrated in ln r and ln δ.
+
+    Parameters
+    ----------
+    gap : float
+    length : float, default 1.0
+        TODO
+
+    Returns
+    -------
+    float
     """
 
     def field(t, y):
@@ -68,7 +89,18 @@ def escape_time(gap: float, length: float = 1.0) -> float:
 
 
 def flow_escape_time(gap: float, length: float = 1.0) -> float:
-    """The same time from this package's population flow in two dimensions."""
+    """The same time from this package's population flow in two dimensions.
+
+    Parameters
+    ----------
+    gap : float
+    length : float, default 1.0
+        TODO
+
+    Returns
+    -------
+    float
+    """
     W = student_at(gap, length)
     # The student shrinks to |w| ~ gap before it turns: an absolute tolerance would have to be below gap².
     solver = solvers.Dopri8(rtol=1e-10, atol=1e-30, t1=100.0, gtol=0.0)
@@ -84,6 +116,16 @@ def fixed_norm_time(gap: float, length: float = 1.0) -> float:
     """The time to a right angle where |w| is held at `length`, from the package's gradient across w.
 
     δ̇ = ∇L·ŵ'/|w| with ŵ' across w, away from the teacher; ∫ dδ/δ̇ in ln δ.
+
+    Parameters
+    ----------
+    gap : float
+    length : float, default 1.0
+        TODO
+
+    Returns
+    -------
+    float
     """
 
     def time(u: float) -> float:
@@ -98,7 +140,14 @@ def fixed_norm_time(gap: float, length: float = 1.0) -> float:
 def escape_from_opposite(gaps: Sequence[float] = (1e-1, 1e-3, 1e-5, 1e-7), length: float = 1.0) -> Check:
     """The time that the flow takes against the equations of |w| and the angle.
 
-    length   |w| at the start, in the equations only
+    Parameters
+    ----------
+    length : float, default 1.0
+        |w| at the start, in the equations only.
+
+    Returns
+    -------
+    Check
     """
     mine = np.array([flow_escape_time(gap) for gap in gaps])
     plane = np.array([escape_time(gap, length) for gap in gaps])
@@ -121,7 +170,14 @@ def worst_case(
 ) -> Check:
     """How the time grows as the student starts closer to the opposite of its teacher.
 
-    length   |w| where it is held fixed, in the gradient only
+    Parameters
+    ----------
+    length : float, default 1.0
+        |w| where it is held fixed, in the gradient only.
+
+    Returns
+    -------
+    Check
     """
     times = np.array([flow_escape_time(gap) for gap in gaps])
     slopes = np.diff(times) / np.diff(-np.log(gaps))

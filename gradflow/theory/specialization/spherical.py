@@ -88,13 +88,35 @@ def pull(w: np.ndarray, gate: np.ndarray, moment: float = 1.0) -> np.ndarray:
 
 
 def second_moment(law: str, dim: int) -> float:
-    """E|x|²/d of `LAWS`."""
+    """E|x|²/d of `LAWS`.
+
+    Parameters
+    ----------
+    law : str
+    dim : int
+        TODO
+
+    Returns
+    -------
+    float
+    """
     moments = {"gaussian": 1.0, "sphere": 1.0, "ball": 1.0 / (dim + 2), "student-t": DEGREES / (DEGREES - 2)}
     return moments[law]
 
 
 def radial_moment(law: str, dim: int) -> float:
-    """E|x|²/d by quadrature over the density of |x| at 30 digits: nothing of `second_moment` is used."""
+    """E|x|²/d by quadrature over the density of |x| at 30 digits: nothing of `second_moment` is used.
+
+    Parameters
+    ----------
+    law : str
+    dim : int
+        TODO
+
+    Returns
+    -------
+    float
+    """
     if law == "sphere":
         return 1.0  # |x|² = d
     tails = {
@@ -137,7 +159,20 @@ def _kernel_gradient(w: np.ndarray, gate: np.ndarray, law: str, moment: float) -
 
 
 def theorem_6(dim: int, pairs: int, seed: int = 0, pull: Callable = pull) -> Check:
-    """The closed form of every law against quadrature and the population gradient."""
+    """The closed form of every law against quadrature and the population gradient.
+
+    Parameters
+    ----------
+    dim : int
+    pairs : int
+    seed : int, default 0
+    pull : Callable, default pull
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     moments = {law: radial_moment(law, dim) for law in LAWS}
     rng = np.random.default_rng(seed)
     quadrature, gradients, coefficients = [], [], []
@@ -175,7 +210,21 @@ def theorem_6(dim: int, pairs: int, seed: int = 0, pull: Callable = pull) -> Che
 
 
 def theorem_6_sampled(law: str, dim: int, samples: int, seed: int = 0, stretch: float = 1.0) -> Check:
-    """The closed form within the error bars of a mean over samples; `stretch` spoils the symmetry."""
+    """The closed form within the error bars of a mean over samples; `stretch` spoils the symmetry.
+
+    Parameters
+    ----------
+    law : str
+    dim : int
+    samples : int
+    seed : int, default 0
+    stretch : float, default 1.0
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     integer("samples", samples, 1000)
     rng = np.random.default_rng(seed)
     w, gate = rng.standard_normal((2, dim))

@@ -99,7 +99,17 @@ class Minimum:
 
 
 def blocks_ansatz(sizes: Sequence[float | int]) -> Ansatz:
-    """Teachers in blocks of these sizes, one student per teacher, permuted with it; output weights one."""
+    """Teachers in blocks of these sizes, one student per teacher, permuted with it; output weights one.
+
+    Parameters
+    ----------
+    sizes : Sequence[float or int]
+        TODO
+
+    Returns
+    -------
+    Ansatz
+    """
     return Ansatz(tuple(sizes), tuple(range(len(sizes))), activation="relu", train_outputs=False)
 
 
@@ -188,12 +198,34 @@ def _kind(point: SymmetricPoint) -> str:
 
 
 def is_minimum(point: SymmetricPoint) -> bool:
-    """Whether a point is critical and spurious, with positive eigenvalues of the full Hessian only."""
+    """Whether a point is critical and spurious, with positive eigenvalues of the full Hessian only.
+
+    Parameters
+    ----------
+    point : SymmetricPoint
+        TODO
+
+    Returns
+    -------
+    bool
+    """
     return point.residual <= NEAR and point.loss > GLOBAL and point.spectrum.smallest > 0.0
 
 
 def search(sizes: Sequence[int], starts: int, seed: int) -> Iterator[SymmetricPoint]:
-    """Spurious minima from random starts among the points with this symmetry (blocks of teachers)."""
+    """Spurious minima from random starts among the points with this symmetry (blocks of teachers).
+
+    Parameters
+    ----------
+    sizes : Sequence[int]
+    starts : int
+    seed : int
+        TODO
+
+    Returns
+    -------
+    Iterator[SymmetricPoint]
+    """
     ansatz = blocks_ansatz(sizes)
     rng = np.random.default_rng([*sizes, seed])
     for _ in range(starts):
@@ -204,7 +236,17 @@ def search(sizes: Sequence[int], starts: int, seed: int) -> Iterator[SymmetricPo
 
 
 def subgroups(width: int) -> list[tuple[int, ...]]:
-    """Blocks of teachers with less symmetry than the two families, down to three teachers on their own."""
+    """Blocks of teachers with less symmetry than the two families, down to three teachers on their own.
+
+    Parameters
+    ----------
+    width : int
+        TODO
+
+    Returns
+    -------
+    list[tuple[int, ...]]
+    """
     k = width
     return [(k - 1, 1), (k - 2, 2), (k - 2, 1, 1), (k - 3, 3), (k - 3, 2, 1), (k - 3, 1, 1, 1), (k - 4, 4)]
 
@@ -218,7 +260,22 @@ def check_minima(
     widths: Sequence[int] | None = None,
     starts: int | None = None,
 ) -> Check:
-    """What exists: the two families, against full Hessians, another program's descent, and a search."""
+    """What exists: the two families, against full Hessians, another program's descent, and a search.
+
+    Parameters
+    ----------
+    size : str
+    progress : Progress
+    known : Callable, default minima
+    descended : Mapping[int, tuple[float, ...]], default DESCENDED
+    widths : Sequence[int], optional
+    starts : int, optional
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     if starts is None:
         starts = 20 if size == "quick" else 200
     if widths is None:
@@ -259,11 +316,33 @@ def check_minima(
 
 
 def unknown(losses: Sequence[float], found: Sequence[Minimum]) -> list[float]:
-    """How far each loss is from that of the nearest minimum."""
+    """How far each loss is from that of the nearest minimum.
+
+    Parameters
+    ----------
+    losses : Sequence[float]
+    found : Sequence[Minimum]
+        TODO
+
+    Returns
+    -------
+    list[float]
+    """
     known = np.array([minimum.loss for minimum in found])
     return [float(np.abs(known - loss).min(initial=np.inf)) for loss in losses]
 
 
 def tally(losses: Sequence[float], found: Sequence[Minimum]) -> list[int]:
-    """How many of the losses of spurious ends belong to each minimum."""
+    """How many of the losses of spurious ends belong to each minimum.
+
+    Parameters
+    ----------
+    losses : Sequence[float]
+    found : Sequence[Minimum]
+        TODO
+
+    Returns
+    -------
+    list[int]
+    """
     return [sum(abs(loss - minimum.loss) <= SAME_LOSS for loss in losses) for minimum in found]

@@ -118,7 +118,20 @@ def descend(width: int, seed: int, solver: FlowSolver | None = None) -> Result:
 def outcomes(
     width: int, seeds: Iterable[int], solver: FlowSolver | None = None, threads: int = 1
 ) -> Iterator[Outcome]:
-    """The ends of many starts, in the order of the seeds, `threads` of them at a time; as `descend`."""
+    """The ends of many starts, in the order of the seeds, `threads` of them at a time; as `descend`.
+
+    Parameters
+    ----------
+    width : int
+    seeds : Iterable[int]
+    solver : FlowSolver, optional
+    threads : int, default 1
+        TODO
+
+    Returns
+    -------
+    Iterator[Outcome]
+    """
 
     def one(seed: int) -> Outcome:
         result = descend(width, seed, solver)
@@ -181,7 +194,19 @@ def _row_classes(weights: np.ndarray, tolerance: float) -> tuple[int, ...]:
 
 
 def frozen_weights(width: int, seed: int, rates: np.ndarray | None = None) -> Check:
-    """Output weights of rate zero stay at one, and are left out of the spectrum; nothing is lost by it."""
+    """Output weights of rate zero stay at one, and are left out of the spectrum; nothing is lost by it.
+
+    Parameters
+    ----------
+    width : int
+    seed : int
+    rates : ndarray, optional
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     rng = np.random.default_rng([width, seed])
     start = rng.standard_normal((width, width)) / math.sqrt(width)
     there = soft_committee("relu", start, np.eye(width))
@@ -220,7 +245,19 @@ def frozen_weights(width: int, seed: int, rates: np.ndarray | None = None) -> Ch
 
 
 def same_rate(spurious: int, starts: int, published: int) -> float:
-    """The p-value of Fisher's exact test that two samples have one rate; the other is of 1,000 starts."""
+    """The p-value of Fisher's exact test that two samples have one rate; the other is of 1,000 starts.
+
+    Parameters
+    ----------
+    spurious : int
+    starts : int
+    published : int
+        TODO
+
+    Returns
+    -------
+    float
+    """
     rest = [starts - spurious, PUBLISHED_STARTS - published]
     return float(scipy.stats.fisher_exact([[spurious, published], rest]).pvalue)
 

@@ -93,7 +93,19 @@ def global_spectrum(width: int, input_dim: int | None = None) -> list[tuple[floa
 
 
 def global_hessian(width: int, input_dim: int | None = None, weights: np.ndarray | None = None) -> Check:
-    """The spectrum at the global minimum (or at `weights`) against its closed form."""
+    """The spectrum at the global minimum (or at `weights`) against its closed form.
+
+    Parameters
+    ----------
+    width : int
+    input_dim : int, optional
+    weights : ndarray, optional
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     dim = width if input_dim is None else input_dim
     closed = np.concatenate([np.full(count, value) for value, count in global_spectrum(width, dim)])
     W = np.eye(width, dim) if weights is None else weights
@@ -115,12 +127,34 @@ def global_hessian(width: int, input_dim: int | None = None, weights: np.ndarray
 
 
 def family_ansatz(width: float | int) -> Ansatz:
-    """W = [a b c; b a c; d d e] in blocks of k − 1 and 1, left alone by S_{k−1}; x = (a, b, c, d, e)."""
+    """W = [a b c; b a c; d d e] in blocks of k − 1 and 1, left alone by S_{k−1}; x = (a, b, c, d, e).
+
+    Parameters
+    ----------
+    width : float or int
+        TODO
+
+    Returns
+    -------
+    Ansatz
+    """
     return blocks_ansatz((width - 1, 1))
 
 
 def family(widths: Iterable[int], dense_up_to: int = 12, shift: float = 0.0) -> Check:
-    """The S_{k−1} family from k = 8 on: critical, a minimum, its loss of order 1/k; `shift` moves b."""
+    """The S_{k−1} family from k = 8 on: critical, a minimum, its loss of order 1/k; `shift` moves b.
+
+    Parameters
+    ----------
+    widths : Iterable[int]
+    dense_up_to : int, default 12
+    shift : float, default 0.0
+        TODO
+
+    Returns
+    -------
+    Check
+    """
     chosen = sorted({8, *widths})
     points = follow(family_ansatz, chosen, FAMILY_AT_8)
     reduced, gradients, dense = [], [], []
