@@ -259,7 +259,24 @@ class Problem:
     def stored(
         cls, theta0: np.ndarray, structure: Structure | None, source: str | None, floor: float
     ) -> Problem:
-        """A problem of `from_jax` as a file has it: all but the code of its loss."""
+        """A problem of `from_jax` as a file has it: all but the code of its loss.
+
+        Parameters
+        ----------
+        theta0 : ndarray, shape (P,)
+            The starting point, flat.
+        structure : Structure or None
+            The pytree that it is.
+        source : str or None
+            The source text of the loss.
+        floor : float
+            Its `loss_floor`.
+
+        Returns
+        -------
+        Problem
+            Evaluating it says what is missing.
+        """
         problem = object.__new__(cls)
         problem.student = problem.teacher = problem.inputs = None
         problem.theta0, problem.structure, problem.source = theta0, structure, source
