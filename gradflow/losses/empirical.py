@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 from collections.abc import Sequence
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
-from numba import types
 
 from ..activations import Activation
 from ..inputs import Samples
-from ..kernels.empirical import chunks
 from ..kernels.empirical import derivatives as empirical
 from ..kernels.empirical import network_blocks as nb
 from ..kernels.empirical import product as empirical_product
 from ..kernels.empirical.samples import jacobian, samples, squares
-from ..kernels.math import abi
+from ..kernels.math import abi, team
 from ..networks import MLP
 from ..objective import EPS, ROUNDING, GradientSizes
 from ..support import memory
 from ..support.errors import ArgumentError
 from ..support.settings import one_of
-from ..support.validate import integer, number, real_array, resolution
-from .compiled import KernelLoss
+from ..support.validate import number, real_array, resolution
+from .compiled import KernelLoss, thread_limit
 from .scales import check_targets, sample_targets, term_sizes
 from .separable import HiddenLayer
 
@@ -39,21 +35,8 @@ _CHUNK_BYTES = 1 << 28  # what all partial Hessians together may take
 # Multiply-adds that are worth starting a thread (an activation counts as 20): about 100 µs of work.
 _THREAD_OPERATIONS, _THREAD_OPERATIONS_HESSIAN = 1_500_000, 4_000_000
 
-_WORKER = types.int64(types.int64)
-
 _OF_ONE_DESCRIPTOR = frozenset({"kernel", "oracle", "product", "_call_product"})
 """What a batch must not take over from the whole."""
-
-
-@cache
-def _pool() -> np.ndarray:
-    """The slots in which helping threads wait: one pool for the process.
-
-    It is never given back, because a helper may still look at its slot while the interpreter ends.
-    """
-    slots = np.zeros(chunks.SLOT_WORDS * chunks.MAX_THREADS, dtype=np.int64)
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(slots))
-    return slots
 
 
 class EmpiricalLoss(KernelLoss):
@@ -113,7 +96,7 @@ class EmpiricalLoss(KernelLoss):
         self._penalty = np.array([weight_decay, corner, strength])
         self.sum_of_squares = loss == "squared" and corner == np.inf
         self._indices: np.ndarray | None = None
-        self._threads = _threads(threads)
+        self._threads = thread_limit(threads)
         header = np.zeros(nb.LAYER, np.int64)
         header[nb.LAYERS] = len(student.weights)
         header[nb.SIZE] = student.size
@@ -125,9 +108,9 @@ class EmpiricalLoss(KernelLoss):
         header[nb.KIND] = LOSSES[loss]
         header[nb.PENALTY] = self._penalty.ctypes.data
         header[nb.MERGED], header[nb.MERGED_COUNT] = self._merged.ctypes.data, len(self._merged)
-        header[nb.WORKER] = abi.compile_function(empirical.work, _WORKER).address
-        header[nb.HELPER] = abi.compile_function(chunks.linger, _WORKER).address
-        header[nb.POOL] = _pool().ctypes.data
+        header[nb.WORKER] = abi.compile_function(empirical.work, team.WORKER).address
+        header[nb.HELPER] = abi.compile_function(team.linger, team.WORKER).address
+        header[nb.POOL] = team.pool().ctypes.data
         self._finish(np.concatenate([header, _layers(student)]))
         squared = loss == "squared"
         self.measure(student, sample_targets(student, targets, self._weights, squared, X))
@@ -152,7 +135,7 @@ class EmpiricalLoss(KernelLoss):
     @cached_property
     def product(self) -> int:
         for descriptor in (self.descriptor, self._gauss_newton):
-            descriptor[nb.PRODUCT_WORKER] = abi.compile_function(empirical_product.work, _WORKER).address
+            descriptor[nb.PRODUCT_WORKER] = abi.compile_function(empirical_product.work, team.WORKER).address
         return super().product
 
     def batch(self, selection: range | Sequence[int]) -> EmpiricalLoss:
@@ -189,14 +172,23 @@ class EmpiricalLoss(KernelLoss):
         part._finish(descriptor)
         return part
 
+    @property
+    def has_gauss_newton(self) -> bool:  # type: ignore[override]
+        return self.sum_of_squares
+
+    @property
+    def _plain_descriptor(self) -> np.ndarray:
+        return self._gauss_newton
+
+    def gauss_newton(self, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """With cross-entropy and penalties too: Jᵀ A J, A the Hessian of the loss in the outputs."""
+        return super().gauss_newton(_vector(theta))
+
     def gauss_newton_product(self, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """G v, shape (P,): the Hessian without second derivatives of the network (penalties included)."""
-        result = np.empty(self.size)
-        theta, v = _vector(theta), _vector(v)
-        product = self._call_product
-        address = self._gauss_newton.ctypes.data
-        product(address, theta.ctypes.data, v.ctypes.data, 0, 0, result.ctypes.data)
-        return result
+        return super().gauss_newton_product(_vector(theta), _vector(v))
+
+    def gauss_newton_diagonal(self, theta: np.ndarray) -> np.ndarray:
+        return super().gauss_newton_diagonal(theta) + 2.0 * self._penalty[0]
 
     def outputs(self, theta: np.ndarray) -> np.ndarray:
         """f(x_s), shape (samples, outputs)."""
@@ -355,17 +347,6 @@ def _vector(theta) -> np.ndarray:
     return np.ascontiguousarray(theta, dtype=np.float64)
 
 
-def _threads(given: int | None) -> int:
-    if given is None:
-        setting = os.environ.get("GRADFLOW_NUM_THREADS")
-        if setting is None:
-            return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        if not setting.isdecimal() or int(setting) == 0:
-            raise ArgumentError("GRADFLOW_NUM_THREADS", repr(setting), "an integer ≥ 1")
-        return int(setting)
-    return integer("threads", given, 1)
-
-
 def target_array(argument: str, given, loss: str) -> np.ndarray:
     """Targets in Float64. Probabilities given in a shorter type, whose sum is 1 there, have it here too."""
     targets, eps = real_array(argument, given, (1, 2)), resolution(given)
@@ -450,7 +431,7 @@ def _partition(descriptor: np.ndarray, sizes: tuple[int, ...], threads: int) -> 
         count, parts_hessian, _CACHE_BYTES_HESSIAN // (8 * (rows + size))
     )
     work, work_hessian = count * (3 * size + 20 * neurons), count * size**2 // 2
-    threads = min(threads, chunks.MAX_THREADS)
+    threads = min(threads, team.MAX_THREADS)
     descriptor[nb.THREADS] = min(threads, max(1, work // _THREAD_OPERATIONS))
     descriptor[nb.THREADS_HESSIAN] = min(threads, max(1, work_hessian // _THREAD_OPERATIONS_HESSIAN))
 

@@ -209,8 +209,7 @@ def population_squares(student: MLP, theta: np.ndarray, law: Gaussian) -> np.nda
     if not (np.isfinite(mu).all() and np.isfinite(tau).all()):
         return np.full((A.shape[0], student.size), np.inf)
     zeta, shares = _nodes(mu, tau)
-    layer = student.activations[0]
-    kinds = layer if isinstance(layer, tuple) else (layer,) * tau.size
+    kinds = student.neuron_activations(0)
     values, slopes = np.empty_like(zeta), np.empty_like(zeta)
     for sigma in set(kinds):
         chosen = np.array([kind == sigma for kind in kinds])

@@ -6,6 +6,7 @@ Refiners see an `Objective`, never a network. A refiner is its settings; `refine
 from .base import Extended, Refinement, Refiner
 from .double_double import polish
 from .eigenvector_following import EigenvectorFollowing
+from .gauss_newton import GaussNewton
 from .gram import GramLevenbergMarquardt
 from .lbfgs import LBFGS
 from .levenberg_marquardt import LevenbergMarquardt
@@ -19,6 +20,7 @@ __all__ = [
     "LBFGS",
     "EigenvectorFollowing",
     "Extended",
+    "GaussNewton",
     "GramLevenbergMarquardt",
     "LevenbergMarquardt",
     "NewtonKrylov",

@@ -268,6 +268,7 @@ class KrylovBDF(CompiledSolver):
         bdf_krylov.bdf_krylov_step, np.zeros(1), 1, 1, hessian=False, own_velocity=True, own_steps=True,
         own_evaluation=True, stabilised=True, vectors=bdf_krylov.OWN_VECTORS, numbers=bdf_krylov.OWN_NUMBERS,
         integers=bdf_krylov.OWN_INTEGERS, work=bdf_krylov.OWN_WORK, patience=100, reach=10.0, probe=30,
+        linearised=True,
     )  # fmt: skip
 
     def stepper(self, objective: Objective, rates: np.ndarray) -> Stepper:

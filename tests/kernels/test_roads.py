@@ -234,7 +234,7 @@ def test_every_ordered_pair(first, second, student_bias, teacher_bias):
 @pytest.mark.parametrize("offset", [3.0, 7.7, 12.0, 20.0])
 @pytest.mark.parametrize("name", ["gelu", "relu"])
 def test_units_that_are_off_but_for_a_tail(name, offset):
-    """E σ(r X − c r)², relatively: what is left of a unit `offset` standard deviations off lies beyond 9.5."""
+    """E σ(r X − c r)², relatively: what is left of it lies beyond 9.5 standard deviations."""
     r = 190.0
     inputs = gf.Gaussian([-offset])
     teacher = gf.MLP([[[1.0]], [[0.0]]], None, name)

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from ..math.abi import inner_jit
 from ..math.memory import load, release, spoil, store, word
+from ..math.team import NEXT, take
 from . import chunks as ck
 from . import network_blocks as nb
-from .chunks import run_chunks, take
+from .chunks import run_chunks
 from .hessian import add_hessian_block, hessian_doubles, hessian_rows, scatter_hessian
 from .network_blocks import (
     add_merging,
@@ -59,13 +60,13 @@ def work(task):
     """What every thread does: take chunks until there are none (int64 → int64)."""
     descriptor, chunk = word(task, ck.DESCRIPTOR), word(task, ck.CHUNK_LENGTH)
     scratch = word(task, ck.SCRATCH) + take(task, ck.TICKET) * word(task, ck.SCRATCH_BYTES)
-    c = take(task, ck.NEXT)
+    c = take(task, NEXT)
     while c < word(task, ck.CHUNKS):
         last = min(word(descriptor, nb.COUNT), (c + 1) * chunk)
         sums = word(task, ck.SUMS) + 8 * c * word(task, ck.SUMS_DOUBLES)
         _run_chunk(descriptor, word(task, ck.ORDER), c * chunk, last, word(task, ck.BLOCK_LENGTH),
                    word(task, ck.MATRICES), sums, scratch)  # fmt: skip
-        c = take(task, ck.NEXT)
+        c = take(task, NEXT)
     return 0
 
 

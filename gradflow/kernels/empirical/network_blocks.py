@@ -37,7 +37,7 @@ BLOCK_HESSIAN = 12
 CHUNK = 13  # samples in a chunk, the unit of work of a thread: without and with a Hessian
 CHUNK_HESSIAN = 14
 PENALTY = 15  # address of three doubles: λ (weight decay), c (barrier, or infinity), μ (merging)
-GAUSS_NEWTON = 16  # for products: 1 leaves the second derivatives of the network out
+GAUSS_NEWTON = 16  # 1 leaves the second derivatives of the network out
 THREADS = 17  # how many threads: without and with a Hessian
 THREADS_HESSIAN = 18
 PRODUCT_WORKER = 19  # WORKER for products
@@ -78,11 +78,13 @@ def columns(descriptor, l):
 
 @inner_jit
 def get(table, l, column):
+    """An address in row l of a table."""
     return word(table, TABLE_WORDS * l + column)
 
 
 @inner_jit
 def put(table, l, column, address):
+    """Enter an address in row l of a table, if there is one."""
     if table != 0:
         set_word(table, TABLE_WORDS * l + column, address)
 

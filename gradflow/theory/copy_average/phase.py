@@ -58,14 +58,29 @@ RARE = ("channel", "unused", "not converged")
 
 @dataclasses.dataclass(frozen=True)
 class End:
-    """Where one start ended: the configuration, L, |∇L|_∞, the smallest eigenvalue, t and steps of the flow.
+    """Where one start ended.
 
     Attributes
     ----------
+    seed : int
+        Of the start.
     configuration : str
         "C-A", "P-n-C", "exact" (n = k: both at once, L = 0); "channel": two neurons on their way to
         infinity with opposite output weights; "unused": C-A optimal of n − 1 neurons, a plateau of the flow
         with one neuron that does nothing; "other": another critical point; "not converged": none of these.
+    loss, grad_norm : float
+        L and |∇L|_∞.
+    smallest : float
+        The smallest eigenvalue of ∇²L.
+    time : float
+        The time of the flow.
+    steps : int
+        Its steps.
+
+    Examples
+    --------
+    >>> end(1, 2, seed=0).grad_norm < 1e-12
+    True
     """
 
     seed: int
@@ -79,17 +94,21 @@ class End:
 
 @cache
 def losses(n: int, k: int) -> dict[str, float]:
-    """The losses of the configurations at width n; C-A optimal and P-n-C are "exact" where n = k.
+    """The losses of the configurations at one width; C-A optimal and P-n-C are "exact" where n = k.
 
     Parameters
     ----------
-    n : int
-    k : int
-        TODO
+    n, k : int
+        Students and teachers.
 
     Returns
     -------
-    dict[str, float]
+    dict of str to float
+
+    Examples
+    --------
+    >>> sorted(losses(3, 5))
+    ['C-A', 'P-n-C', 'unused']
     """
     unused = {"unused": one_neuron(k - n + 2).loss} if n > 1 else {}
     if n == k:
@@ -99,19 +118,25 @@ def losses(n: int, k: int) -> dict[str, float]:
 
 
 def end(n: int, k: int, seed: int, solver: FlowSolver = FLOW) -> End:
-    """The end of the flow from the student of this seed.
+    """The end of the flow from one start.
 
     Parameters
     ----------
-    n : int
-    k : int
+    n, k : int
+        Students and teachers.
     seed : int
-    solver : FlowSolver, default FLOW
-        TODO
+        Of the student.
+    solver : FlowSolver, optional
+        `FLOW` unless given.
 
     Returns
     -------
     End
+
+    Examples
+    --------
+    >>> end(1, 2, seed=0).configuration
+    'C-A'
     """
     student = MLP.random((k + 1, n, 1), "erf", False, seed=seed)
     result = train(orthonormal(k, k + 1), student, solver=solver, progress=False)
@@ -138,20 +163,32 @@ def end(n: int, k: int, seed: int, solver: FlowSolver = FLOW) -> End:
 def ends(
     n: int, k: int, seeds: Iterable[int], *, threads: int = 1, solver: FlowSolver = FLOW
 ) -> Iterator[End]:
-    """`end` for many seeds, in the order of the seeds, on a number of threads.
+    """The ends of many starts, in the order of the seeds.
 
     Parameters
     ----------
-    n : int
-    k : int
-    seeds : Iterable[int]
+    n, k : int
+        Students and teachers.
+    seeds : iterable of int
+        Of the students.
     threads : int, default 1
-    solver : FlowSolver, default FLOW
-        TODO
+        So many at a time.
+    solver : FlowSolver, optional
+        `FLOW` unless given.
 
-    Returns
-    -------
-    Iterator[End]
+    Yields
+    ------
+    End
+
+    Raises
+    ------
+    ArgumentError
+        For n > k.
+
+    Examples
+    --------
+    >>> [found.seed for found in ends(1, 2, range(2))]
+    [0, 1]
     """
     n, k = integer("n", n, 1), integer("k", k, 1)
     if n > k:
@@ -166,12 +203,17 @@ def shares(found: Iterable[End]) -> dict[str, float]:
 
     Parameters
     ----------
-    found : Iterable[End]
-        TODO
+    found : iterable of End
+        What `ends` gives.
 
     Returns
     -------
-    dict[str, float]
+    dict of str to float
+
+    Examples
+    --------
+    >>> shares(ends(1, 2, range(2)))
+    {'C-A': 1.0}
     """
     names = [e.configuration for e in found]
     return {name: names.count(name) / len(names) for name in sorted(set(names))}
@@ -210,13 +252,17 @@ def half_way(diagram: dict[tuple[int, int], dict[str, float]], k: int) -> float:
 
     Parameters
     ----------
-    diagram : dict[tuple[int, int], dict[str, float]]
-    k : int
-        TODO
+    diagram, k
+        As in `boundaries`.
 
     Returns
     -------
     float
+
+    Examples
+    --------
+    >>> half_way({(2, 5): {"C-A": 1.0}, (3, 5): {"C-A": 0.5}, (4, 5): {"P-n-C": 1.0}}, 5)
+    0.6
     """
     here = {n: share.get("C-A", 0.0) for (n, width), share in diagram.items() if width == k and n < k}
     for n in sorted(here)[:-1]:
@@ -231,11 +277,16 @@ def unseen(starts: int) -> float:
     Parameters
     ----------
     starts : int
-        TODO
+        Their number.
 
     Returns
     -------
     float
+
+    Examples
+    --------
+    >>> round(unseen(100), 4)
+    0.0295
     """
     return 1 - 0.05 ** (1 / starts)
 
@@ -248,21 +299,7 @@ def check_phase(
     stable_perturbed=perturbed_is_stable,
     widths: Sequence[int] | None = None,
 ) -> Check:
-    """Every flow ends at a configuration that is a local minimum there.
-
-    Parameters
-    ----------
-    size : str
-    progress : Progress
-    stable_best : default best_is_stable
-    stable_perturbed : default perturbed_is_stable
-    widths : Sequence[int], optional
-        TODO
-
-    Returns
-    -------
-    Check
-    """
+    """Every flow ends at a configuration that is a local minimum there."""
     starts = 6 if size == "quick" else 50
     if widths is None:
         widths = (4, 6, 8) if size == "quick" else range(4, 13)
@@ -305,20 +342,7 @@ def check_solvers(
     others: dict[str, FlowSolver] | None = None,
     cells: Sequence[tuple[int, int]] | None = None,
 ) -> Check:
-    """Whether another solver, or a tighter tolerance, ends where `FLOW` does, start by start.
-
-    Parameters
-    ----------
-    size : str
-    progress : Progress
-    others : dict[str, FlowSolver], optional
-    cells : Sequence[tuple[int, int]], optional
-        TODO
-
-    Returns
-    -------
-    Check
-    """
+    """Whether another solver, or a tighter tolerance, ends where `FLOW` does, start by start."""
     if others is None:
         others = {"BDF 1e-6": BDF(rtol=1e-6, atol=1e-8, gtol=1e-6)}
         others |= {"KenCarp58 1e-9": KenCarp58(rtol=1e-9, atol=1e-11, gtol=1e-6)}

@@ -41,17 +41,25 @@ LARGEST_BY_NEWTON = 50
 def minimise_along_the_sum(teachers: int, activation: str) -> OneNeuron:
     """The one-neuron optimum by mpmath: a eliminated, the root of dL/dr along Σ v_j/√ℓ, 40 digits.
 
-    L(r) = ℓ K(1) − ℓ² K(r, 1)²/K(r, r) (+ pairs of teachers for relu), from the kernels alone.
-
     Parameters
     ----------
     teachers : int
+        ℓ.
     activation : str
-        TODO
+        "erf" or "relu".
 
     Returns
     -------
     OneNeuron
+
+    Notes
+    -----
+    L(r) = ℓ K(1) − ℓ² K(r, 1)²/K(r, r) (+ pairs of teachers for relu), from the kernels alone.
+
+    Examples
+    --------
+    >>> bool(abs(minimise_along_the_sum(3, "erf").norm - one_neuron(3).norm) < 1e-14)
+    True
     """
     from mpmath import mp
 
@@ -86,18 +94,26 @@ def minimise_along_the_sum(teachers: int, activation: str) -> OneNeuron:
 def minimise_the_loss(teachers: int, activation: str, seed: int) -> tuple[OneNeuron, float]:
     """The one-neuron optimum by Newton's method on the full loss from a random start in d = ℓ + 1.
 
-    Also the sine of the angle between w and Σ v_j.
-
     Parameters
     ----------
     teachers : int
+        ℓ.
     activation : str
+        "erf" or "relu".
     seed : int
-        TODO
+        Of the start.
 
     Returns
     -------
-    tuple[OneNeuron, float]
+    optimum : OneNeuron
+    sine : float
+        Of the angle between w and Σ v_j.
+
+    Examples
+    --------
+    >>> optimum, sine = minimise_the_loss(2, "erf", seed=0)
+    >>> bool(sine < 1e-7)
+    True
     """
     dim = teachers + 1
     start = MLP.random((dim, 1, 1), activation, False, seed=seed)
@@ -189,20 +205,7 @@ def _check_bounds(found: dict[int, OneNeuron], norm_bound: float) -> Check:
 def check_critical(
     size: str, progress: Progress, activation: str = "erf", optimum: Callable = one_neuron
 ) -> Check:
-    """Every CA point is critical, and its loss the sum of its buckets'.
-
-    Parameters
-    ----------
-    size : str
-    progress : Progress
-    activation : str, default "erf"
-    optimum : Callable, default one_neuron
-        TODO
-
-    Returns
-    -------
-    Check
-    """
+    """Every CA point is critical, and its loss the sum of its buckets'."""
     top, samples, wide = (7, 20, (100,)) if size == "quick" else (10, 200, (100, 300, 1000))
     rng = np.random.default_rng(2023)
     cases = [p for k in range(1, top + 1) for n in range(1, k + 1) for p in partitions(k, n)]
@@ -239,20 +242,7 @@ def check_critical(
 
 @register("copy_average.orthogonal")
 def check_orthogonal(size: str, progress: Progress, activation: str = "erf", push: float = 1e-3) -> Check:
-    """The weight vectors of the critical points near CA points, found by Newton, are orthogonal.
-
-    Parameters
-    ----------
-    size : str
-    progress : Progress
-    activation : str, default "erf"
-    push : float, default 0.001
-        TODO
-
-    Returns
-    -------
-    Check
-    """
+    """The weight vectors of the critical points near CA points, found by Newton, are orthogonal."""
     top = 6 if size == "quick" else 9
     angles, away, gradients = [], [], []
     for seed, sizes in enumerate(
@@ -294,19 +284,7 @@ def check_orthogonal(size: str, progress: Progress, activation: str = "erf", pus
 
 @register("copy_average.concave")
 def check_concave(size: str, progress: Progress, loss: Callable | None = None) -> Check:
-    """L(ℓ) is discrete concave for erf: every second difference is negative, in 60 digits.
-
-    Parameters
-    ----------
-    size : str
-    progress : Progress
-    loss : Callable, optional
-        TODO
-
-    Returns
-    -------
-    Check
-    """
+    """L(ℓ) is discrete concave for erf: every second difference is negative, in 60 digits."""
     from mpmath import mp
 
     progress("second differences of L")
@@ -342,19 +320,7 @@ def check_concave(size: str, progress: Progress, loss: Callable | None = None) -
 
 @register("copy_average.best_partition")
 def check_best_partition(size: str, progress: Progress, activation: str = "erf") -> Check:
-    """The best of all partitions, by dynamic programming over k and n, is (1, …, 1, k − n + 1).
-
-    Parameters
-    ----------
-    size : str
-    progress : Progress
-    activation : str, default "erf"
-        TODO
-
-    Returns
-    -------
-    Check
-    """
+    """The best of all partitions, by dynamic programming over k and n, is (1, …, 1, k − n + 1)."""
     top = 60 if size == "quick" else 400
     loss = np.array([0.0] + [one_neuron(l, activation).loss for l in range(1, top + 1)])
     best = np.full(top + 1, np.inf)

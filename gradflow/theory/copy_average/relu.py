@@ -43,19 +43,7 @@ def __dir__() -> list[str]:
 
 @register("copy_average.relu_convex")
 def check_convex(size: str, progress: Progress, loss: Callable | None = None) -> Check:
-    """L(ℓ) of the best ReLU neuron is discrete convex, in 60 digits: the opposite of erf.
-
-    Parameters
-    ----------
-    size : str
-    progress : Progress
-    loss : Callable, optional
-        TODO
-
-    Returns
-    -------
-    Check
-    """
+    """L(ℓ) of the best ReLU neuron is discrete convex, in 60 digits: the opposite of erf."""
     from mpmath import mp
 
     progress("second differences of L for relu")
@@ -92,18 +80,24 @@ def check_convex(size: str, progress: Progress, loss: Callable | None = None) ->
 
 
 def excess(sizes: Sequence[int]) -> float:
-    """L − Σ L(ℓ) at a ReLU CA point: Σ_{b≠c} m_b m_c, m = (2ℓ h(1/√ℓ) − ℓ)/√(2π) the mean error of a bucket.
+    """L − Σ L(ℓ) at a CA point of ReLU: Σ_{b≠c} m_b m_c.
 
-    The errors of different buckets are independent. A copy has none: with one average the loss is additive.
+    m = (2ℓ h(1/√ℓ) − ℓ)/√(2π) is the mean error of a bucket; the errors of different buckets are
+    independent. A copy has none: with one average the loss is additive.
 
     Parameters
     ----------
-    sizes : Sequence[int]
-        TODO
+    sizes : sequence of int
+        ℓ of each bucket.
 
     Returns
     -------
     float
+
+    Examples
+    --------
+    >>> abs(excess([1, 3])) < 1e-14, excess([2, 2]) > 0.01
+    (True, True)
     """
     means = [(one_neuron(l, "relu").output ** 2 - l) / math.sqrt(2 * math.pi) for l in sizes]
     return math.fsum(means) ** 2 - math.fsum(m * m for m in means)
@@ -113,20 +107,7 @@ def excess(sizes: Sequence[int]) -> float:
 def check_not_critical(
     size: str, progress: Progress, activation: str = "relu", excess: Callable = excess
 ) -> Check:
-    """For ReLU no CA point of 1 < n < k neurons is critical, nor the loss additive with two averages.
-
-    Parameters
-    ----------
-    size : str
-    progress : Progress
-    activation : str, default "relu"
-    excess : Callable, default excess
-        TODO
-
-    Returns
-    -------
-    Check
-    """
+    """For ReLU no CA point of 1 < n < k neurons is critical, nor the loss additive with two averages."""
     slopes, gaps, differences = [], [], []
     for k in range(3, 8 if size == "quick" else 11):
         progress(f"CA points of relu, k = {k}")
@@ -154,17 +135,21 @@ def check_not_critical(
 
 
 def configurations(n: int, k: int) -> dict[str, tuple[float, float, int]]:
-    """Loss, residual and index of the perturbed C-A and P-n-C points of ReLU, 1 < n < k.
+    """Loss, residual and index of the perturbed C-A and P-n-C points of ReLU.
 
     Parameters
     ----------
-    n : int
-    k : int
-        TODO
+    n, k : int
+        Students and teachers, 1 < n < k.
 
     Returns
     -------
-    dict[str, tuple[float, float, int]]
+    dict of str to (float, float, int)
+
+    Examples
+    --------
+    >>> sorted(configurations(2, 4))
+    ['C-A', 'P-n-C']
     """
     points = {"C-A": perturbed_average(n, k), "P-n-C": perturbed_copy(n, k, None, "relu")}
     return {name: (p.loss, p.residual, int(p.spectrum.index)) for name, p in points.items()}
@@ -177,20 +162,7 @@ def check_ends(
     names: Sequence[str] = ("C-A", "P-n-C"),
     widths: Sequence[int] | None = None,
 ) -> Check:
-    """Flows of ReLU students end at perturbed C-A or P-m-C points, m ≤ n neurons doing the work.
-
-    Parameters
-    ----------
-    size : str
-    progress : Progress
-    names : Sequence[str], default ("C-A", "P-n-C")
-    widths : Sequence[int], optional
-        TODO
-
-    Returns
-    -------
-    Check
-    """
+    """Flows of ReLU students end at perturbed C-A or P-m-C points, m ≤ n neurons doing the work."""
     k, starts = 6, (4 if size == "quick" else 50)
     teacher = orthonormal(k, k + 1, "relu")
     known = {"one neuron": one_neuron(k, "relu").loss}

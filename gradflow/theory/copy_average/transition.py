@@ -64,11 +64,16 @@ def branch(k: int) -> tuple[SymmetricPoint, ...]:
     Parameters
     ----------
     k : int
-        TODO
+        Teachers.
 
     Returns
     -------
-    tuple[SymmetricPoint, ...]
+    tuple of SymmetricPoint
+
+    Examples
+    --------
+    >>> max(point.residual for point in branch(5)) < 1e-25
+    True
     """
     lowest = max(2.0, min(0.25 * k, 3.0 * math.sqrt(k)))
     count = max(1, math.ceil(math.log((k - 1) / lowest) / 0.04))
@@ -85,13 +90,20 @@ def between(n: float, upper: SymmetricPoint, lower: SymmetricPoint) -> Symmetric
     Parameters
     ----------
     n : float
-    upper : SymmetricPoint
-    lower : SymmetricPoint
-        TODO
+        The width.
+    upper, lower : SymmetricPoint
+        The two near ones.
 
     Returns
     -------
     SymmetricPoint
+
+    Examples
+    --------
+    >>> upper, lower = branch(5)[:2]
+    >>> widths = [point.ansatz.teachers[0] for point in (upper, lower)]
+    >>> between(sum(widths) / 2, upper, lower).residual < 1e-25
+    True
     """
     top, bottom = upper.ansatz.teachers[0], lower.ansatz.teachers[0]
     share = (n - bottom) / (top - bottom)
@@ -99,17 +111,21 @@ def between(n: float, upper: SymmetricPoint, lower: SymmetricPoint) -> Symmetric
 
 
 def perturbed_is_stable(n: int, k: int) -> bool:
-    """Whether P-n-C is a local minimum, 1 < n < k.
+    """Whether P-n-C is a local minimum.
 
     Parameters
     ----------
-    n : int
-    k : int
-        TODO
+    n, k : int
+        Students and teachers, 1 < n < k.
 
     Returns
     -------
     bool
+
+    Examples
+    --------
+    >>> perturbed_is_stable(3, 8), perturbed_is_stable(7, 8)
+    (False, True)
     """
     return follow([n], k)[0].spectrum.index == 0
 
@@ -120,11 +136,16 @@ def perturbed_margin(point: SymmetricPoint) -> float:
     Parameters
     ----------
     point : SymmetricPoint
-        TODO
+        A P-n-C point.
 
     Returns
     -------
     float
+
+    Examples
+    --------
+    >>> perturbed_margin(branch(5)[0]) > 0
+    True
     """
     return point.spectrum.smallest
 
@@ -135,11 +156,17 @@ def loss_gap(point: SymmetricPoint) -> float:
     Parameters
     ----------
     point : SymmetricPoint
-        TODO
+        A P-n-C point.
 
     Returns
     -------
     float
+
+    Examples
+    --------
+    >>> near, *_, far = branch(8)
+    >>> loss_gap(near) < 0 < loss_gap(far)
+    True
     """
     from mpmath import mp
 
@@ -152,18 +179,28 @@ def loss_gap(point: SymmetricPoint) -> float:
 def crossing(k: int, function: Callable[[SymmetricPoint], float]) -> float:
     """The largest width n < k − 1, a fraction, at which a function of the P-n-C point changes its sign.
 
-    NaN where it keeps its sign along the whole `branch`. Every point on the way is critical in 40 digits
-    (else AssertionError); n to 1e-12 k, and what the rounding of the function allows.
-
     Parameters
     ----------
     k : int
-    function : Callable[[SymmetricPoint], float]
-        TODO
+        Teachers.
+    function : callable
+        SymmetricPoint → float.
 
     Returns
     -------
     float
+        NaN where it keeps its sign along the whole `branch`; n to 1e-12 k, and what the rounding of the
+        function allows.
+
+    Raises
+    ------
+    AssertionError
+        Where a point on the way is not critical in 40 digits.
+
+    Examples
+    --------
+    >>> round(crossing(8, loss_gap) / 8, 4)
+    0.7748
     """
     points = branch(k)
     for upper, lower in itertools.pairwise(points):
@@ -184,19 +221,7 @@ def crossing(k: int, function: Callable[[SymmetricPoint], float]) -> float:
 
 @register("copy_average.perturbed")
 def check_perturbed(size: str, progress: Progress, shift: float = 0.0) -> Check:
-    """P-n-C points, roots of four equations, are critical points of the full loss.
-
-    Parameters
-    ----------
-    size : str
-    progress : Progress
-    shift : float, default 0.0
-        TODO
-
-    Returns
-    -------
-    Check
-    """
+    """P-n-C points, roots of four equations, are critical points of the full loss."""
     widths = (4, 8, 16, 40) if size == "quick" else (4, 6, 8, 12, 20, 50, 100)
     worst, rounded = [], []
     for k in widths:
@@ -226,20 +251,7 @@ def check_perturbed(size: str, progress: Progress, shift: float = 0.0) -> Check:
 def check_branch(
     size: str, progress: Progress, follow: Callable = follow, widths: Sequence[int] | None = None
 ) -> Check:
-    """P-n-C is not born in a fold: one branch, a minimum within its symmetry, from n = k − 1 down to 2.
-
-    Parameters
-    ----------
-    size : str
-    progress : Progress
-    follow : Callable, default follow
-    widths : Sequence[int], optional
-        TODO
-
-    Returns
-    -------
-    Check
-    """
+    """P-n-C is not born in a fold: one branch, a minimum within its symmetry, from n = k − 1 down to 2."""
     if widths is None:
         widths = (4, 8) if size == "quick" else (4, 5, 6, 7, 8, 10, 12)
     residuals, curvatures, jumps, rows = [], [], [], {}
@@ -307,20 +319,7 @@ def gammas(k: int) -> dict[str, float]:
 def check_transition(
     size: str, progress: Progress, limits: Callable = gammas, widths: Sequence[int] | None = None
 ) -> Check:
-    """γ₁, the crossing and γ₂ by local stability, their order, and where they tend to.
-
-    Parameters
-    ----------
-    size : str
-    progress : Progress
-    limits : Callable, default gammas
-    widths : Sequence[int], optional
-        TODO
-
-    Returns
-    -------
-    Check
-    """
+    """γ₁, the crossing and γ₂ by local stability, their order, and where they tend to."""
     if widths is None:
         widths = QUICK_WIDTHS if size == "quick" else FULL_WIDTHS
     rows, disordered, wrong_side, far = {}, [], [], []
@@ -358,21 +357,28 @@ def check_transition(
 
 
 def bracketed(ansatz, x: np.ndarray, value: float, width: float) -> bool:
-    """Whether the full Hessian's smallest eigenvalue is within `width` of a value: H − value ± width.
+    """Whether the full Hessian's smallest eigenvalue is near a value.
 
-    Two Cholesky factorisations of the (P, P) matrix, one that must succeed and one that must fail.
+    Two Cholesky factorisations of H − value ± width, (P, P), one that must succeed and one that must fail.
 
     Parameters
     ----------
-    ansatz
-    x : ndarray
-    value : float
-    width : float
-        TODO
+    ansatz : Ansatz
+        Of the point.
+    x : ndarray, shape (p,)
+        The point.
+    value, width : float
+        The eigenvalue, and how near.
 
     Returns
     -------
     bool
+
+    Examples
+    --------
+    >>> ansatz, x = best_ansatz(2, 3)
+    >>> bracketed(ansatz, x, blocks(ansatz, x).smallest, 1e-12)
+    True
     """
     student = ansatz.student(x)
     hessian = Problem(ansatz.teacher(), student).hessian(student.flat())
@@ -393,20 +399,7 @@ def bracketed(ansatz, x: np.ndarray, value: float, width: float) -> bool:
 def check_full_hessian(
     size: str, progress: Progress, limits: Callable = gammas, widths: Sequence[int] | None = None
 ) -> Check:
-    """The transitions at integer n by the full Hessian and the full loss, not by symmetry.
-
-    Parameters
-    ----------
-    size : str
-    progress : Progress
-    limits : Callable, default gammas
-    widths : Sequence[int], optional
-        TODO
-
-    Returns
-    -------
-    Check
-    """
+    """The transitions at integer n by the full Hessian and the full loss, not by symmetry."""
     if widths is None:
         widths = (6, 12) if size == "quick" else (*range(4, 41), 50, 60, 70, 80, 90, 100)
     wrong_sign, apart, wrong_order, largest = [], [], [], 0

@@ -44,16 +44,26 @@ def __dir__() -> list[str]:
 
 
 def one_neuron_for(norms: Sequence[float]) -> tuple[np.ndarray, float, float]:
-    """The best erf neuron for teachers r_j e_j: w (ℓ,), a > 0, and its loss, by Newton on the loss.
+    """The best erf neuron for teachers r_j e_j, by Newton on the loss.
 
     Parameters
     ----------
-    norms : Sequence[float]
-        TODO
+    norms : sequence of float
+        r_j.
 
     Returns
     -------
-    tuple[ndarray, float, float]
+    w : ndarray, shape (ℓ,)
+    a : float
+        Positive.
+    loss : float
+        Its loss.
+
+    Examples
+    --------
+    >>> w, a, loss = one_neuron_for([1.0, 1.0])
+    >>> bool(abs(loss - gf.theory.copy_average.one_neuron(2).loss) < 1e-14)
+    True
     """
     l = len(norms)
     start = MLP([np.full((1, l), 0.5 / l), [[float(l)]]], None, "erf")
@@ -74,29 +84,44 @@ def equal_norms(l: int, r: float) -> tuple[np.ndarray, float]:
     Parameters
     ----------
     l : int
+        ℓ.
     r : float
-        TODO
+        Their norm.
 
     Returns
     -------
-    tuple[ndarray, float]
+    w : ndarray, shape (ℓ,)
+    a : float
+
+    Examples
+    --------
+    >>> w, a = equal_norms(2, 1.0)
+    >>> w.shape, a
+    ((2,), 2.0)
     """
     share = r * r / (1 + r * r)
     return np.full(l, math.sqrt(share / (l - share) / l)), float(l)
 
 
 def assembled(buckets: Sequence[Sequence[float]], neuron: Callable) -> tuple[float, float]:
-    """|∇L|_∞ at the CA point of a `neuron` (as `one_neuron_for`) for each bucket of norms, and L − Σ L_i.
+    """What a CA point of neurons for teachers of several norms is: |∇L|_∞ there, and L − Σ L_i.
 
     Parameters
     ----------
-    buckets : Sequence[Sequence[float]]
-    neuron : Callable
-        TODO
+    buckets : sequence of sequences of float
+        The norms of the teachers in each bucket.
+    neuron : callable
+        Norms → the bucket's neuron, as `one_neuron_for`.
 
     Returns
     -------
-    tuple[float, float]
+    tuple of two floats
+
+    Examples
+    --------
+    >>> gradient, gap = assembled([[1.0], [0.5, 2.0]], one_neuron_for)
+    >>> bool(gradient < 1e-12), bool(abs(gap) < 1e-12)
+    (False, True)
     """
     norms = np.concatenate([np.array(b, dtype=np.float64) for b in buckets])
     k, start, total = norms.size, 0, 0.0
@@ -182,20 +207,7 @@ def check_norms(
 def check_ends(
     size: str, progress: Progress, norms: Sequence[float] | None = None, widths: Sequence[int] | None = None
 ) -> Check:
-    """Where flows end with teachers of different norms: n − 1 perturbed copies and one perturbed average.
-
-    Parameters
-    ----------
-    size : str
-    progress : Progress
-    norms : Sequence[float], optional
-    widths : Sequence[int], optional
-        TODO
-
-    Returns
-    -------
-    Check
-    """
+    """Where flows end with teachers of different norms: n − 1 perturbed copies and one perturbed average."""
     given = [0.5, 0.7, 0.9, 1.1, 1.3, 1.5] if norms is None else list(norms)
     k, starts = len(given), (6 if size == "quick" else 50)
     rows, wrong, not_best = {}, [], []
@@ -240,17 +252,6 @@ def check_anisotropic(size: str, progress: Progress, aligned: bool = True) -> Ch
     """Inputs N(0, C) with C diagonal in the teachers' basis: the landscape of norms r_j √C_jj.
 
     `aligned=False` rotates C, for which the claim is false.
-
-    Parameters
-    ----------
-    size : str
-    progress : Progress
-    aligned : bool, default True
-        TODO
-
-    Returns
-    -------
-    Check
     """
     rng = np.random.default_rng(11)
     losses, gradients = [], []
@@ -288,12 +289,23 @@ def spread_problem(k: int, spread: float, kind: str) -> tuple[MLP, Gaussian | No
 
     Parameters
     ----------
+    k : int
+        Teachers.
+    spread : float
+        s.
     kind : str
         "norms", or "rotated": the axes of the covariance are a fixed random rotation of the teachers'.
 
     Returns
     -------
-    tuple[MLP, Gaussian | None]
+    teacher : MLP
+    inputs : Gaussian or None
+
+    Examples
+    --------
+    >>> teacher, inputs = spread_problem(3, 0.5, "norms")
+    >>> np.linalg.norm(teacher.weights[0], axis=1)
+    array([0.5, 1. , 1.5])
     """
     if kind == "norms":
         return orthonormal(k, k + 1, norms=np.linspace(1 - spread, 1 + spread, k)), None
@@ -303,19 +315,26 @@ def spread_problem(k: int, spread: float, kind: str) -> tuple[MLP, Gaussian | No
 
 
 def kind_of_end(result) -> tuple[str, float]:
-    """What a run ended at: "C-A", "P-n-C" or "other".
-
-    "C-A": n − 1 copies of different teachers and one average; "P-n-C": n copies. Copies and averages may be
-    perturbed; also the largest distance in function space to what they stand for, relative to its norm.
+    """What a run ended at, and how near.
 
     Parameters
     ----------
-    result
-        TODO
+    result : Result
+        Of erf networks on orthogonal teachers.
 
     Returns
     -------
-    tuple[str, float]
+    kind : str
+        "C-A": n − 1 copies of different teachers and one average; "P-n-C": n copies; "other". Copies and
+        averages may be perturbed.
+    distance : float
+        The largest distance of a neuron in function space to what it stands for, relative to its norm.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> kind_of_end(gf.train(teacher, student, progress=False))[0]
+    'C-A'
     """
     table = neurons(result, loose=1.0)
     rows = table.to_dict("records") if hasattr(table, "to_dict") else table
@@ -331,20 +350,7 @@ def kind_of_end(result) -> tuple[str, float]:
 def check_spread(
     size: str, progress: Progress, kinds: Sequence[str] = ("C-A", "P-n-C"), spreads: Sequence | None = None
 ) -> Check:
-    """How the two configurations share the flows when norms or axes of the inputs are spread.
-
-    Parameters
-    ----------
-    size : str
-    progress : Progress
-    kinds : Sequence[str], default ("C-A", "P-n-C")
-    spreads : Sequence, optional
-        TODO
-
-    Returns
-    -------
-    Check
-    """
+    """How the two configurations share the flows when norms or axes of the inputs are spread."""
     k, starts = 8, (6 if size == "quick" else 50)
     widths = (6,) if size == "quick" else (5, 6, 7)
     if spreads is None:

@@ -27,17 +27,6 @@ def classes(size: str, progress: Progress, disturb: float = 0.0) -> Check:
     """Every activation of table 1 and A.2.3: the teacher's width, weights and signs from its outputs.
 
     `disturb` is added to the weights of the teacher that is compared with, for tests of this check.
-
-    Parameters
-    ----------
-    size : str
-    progress : Progress
-    disturb : float, default 0.0
-        TODO
-
-    Returns
-    -------
-    Check
     """
     count = 1 if size == "quick" else 10
     widths, differences, errors, flags, mirrored, wrong = [], [], [], [], [], []
@@ -77,17 +66,6 @@ def catalogue(size: str, progress: Progress, disturb: float = 0.0) -> Check:
     """Students made of a teacher's neurons by the symmetries of section 4, in random combinations.
 
     `disturb` is added to one weight of each student, for tests of this check.
-
-    Parameters
-    ----------
-    size : str
-    progress : Progress
-    disturb : float, default 0.0
-        TODO
-
-    Returns
-    -------
-    Check
     """
     count = 20 if size == "quick" else 500
     differences, residuals, excess = [], [], []
@@ -125,12 +103,21 @@ def expanded(teacher: MLP, rng: np.random.Generator) -> MLP:
     Parameters
     ----------
     teacher : MLP
-    rng : np.random.Generator
-        TODO
+        One hidden layer, with biases.
+    rng : numpy.random.Generator
+        Draws the shares.
 
     Returns
     -------
     MLP
+
+    Examples
+    --------
+    >>> teacher = gf.MLP.random((2, 2, 1), "tanh", seed=0)
+    >>> wide = expanded(teacher, np.random.default_rng(0))
+    >>> X = np.eye(2)
+    >>> wide.sizes[1] > 2, bool(np.abs(wide(X) - teacher(X)).max() < 1e-13)
+    (True, True)
     """
     sigma = teacher.neuron_activations(0)[0]
     bias, last = teacher.biases
@@ -171,17 +158,6 @@ def noise(size: str, progress: Progress, correlated: float = 0.0) -> Check:
     """Answers with noise: the certificate's estimate against the true errors of the weights.
 
     `correlated` adds so much of an input to the answers, which is no noise, for tests of this check.
-
-    Parameters
-    ----------
-    size : str
-    progress : Progress
-    correlated : float, default 0.0
-        TODO
-
-    Returns
-    -------
-    Check
     """
     levels = (1e-8, 1e-4) if size == "quick" else (1e-8, 1e-6, 1e-4, 1e-3)
     ratios, widths, slopes = [], [], []

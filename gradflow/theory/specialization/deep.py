@@ -37,21 +37,7 @@ def __dir__() -> list[str]:
 
 
 def kinks(student: MLP, teacher: MLP, points: int, seed: int, factor: float = 1.0) -> Check:
-    """The jump of the slope of g_k across a teacher's boundary, measured, against α_kj |w*_j|.
-
-    Parameters
-    ----------
-    student : MLP
-    teacher : MLP
-    points : int
-    seed : int
-    factor : float, default 1.0
-        TODO
-
-    Returns
-    -------
-    Check
-    """
+    """The jump of the slope of g_k across a teacher's boundary, measured, against α_kj |w*_j|."""
     rng = np.random.default_rng(seed)
     off, step = [], 1e-4
     V = extended(teacher)
@@ -87,17 +73,7 @@ def kinks(student: MLP, teacher: MLP, points: int, seed: int, factor: float = 1.
 
 
 def theorem_4(cases: Sequence[Case]) -> Check:
-    """At deep interpolating students every visible teacher node of the lowest layer has its student.
-
-    Parameters
-    ----------
-    cases : Sequence[Case]
-        TODO
-
-    Returns
-    -------
-    Check
-    """
+    """At deep interpolating students every visible teacher node of the lowest layer has its student."""
     return Check(
         name="specialization.theorem_4.trained",
         statement="Deep over-realised students trained until every sample's gradient is rounding have, "
@@ -120,14 +96,21 @@ def balanced_teacher(sizes: tuple[int, ...], seed: int, samples: int = 4000) -> 
 
     Parameters
     ----------
-    sizes : tuple[int, ...]
+    sizes : tuple of int
+        Of its layers.
     seed : int
-    samples : int, default 4000
-        TODO
+        Of the draw.
+    samples : int, default 4,000
+        By which the biases are chosen.
 
     Returns
     -------
     MLP
+
+    Examples
+    --------
+    >>> balanced_teacher((2, 3, 2, 1), seed=0)
+    MLP(2-3-2-1, relu, biases, 20 parameters)
     """
     rng = np.random.default_rng(seed)
     h = rng.standard_normal((samples, sizes[0]))
@@ -151,14 +134,20 @@ def layer_correlations(student: MLP, teacher: MLP, X: np.ndarray) -> list[np.nda
 
     Parameters
     ----------
-    student : MLP
-    teacher : MLP
-    X : ndarray
-        TODO
+    student, teacher : MLP
+        Of as many layers.
+    X : ndarray, shape (samples, d)
+        The samples.
 
     Returns
     -------
-    list[ndarray]
+    list of ndarray, shape (teacher nodes,)
+
+    Examples
+    --------
+    >>> teacher = balanced_teacher((2, 3, 1), seed=0)
+    >>> layer_correlations(teacher, teacher, np.random.default_rng(0).standard_normal((50, 2)))[0].round(12)
+    array([1., 1., 1.])
     """
     found = []
     mine, theirs = layers(student.weights, student.biases, X), layers(teacher.weights, teacher.biases, X)
@@ -178,23 +167,7 @@ def lowest_first(
     progress: Progress | None = None,
     claimed: int = 0,
 ) -> Check:
-    """SGD of a deep over-realised student: which layer specialises first; the claim is `claimed` = 0.
-
-    Parameters
-    ----------
-    sizes : tuple[int, ...]
-    factor : int
-    rate : float
-    steps : int
-    seed : int
-    progress : Progress, optional
-    claimed : int, default 0
-        TODO
-
-    Returns
-    -------
-    Check
-    """
+    """SGD of a deep over-realised student: which layer specialises first; the claim is `claimed` = 0."""
     teacher = balanced_teacher(sizes, seed)
     hidden = [factor * width for width in sizes[1:-1]]
     student = MLP.random((sizes[0], *hidden, sizes[-1]), "relu", seed=seed)

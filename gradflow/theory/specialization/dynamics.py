@@ -81,14 +81,20 @@ class Learning:
 
     Attributes
     ----------
-    times : ndarray
-        When each teacher node was learned, (teachers,); infinite where it was not.
-    correlations : ndarray
-        The last best ρ of each teacher node, (teachers,).
-    students : ndarray
-        The last best ρ of each student node, (students,).
-    passed_on : ndarray
-        |w_i||v_i| of each student node at the end, (students,).
+    times : ndarray, shape (teachers,)
+        When each teacher node was learned; infinite where it was not.
+    correlations : ndarray, shape (teachers,)
+        The last best ρ of each teacher node.
+    students : ndarray, shape (students,)
+        The last best ρ of each student node.
+    passed_on : ndarray, shape (students,)
+        |w_i||v_i| of each student node at the end.
+
+    Examples
+    --------
+    >>> student, teacher = networks(1, 2, dim=3, outputs=2, polarity=0.0, seed=0)
+    >>> learn_by_flow(student, teacher, t1=1.0).times.shape
+    (1,)
     """
 
     times: np.ndarray
@@ -103,24 +109,30 @@ class Learning:
 
 
 def networks(width: int, factor: int, dim: int, outputs: int, polarity: float, seed: int) -> tuple[MLP, MLP]:
-    """A student of factor·width nodes, and a teacher of `width` nodes of outgoing norms 1/j^p.
+    """A student, and a teacher with nodes of outgoing norms 1/j^p.
 
     The student's weights are uniform in ±1/√(number of inputs of the layer). It matters: with outgoing
     weights that are smaller from the start, wide students move later than narrow ones.
 
     Parameters
     ----------
-    width : int
-    factor : int
-    dim : int
-    outputs : int
+    width, factor : int
+        Teacher nodes, and student nodes per teacher node.
+    dim, outputs : int
+        Inputs and outputs.
     polarity : float
+        p.
     seed : int
-        TODO
+        Of both.
 
     Returns
     -------
-    tuple[MLP, MLP]
+    student, teacher : MLP
+
+    Examples
+    --------
+    >>> [network.sizes for network in networks(2, 3, dim=4, outputs=2, polarity=1.0, seed=0)]
+    [(4, 6, 2), (4, 2, 2)]
     """
     rng = np.random.default_rng([seed, width])
     V = rng.standard_normal((width, dim))
@@ -134,18 +146,26 @@ def networks(width: int, factor: int, dim: int, outputs: int, polarity: float, s
 
 
 def learning(times: Iterable[float], path: Iterable[tuple], teacher: MLP) -> Learning:
-    """What a path of weights (W, A) at these times has learned of a teacher.
+    """What a path of weights has learned of a teacher.
 
     Parameters
     ----------
-    times : Iterable[float]
-    path : Iterable[tuple]
+    times : iterable of float
+        Where it was looked at.
+    path : iterable of tuple
+        The weights (W, A) there.
     teacher : MLP
-        TODO
+        One hidden layer.
 
     Returns
     -------
     Learning
+
+    Examples
+    --------
+    >>> student, teacher = networks(1, 2, dim=3, outputs=2, polarity=0.0, seed=0)
+    >>> learning([0.0], [tuple(teacher.weights)], teacher).times
+    array([0.])
     """
     V = teacher.weights[0]
     first = np.full(len(V), np.inf)
@@ -158,18 +178,24 @@ def learning(times: Iterable[float], path: Iterable[tuple], teacher: MLP) -> Lea
 
 
 def learn_by_flow(student: MLP, teacher: MLP, t1: float) -> Learning:
-    """The population gradient flow up to t1.
+    """The population gradient flow, looked at on its way.
 
     Parameters
     ----------
-    student : MLP
-    teacher : MLP
+    student, teacher : MLP
+        Of ReLU, one hidden layer.
     t1 : float
-        TODO
+        The end.
 
     Returns
     -------
     Learning
+
+    Examples
+    --------
+    >>> student, teacher = networks(1, 2, dim=3, outputs=2, polarity=0.0, seed=0)
+    >>> learn_by_flow(student, teacher, t1=1.0).correlations.shape
+    (1,)
     """
     solver = solvers.RKC2(rtol=1e-3, atol=1e-5, t1=t1, gtol=1e-8)
     flow = train(teacher, student, solver=solver, refiner=None, progress=False).flow
@@ -179,21 +205,28 @@ def learn_by_flow(student: MLP, teacher: MLP, t1: float) -> Learning:
 
 
 def learn_by_sgd(student: MLP, teacher: MLP, rate: float, batch: int, steps: int, seed: int) -> Learning:
-    """SGD on ½|f − f*|²; looked at 200 times on the way.
+    """SGD on ½|f − f*|², looked at 200 times on the way.
 
     Parameters
     ----------
-    student : MLP
-    teacher : MLP
+    student, teacher : MLP
+        Of ReLU, one hidden layer.
     rate : float
-    batch : int
-    steps : int
+        Step size.
+    batch, steps : int
+        Samples per step, and steps.
     seed : int
-        TODO
+        Of the samples.
 
     Returns
     -------
     Learning
+
+    Examples
+    --------
+    >>> student, teacher = networks(1, 2, dim=3, outputs=2, polarity=0.0, seed=0)
+    >>> learn_by_sgd(student, teacher, rate=0.01, batch=4, steps=20, seed=0).students.shape
+    (2,)
     """
     times, path = [], []
     for step, there in sgd(student, teacher, rate, batch, steps, seed):
@@ -203,19 +236,7 @@ def learn_by_sgd(student: MLP, teacher: MLP, rate: float, batch: int, steps: int
 
 
 def strong_first(runs: Sequence[Learning], how: str, polarity: float) -> Check:
-    """Of all pairs of teacher nodes of one run: how often the stronger one was learned first.
-
-    Parameters
-    ----------
-    runs : Sequence[Learning]
-    how : str
-    polarity : float
-        TODO
-
-    Returns
-    -------
-    Check
-    """
+    """Of all pairs of teacher nodes of one run: how often the stronger one was learned first."""
     stronger = pairs = 0
     for run in runs:
         for i in range(run.times.size):
@@ -240,19 +261,7 @@ def strong_first(runs: Sequence[Learning], how: str, polarity: float) -> Check:
 
 
 def overrealisation(runs: Mapping[int, Sequence[Learning]], how: str, polarity: float) -> Check:
-    """Students of 1× as many nodes against those of more, by the mean best correlation at the same time.
-
-    Parameters
-    ----------
-    runs : Mapping[int, Sequence[Learning]]
-    how : str
-    polarity : float
-        TODO
-
-    Returns
-    -------
-    Check
-    """
+    """Students of 1× as many nodes against those of more, by the mean best correlation at the same time."""
     factors = sorted(runs)
     if len(factors) < 2 or factors[0] != 1:
         raise ArgumentError("runs", factors, "factors 1 and larger ones")
@@ -286,19 +295,7 @@ def overrealisation(runs: Mapping[int, Sequence[Learning]], how: str, polarity: 
 
 
 def passing_on(runs: Sequence[Learning], how: str, polarity: float) -> Check:
-    """Student nodes that specialised to nothing pass on less than those that did.
-
-    Parameters
-    ----------
-    runs : Sequence[Learning]
-    how : str
-    polarity : float
-        TODO
-
-    Returns
-    -------
-    Check
-    """
+    """Student nodes that specialised to nothing pass on less than those that did."""
     best = np.concatenate([run.students for run in runs])
     size = np.concatenate([run.passed_on for run in runs])
     special, other = size[best > SUCCESS], size[best < 0.8]
@@ -314,18 +311,7 @@ def passing_on(runs: Sequence[Learning], how: str, polarity: float) -> Check:
 
 
 def harder(runs: Mapping[float, Sequence[Learning]], how: str) -> Check:
-    """The share of teacher nodes that are learned, by polarity, for students of equal sizes.
-
-    Parameters
-    ----------
-    runs : Mapping[float, Sequence[Learning]]
-    how : str
-        TODO
-
-    Returns
-    -------
-    Check
-    """
+    """The share of teacher nodes that are learned, by polarity, for students of equal sizes."""
     polarities = sorted(runs)
     success = [float(np.mean([run.success for run in runs[p]])) for p in polarities]
     return Check(
@@ -347,12 +333,27 @@ class Size:
 
     Attributes
     ----------
-    cases : tuple[tuple[int, tuple[float, ...]], ...]
+    cases : tuple of (int, tuple of float)
         Numbers of teacher nodes, each with the polarities to look at.
+    dim, outputs : int
+        Inputs and outputs.
+    factors : tuple of int
+        Student nodes per teacher node.
+    seeds : int
+        Runs of each case.
+    rate : float
+        Of SGD.
+    steps : int
+        Of SGD.
 
     Notes
     -----
     100 epochs of 10,000 samples are 62,500 steps; the flow goes on for as long as SGD, rate·steps/2.
+
+    Examples
+    --------
+    >>> FULL.dim, FULL.outputs, FULL.steps
+    (100, 50, 62500)
     """
 
     cases: tuple[tuple[int, tuple[float, ...]], ...]
@@ -364,7 +365,10 @@ class Size:
     steps: int
 
     def learn(self, how: str, width: int, factor: int, polarity: float, progress: Progress) -> list[Learning]:
-        """One run per seed, by "flow" or "sgd"."""
+        """One run per seed, `how` "flow" or "sgd"; `progress` is told between them.
+
+        Of teachers of this `width` and `polarity`, and students of `factor` nodes for each of theirs.
+        """
         runs = []
         for seed in range(self.seeds):
             progress(f"{width} teachers, {factor} times as many students, polarity {polarity:g}, seed {seed}")
@@ -376,7 +380,10 @@ class Size:
         return runs
 
     def checks(self, how: str, progress: Progress) -> Iterator[Check]:
-        """Strong nodes first, over-realisation, what students pass on; and all polarities together."""
+        """Strong nodes first, over-realisation, what students pass on; and all polarities together.
+
+        `how` is "flow" or "sgd"; `progress` is told between runs.
+        """
         for width, polarities in self.cases:
             narrow = {}
             for polarity in polarities:

@@ -42,17 +42,24 @@ PAPER = "Tian 2020"
 
 
 def forward(network: MLP, x: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
-    """Activations f_0 … f_L, gates D_1 … D_L (as vectors) and matrices W̃_1 … W̃_L at one input x (d,).
+    """Activations f_0 … f_L, gates D_1 … D_L (as vectors) and matrices W̃_1 … W̃_L at one input.
 
     Parameters
     ----------
     network : MLP
-    x : ndarray
-        TODO
+        Of ReLU, with biases.
+    x : ndarray, shape (d,)
+        The input.
 
     Returns
     -------
-    tuple[list[ndarray], list[ndarray], list[ndarray]]
+    activations, gates, matrices : list of ndarray
+
+    Examples
+    --------
+    >>> student, teacher = deep_pair(0, hidden=(2,))
+    >>> [len(found) for found in forward(teacher, np.ones(4))]
+    [3, 2, 2]
     """
     f, activations, gates, matrices = np.append(x, 1.0), [np.append(x, 1.0)], [], []
     last = len(network.weights) - 1
@@ -71,17 +78,24 @@ def forward(network: MLP, x: np.ndarray) -> tuple[list[np.ndarray], list[np.ndar
 
 
 def top_down(gates: list[np.ndarray], matrices: list[np.ndarray]) -> list[np.ndarray]:
-    """V_0 … V_L: V_L = I, V_{l−1} = V_l D_l W̃_l, so that V_l f_l is the output.
+    """The matrices V_0 … V_L: V_L = I, V_{l−1} = V_l D_l W̃_l, so that V_l f_l is the output.
 
     Parameters
     ----------
-    gates : list[ndarray]
-    matrices : list[ndarray]
-        TODO
+    gates, matrices : list of ndarray
+        As `forward` gives them.
 
     Returns
     -------
-    list[ndarray]
+    list of ndarray
+
+    Examples
+    --------
+    >>> student, teacher = deep_pair(0, hidden=(2,))
+    >>> activations, gates, matrices = forward(teacher, np.ones(4))
+    >>> V = top_down(gates, matrices)
+    >>> bool(np.abs(V[0] @ activations[0] - activations[-1]).max() < 1e-14)
+    True
     """
     V = [np.eye(matrices[-1].shape[0])]
     for gate, matrix in zip(reversed(gates), reversed(matrices)):
@@ -134,7 +148,7 @@ def recursion(student: MLP, teacher: MLP, x: np.ndarray) -> list[np.ndarray]:
 
 
 def overrealised(teacher: MLP, width: int, rng: np.random.Generator) -> MLP:
-    """A student with `width` times the nodes per hidden layer that computes the same function.
+    """A student with several times the nodes per hidden layer that computes the same function.
 
     Every node is split at random (incoming weights times λ > 0, outgoing ones times μ/λ, Σμ = 1), and one
     node in each layer is random with zero outgoing weights.
@@ -142,13 +156,22 @@ def overrealised(teacher: MLP, width: int, rng: np.random.Generator) -> MLP:
     Parameters
     ----------
     teacher : MLP
+        Of ReLU, with biases.
     width : int
-    rng : np.random.Generator
-        TODO
+        How many times.
+    rng : numpy.random.Generator
+        Draws λ and μ.
 
     Returns
     -------
     MLP
+
+    Examples
+    --------
+    >>> _, teacher = deep_pair(0, hidden=(2,))
+    >>> wide = overrealised(teacher, 2, np.random.default_rng(0))
+    >>> bool(np.abs(wide(np.eye(4)) - teacher(np.eye(4))).max() < 1e-13)
+    True
     """
     weights, biases = [], []
     parents, factors = np.arange(teacher.sizes[0]), np.ones(teacher.sizes[0])
@@ -194,20 +217,7 @@ def _gradients(student: MLP, teacher: MLP, x: np.ndarray):
 
 
 def lemma_1(student: MLP, teacher: MLP, X: np.ndarray, recursion=recursion) -> Check:
-    """The recursion against automatic differentiation, at every layer and every sample.
-
-    Parameters
-    ----------
-    student : MLP
-    teacher : MLP
-    X : ndarray
-    recursion : default recursion
-        TODO
-
-    Returns
-    -------
-    Check
-    """
+    """The recursion against automatic differentiation, at every layer and every sample."""
     off, sizes = [], []
     for x in X:
         found = recursion(student, teacher, x)
@@ -279,19 +289,7 @@ def theorem_1(
 
 
 def not_interpolating(student: MLP, teacher: MLP, X: np.ndarray) -> Check:
-    """A student that is critical for the whole batch only: no sample that it misses is at rest.
-
-    Parameters
-    ----------
-    student : MLP
-    teacher : MLP
-    X : ndarray
-        TODO
-
-    Returns
-    -------
-    Check
-    """
+    """A student that is critical for the whole batch only: no sample that it misses is at rest."""
     misfits, norms = [], []
     total = [np.zeros(W.shape) for W in student.weights]
     for x in X:
@@ -316,19 +314,7 @@ def not_interpolating(student: MLP, teacher: MLP, X: np.ndarray) -> Check:
 
 
 def without_biases(teacher: MLP, X: np.ndarray, lift: float = 0.0) -> Check:
-    """Inputs X ≥ 0 and a student whose first layer is closed on them; `lift` > 0 opens it.
-
-    Parameters
-    ----------
-    teacher : MLP
-    X : ndarray
-    lift : float, default 0.0
-        TODO
-
-    Returns
-    -------
-    Check
-    """
+    """Inputs X ≥ 0 and a student whose first layer is closed on them; `lift` > 0 opens it."""
     weights = [np.array(W) for W in MLP.random(teacher.sizes, "relu", False, seed=1).weights]
     weights[0] = lift - np.abs(weights[0]) - 0.1
     student = MLP(weights, None, "relu")
@@ -352,18 +338,25 @@ def without_biases(teacher: MLP, X: np.ndarray, lift: float = 0.0) -> Check:
 
 
 def deep_pair(seed: int, more: int = 1, hidden: tuple[int, ...] = (3, 5, 4)) -> tuple[MLP, MLP]:
-    """Random ReLU student and teacher with biases, 4 inputs, 3 outputs; `more` student nodes per layer.
+    """Random ReLU student and teacher with biases, 4 inputs, 3 outputs.
 
     Parameters
     ----------
     seed : int
+        Of both.
     more : int, default 1
-    hidden : tuple[int, ...], default (3, 5, 4)
-        TODO
+        Student nodes per layer more than teacher nodes.
+    hidden : tuple of int, default (3, 5, 4)
+        The teacher's hidden widths.
 
     Returns
     -------
-    tuple[MLP, MLP]
+    student, teacher : MLP
+
+    Examples
+    --------
+    >>> [network.sizes for network in deep_pair(0, hidden=(2,))]
+    [(4, 3, 3), (4, 2, 3)]
     """
     teacher = teachers.random((4, *hidden, 3), "relu", seed=seed)
     student = teachers.random((4, *(width + more for width in hidden), 3), "relu", seed=seed + 1)

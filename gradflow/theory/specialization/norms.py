@@ -43,19 +43,7 @@ def _invariants(student: MLP, theta: np.ndarray, rates: np.ndarray) -> np.ndarra
 
 
 def norm_velocities(student: MLP, teacher: MLP, X: np.ndarray) -> Check:
-    """w·∂_w L + b ∂_b L − v·∂_v L = 0 for every hidden node, at arbitrary parameters.
-
-    Parameters
-    ----------
-    student : MLP
-    teacher : MLP
-    X : ndarray
-        TODO
-
-    Returns
-    -------
-    Check
-    """
+    """w·∂_w L + b ∂_b L − v·∂_v L = 0 for every hidden node, at arbitrary parameters."""
     problem = Problem(teacher, student, X)
     theta = problem.theta0
     gradient = problem.gradient(theta)

@@ -74,7 +74,7 @@ STARTS = {"together": (-0.7, 0.3, -0.02, 0.0), "apart": (-0.75, 0.13, 0.1, 0.15)
 class Minimum:
     """A local minimum that is not global.
 
-    Parameters
+    Attributes
     ----------
     kind : str
         "apart" or "together".
@@ -82,6 +82,11 @@ class Minimum:
         m, the number of students that are not close to a teacher.
     point : SymmetricPoint
         The point, to 40 digits.
+
+    Examples
+    --------
+    >>> [(found.kind, found.count) for found in minima(6)]
+    [('apart', 1), ('together', 6)]
     """
 
     kind: str
@@ -99,16 +104,21 @@ class Minimum:
 
 
 def blocks_ansatz(sizes: Sequence[float | int]) -> Ansatz:
-    """Teachers in blocks of these sizes, one student per teacher, permuted with it; output weights one.
+    """Teachers in blocks, one student per teacher, permuted with it; output weights one.
 
     Parameters
     ----------
-    sizes : Sequence[float or int]
-        TODO
+    sizes : sequence of float or int
+        Of the blocks.
 
     Returns
     -------
     Ansatz
+
+    Examples
+    --------
+    >>> blocks_ansatz([5, 1]).teachers
+    (5, 1)
     """
     return Ansatz(tuple(sizes), tuple(range(len(sizes))), activation="relu", train_outputs=False)
 
@@ -203,28 +213,40 @@ def is_minimum(point: SymmetricPoint) -> bool:
     Parameters
     ----------
     point : SymmetricPoint
-        TODO
+        Of relu, as many students as teachers.
 
     Returns
     -------
     bool
+
+    Examples
+    --------
+    >>> all(is_minimum(found.point) for found in minima(6))
+    True
     """
     return point.residual <= NEAR and point.loss > GLOBAL and point.spectrum.smallest > 0.0
 
 
 def search(sizes: Sequence[int], starts: int, seed: int) -> Iterator[SymmetricPoint]:
-    """Spurious minima from random starts among the points with this symmetry (blocks of teachers).
+    """Spurious minima from random starts among the points with a symmetry.
 
     Parameters
     ----------
-    sizes : Sequence[int]
+    sizes : sequence of int
+        Of the blocks of teachers.
     starts : int
+        Their number.
     seed : int
-        TODO
+        Of the starts.
 
-    Returns
-    -------
-    Iterator[SymmetricPoint]
+    Yields
+    ------
+    SymmetricPoint
+
+    Examples
+    --------
+    >>> len(list(search([5, 1], starts=2, seed=0))) <= 2
+    True
     """
     ansatz = blocks_ansatz(sizes)
     rng = np.random.default_rng([*sizes, seed])
@@ -241,11 +263,16 @@ def subgroups(width: int) -> list[tuple[int, ...]]:
     Parameters
     ----------
     width : int
-        TODO
+        Teachers.
 
     Returns
     -------
-    list[tuple[int, ...]]
+    list of tuple of int
+
+    Examples
+    --------
+    >>> subgroups(6)
+    [(5, 1), (4, 2), (4, 1, 1), (3, 3), (3, 2, 1), (3, 1, 1, 1), (2, 4)]
     """
     k = width
     return [(k - 1, 1), (k - 2, 2), (k - 2, 1, 1), (k - 3, 3), (k - 3, 2, 1), (k - 3, 1, 1, 1), (k - 4, 4)]
@@ -260,22 +287,7 @@ def check_minima(
     widths: Sequence[int] | None = None,
     starts: int | None = None,
 ) -> Check:
-    """What exists: the two families, against full Hessians, another program's descent, and a search.
-
-    Parameters
-    ----------
-    size : str
-    progress : Progress
-    known : Callable, default minima
-    descended : Mapping[int, tuple[float, ...]], default DESCENDED
-    widths : Sequence[int], optional
-    starts : int, optional
-        TODO
-
-    Returns
-    -------
-    Check
-    """
+    """What exists: the two families, against full Hessians, another program's descent, and a search."""
     if starts is None:
         starts = 20 if size == "quick" else 200
     if widths is None:
@@ -320,13 +332,20 @@ def unknown(losses: Sequence[float], found: Sequence[Minimum]) -> list[float]:
 
     Parameters
     ----------
-    losses : Sequence[float]
-    found : Sequence[Minimum]
-        TODO
+    losses : sequence of float
+        Of the ends.
+    found : sequence of Minimum
+        What exists.
 
     Returns
     -------
-    list[float]
+    list of float
+
+    Examples
+    --------
+    >>> known = minima(6)
+    >>> unknown([known[0].point.loss], known)
+    [0.0]
     """
     known = np.array([minimum.loss for minimum in found])
     return [float(np.abs(known - loss).min(initial=np.inf)) for loss in losses]
@@ -337,12 +356,19 @@ def tally(losses: Sequence[float], found: Sequence[Minimum]) -> list[int]:
 
     Parameters
     ----------
-    losses : Sequence[float]
-    found : Sequence[Minimum]
-        TODO
+    losses : sequence of float
+        Of the ends.
+    found : sequence of Minimum
+        What exists.
 
     Returns
     -------
-    list[int]
+    list of int
+
+    Examples
+    --------
+    >>> known = minima(6)
+    >>> tally([known[0].point.loss, 1.0], known)[0]
+    1
     """
     return [sum(abs(loss - minimum.loss) <= SAME_LOSS for loss in losses) for minimum in found]

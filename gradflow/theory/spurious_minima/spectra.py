@@ -93,19 +93,7 @@ def global_spectrum(width: int, input_dim: int | None = None) -> list[tuple[floa
 
 
 def global_hessian(width: int, input_dim: int | None = None, weights: np.ndarray | None = None) -> Check:
-    """The spectrum at the global minimum (or at `weights`) against its closed form.
-
-    Parameters
-    ----------
-    width : int
-    input_dim : int, optional
-    weights : ndarray, optional
-        TODO
-
-    Returns
-    -------
-    Check
-    """
+    """The spectrum at the global minimum (or at `weights`) against its closed form."""
     dim = width if input_dim is None else input_dim
     closed = np.concatenate([np.full(count, value) for value, count in global_spectrum(width, dim)])
     W = np.eye(width, dim) if weights is None else weights
@@ -127,34 +115,28 @@ def global_hessian(width: int, input_dim: int | None = None, weights: np.ndarray
 
 
 def family_ansatz(width: float | int) -> Ansatz:
-    """W = [a b c; b a c; d d e] in blocks of k − 1 and 1, left alone by S_{k−1}; x = (a, b, c, d, e).
+    """The matrices W = [a b c; b a c; d d e] in blocks of k − 1 and 1, left alone by S_{k−1}.
 
     Parameters
     ----------
     width : float or int
-        TODO
+        k, students and teachers.
 
     Returns
     -------
     Ansatz
+        With x = (a, b, c, d, e).
+
+    Examples
+    --------
+    >>> family_ansatz(8).teachers
+    (7, 1)
     """
     return blocks_ansatz((width - 1, 1))
 
 
 def family(widths: Iterable[int], dense_up_to: int = 12, shift: float = 0.0) -> Check:
-    """The S_{k−1} family from k = 8 on: critical, a minimum, its loss of order 1/k; `shift` moves b.
-
-    Parameters
-    ----------
-    widths : Iterable[int]
-    dense_up_to : int, default 12
-    shift : float, default 0.0
-        TODO
-
-    Returns
-    -------
-    Check
-    """
+    """The S_{k−1} family from k = 8 on: critical, a minimum, its loss of order 1/k; `shift` moves b."""
     chosen = sorted({8, *widths})
     points = follow(family_ansatz, chosen, FAMILY_AT_8)
     reduced, gradients, dense = [], [], []
