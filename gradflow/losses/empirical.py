@@ -19,7 +19,7 @@ from ..objective import EPS, ROUNDING, GradientSizes
 from ..support import memory
 from ..support.errors import ArgumentError
 from ..support.settings import one_of
-from ..support.validate import number, real_array, resolution
+from ..support.validate import integer, number, real_array, resolution
 from .compiled import KernelLoss, thread_limit
 from .scales import check_targets, sample_targets, term_sizes
 from .separable import HiddenLayer
