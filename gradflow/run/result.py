@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from functools import cached_property
 from os import PathLike
+from typing import Any
 
 import numpy as np
 
@@ -258,8 +259,48 @@ class Result:
     def student(self) -> MLP:
         """The student network at the end point; `GradflowError` for a problem made by `Problem.from_jax`."""
         if self.problem.student is None:
-            raise GradflowError("a problem made by Problem.from_jax has no network: use result.theta")
+            raise GradflowError("a problem made by Problem.from_jax has no network: use result.parameters()")
         return self.problem.student.with_flat(self.theta)
+
+    def parameters(self) -> Any:
+        """The end point in the structure of the user's own.
+
+        Returns
+        -------
+        object
+            The student network; for `Problem.from_jax` the pytree that it was given, of NumPy arrays. After
+            `gradflow.load` the same for dicts, lists and tuples, a dict of arrays by name for other classes.
+
+        Examples
+        --------
+        >>> import gradflow as gf
+        >>> import jax.numpy as jnp
+        >>> bowl = lambda p: jnp.sum((p["w"] - 1.0) ** 2) + p["b"] ** 2
+        >>> start = {"w": np.zeros((1, 2)), "b": np.array(3.0)}
+        >>> result = gf.train(gf.Problem.from_jax(bowl, start), solver=None, progress=False)
+        >>> result.parameters()["w"]
+        array([[1., 1.]])
+        """
+        return self.problem.parameters(self.theta)
+
+    def predict(self, X) -> np.ndarray:
+        """The student's answers: classes (samples,) after cross-entropy, else outputs (samples, outputs).
+
+        Parameters
+        ----------
+        X : array_like, shape (samples, features)
+            A DataFrame will do.
+
+        Returns
+        -------
+        numpy.ndarray
+            Entries of `problem.classes_`, where there are such.
+        """
+        outputs = self.student(X)
+        if self.problem.options["loss"] != "cross_entropy":
+            return outputs
+        labels = outputs.argmax(axis=1)
+        return labels if self.problem.classes_ is None else self.problem.classes_[labels]
 
     def hessian(self) -> np.ndarray:
         """∇²L at the end point over the parameters that move, shape (p, p).
@@ -473,6 +514,11 @@ class Result:
         from .report import report
 
         return report(self)
+
+    def _repr_html_(self) -> str:
+        from .html import html
+
+        return html(self)
 
     def __repr__(self) -> str:
         if self.channel is not None:
