@@ -113,12 +113,12 @@ class Problem:
         _ = self.objective  # what cannot be used is said now
 
     @classmethod
-    def posed(cls, teacher, student: MLP | None, inputs=None) -> Problem:
+    def posed(cls, teacher, student: MLP | None, inputs=None, threads: int | None = None) -> Problem:
         """The same problem with nothing checked or compiled that its `objective` does not ask for first.
 
         Parameters
         ----------
-        teacher, student, inputs
+        teacher, student, inputs, threads
             As in `Problem`.
 
         Returns
@@ -128,7 +128,7 @@ class Problem:
         if not isinstance(student, MLP):
             raise ArgumentError("student", repr(student), "a gradflow.MLP")
         problem = object.__new__(cls)
-        problem._pose(teacher, student, inputs)
+        problem._pose(teacher, student, inputs, threads=threads)
         return problem
 
     def _pose(

@@ -67,6 +67,13 @@ class PointClass:
         len(members) over the runs that ended at any critical point.
     interval : tuple of two floats
         Wilson's 95 % interval of that share.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> found = gf.train_many(teacher, student, starts=3, progress=False).classes()[0]
+    >>> len(found.members), found.example.converged
+    (2, True)
     """
 
     members: tuple[int, ...]

@@ -254,6 +254,3 @@ def _symmetric(point: SymmetricPoint, within: float, bits: tuple) -> Proof:
         "train_outputs": bool(ansatz.train_outputs),
     }
     return prove(setting, x.tolist(), within=within, precisions=bits)
-
-
-__all__ = ["AGREE", "certify", "setting_of"]

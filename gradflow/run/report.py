@@ -53,6 +53,8 @@ def report(result: Result) -> str:
             )
         )
         lines.append(_row("", refined.stop_reason.value))
+        if refined.stalled is not None:
+            lines.append(_row("", str(refined.stalled)))
     if result.channel is not None:
         lines.append(_row("infinity", str(result.channel)))
     lines += [_row("unsure", text) for text in result.end.unsure]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..infinity import Infinity
+from ..infinity import Channel, Infinity, Limit, LimitNetwork
 from ..losses.problem import Problem, check_hessian_memory
 from ..losses.reduced import find_span
 from ..networks import MLP
@@ -92,6 +92,21 @@ class Result:
     reduced_dim: int | None = None
     seed: int | None = None
 
+    def __post_init__(self):
+        self._give_curvature()
+
+    def _give_curvature(self) -> None:
+        """Let the flow ask the problem for its second derivatives (`Flow.sharpness`)."""
+        if self.flow is not None:
+            self.__dict__["flow"] = dataclasses.replace(self.flow, curvature=self._curvature)
+
+    def _curvature(self, theta: np.ndarray):
+        """Products with ∇²L of the parameters that move, and how many these are."""
+        objective, free = self.problem.objective, self.rates != 0
+        if not free.all():
+            objective, theta = Restricted(objective, theta, free), np.ascontiguousarray(theta[free])
+        return lambda v: objective.hvp(theta, np.ascontiguousarray(v)), objective.size
+
     @property
     def converged(self) -> bool:
         """Whether the end point is a critical point or a global minimum, as far as Float64 can tell.
@@ -124,6 +139,21 @@ class Result:
         'critical point'
         """
         return find_end(self)
+
+    @cached_property
+    def limit(self) -> LimitNetwork | None:
+        """The network at infinity to which the run leads, a function of X; None where there is none.
+
+        Returns
+        -------
+        LimitNetwork or None
+            Units σ(z), z₁σ'(z), z₂σ'(z) + z₁²σ''(z)/2, linear, exponential, hinge and step, in `layers`, with
+            `weights` between them. Its loss is `channel.loss`. None for losses that fall for ever along a
+            direction, and where a neuron has reached its limit within Float64.
+        """
+        if isinstance(self.channel, Limit):
+            return self.channel.network
+        return self.channel.network(self.problem) if isinstance(self.channel, Channel) else None
 
     @cached_property
     def flow_ended(self) -> bool | None:
@@ -222,6 +252,7 @@ class Result:
                 basis = choose_span(self.problem, self.rates)[0]
             coordinates = Coordinates(self.problem, self.rates, basis)
             self.__dict__["flow"] = attach(coordinates, self.flow)
+            self._give_curvature()
         return self
 
     @cached_property

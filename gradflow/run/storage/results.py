@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 
 from ...activations import ACTIVATIONS, Activation
-from ...infinity import Channel, Infinity, Recession, Saturation
+from ...infinity import Channel, Infinity, Limit, Recession, Saturation
+from ...infinity.limit import Approach
+from ...infinity.limit_network import LimitNetwork, Unit
 from ...losses.from_jax import StoredLoss
 from ...objective import Counts
-from ...refiners import Extended, Refinement
+from ...refiners import Extended, Refinement, Stalled
 from ...solvers import Flow
 from ...support.eigen import Inertia
 from ...support.errors import StorageError
@@ -28,7 +30,12 @@ from .problems import read_problem, write_problem
 FORMAT = "gradflow result"
 SCHEMA = 1
 
-_KINDS: dict[type, str] = {Channel: "pair", Saturation: "neuron", Recession: "direction"}
+_KINDS: dict[type, str] = {
+    Channel: "pair",
+    Saturation: "neuron",
+    Recession: "direction",
+    Limit: "network",
+}
 
 _CONVENTIONS = {
     "loss": "mean over inputs of the sum over outputs of (f_theta - f_star)^2, no 1/2; dimensionless",
@@ -158,7 +165,12 @@ def write_result(file, result: Result) -> None:
     if result.channel is not None:
         group = file.create_group("channel")
         group.attrs["kind"] = _KINDS[type(result.channel)]
-        for name, value in dataclasses.asdict(result.channel).items():
+        numbers: dict = {}
+        if isinstance(result.channel, Limit):
+            _write_limit(group, result.channel)
+        else:
+            numbers = dataclasses.asdict(result.channel)
+        for name, value in numbers.items():
             if isinstance(value, np.ndarray):
                 write_array(group, name, value)
             elif value is not None:
@@ -172,6 +184,8 @@ def write_result(file, result: Result) -> None:
             iterations=result.refinement.iterations,
         )
         _write_stage(group, result.refinement)
+        if result.refinement.stalled is not None:
+            group.attrs["stalled"] = np.array(result.refinement.stalled, dtype=np.float64)
         extended = result.refinement.extended
         if extended is not None:
             write_array(group, "theta_low", extended.theta_low)
@@ -213,6 +227,7 @@ def read_result(
             grad_norm=float(group.attrs["grad_norm"]),
             iterations=int(group.attrs["iterations"]),
             extended=_read_extended(group),
+            stalled=_read_stalled(group),
             **_read_stage(group),
         )
     problem = read_problem(file, activations, loss)
@@ -229,7 +244,7 @@ def read_result(
         flow=flow,
         refinement=refinement,
         reduced_dim=reduced_dim,
-        channel=_read_channel(file["channel"]) if "channel" in file else None,
+        channel=_read_channel(file["channel"], activations) if "channel" in file else None,
     )
     if "hessian_eigenvalues" in end and "numbers" in end["hessian_eigenvalues"].attrs:
         result.__dict__["_spectrum"] = _read_spectrum(end["hessian_eigenvalues"])
@@ -267,17 +282,61 @@ def _read_spectrum(dataset) -> Spectrum:
     return Spectrum(dataset[()], **numbers)
 
 
-def _read_channel(group) -> Infinity:
-    apart = ("kind", "pair", "signs")
+def _write_limit(group, limit: Limit) -> None:
+    network = limit.network
+    units = [
+        [[u.kind, u.neurons, u.activation.name, u.side, u.base, u.free] for u in layer]
+        for layer in network.layers
+    ]
+    group.attrs["units"] = json.dumps(units)
+    group.attrs["constants"] = json.dumps(network.constants)
+    group.attrs["approaches"] = json.dumps([dataclasses.astuple(a) for a in limit.approaches])
+    for name in ("loss", "loss_error", "grad_norm", "distance"):
+        group.attrs[name] = getattr(limit, name)
+    for k, W in enumerate(network.weights):
+        write_array(group, f"weights{k}", W)
+    write_array(
+        group, "values", np.concatenate([np.zeros(0), *(v for layer in network.values for v in layer)])
+    )
+
+
+def _read_limit(group, activations: Mapping[str, Activation]) -> Limit:
+    layers = tuple(
+        tuple(
+            Unit(kind, tuple(neurons), activations[name], side, base, tuple(free))
+            for kind, neurons, name, side, base, free in layer
+        )
+        for layer in json.loads(group.attrs["units"])
+    )
+    weights = tuple(group[f"weights{k}"][()] for k in range(len(layers) + 1))
+    values = tuple(tuple(np.zeros(len(unit.free)) for unit in layer) for layer in layers)
+    network = LimitNetwork(layers, weights, tuple(json.loads(group.attrs["constants"])), values)
+    phi = np.concatenate([*(W.ravel() for W in weights), group["values"][()]])
+    numbers = {name: float(group.attrs[name]) for name in ("loss", "loss_error", "grad_norm", "distance")}
+    approaches = tuple(Approach(*entry) for entry in json.loads(group.attrs["approaches"]))
+    return Limit(network.with_flat(phi), approaches=approaches, **numbers)
+
+
+def _read_channel(group, activations: Mapping[str, Activation]) -> Infinity:
+    apart = ("kind", "pair", "signs", "units", "constants", "approaches")
     numbers = {name: value.item() for name, value in group.attrs.items() if name not in apart}
     if group.attrs["kind"] == "neuron":
         return Saturation(**numbers)
+    if group.attrs["kind"] == "network":
+        return _read_limit(group, activations)
     arrays = {name: group[name][()] for name in group}
     if group.attrs["kind"] == "direction":
         return Recession(**numbers, **arrays)
     i, j = (int(n) for n in group.attrs["pair"])
     s, t = (int(n) for n in group.attrs["signs"])
     return Channel(pair=(i, j), signs=(s, t), **numbers, **arrays)
+
+
+def _read_stalled(group) -> Stalled | None:
+    if "stalled" not in group.attrs:
+        return None
+    residual, products, condition = (float(x) for x in group.attrs["stalled"])
+    return Stalled(residual, int(products), condition)
 
 
 def _read_extended(group) -> Extended | None:
