@@ -315,9 +315,10 @@ def realised(
         new = [(rows[0] / epsilon, outs[0] * epsilon)]
     else:
         new = [(rows[0] / epsilon, outs[0])]
-    made = replaced(network, k, (i,), neuron, [new[0][0]], [new[0][1]], level)
-    for more, out in new[1:]:
-        made = added(made, k, neuron, more, out)
+    own = [dataclasses.replace(neuron, neurons=(number,)) for number in unit.neurons]
+    made = replaced(network, k, (i,), own[0], [new[0][0]], [new[0][1]], level)
+    for single, (more, out) in zip(own[1:], new[1:]):
+        made = added(made, k, single, more, out)
     return made
 
 

@@ -45,6 +45,9 @@ RESIDUAL = 1e-3
 TINY = 0.3
 """|w| of a neuron that may go to zero."""
 
+NOTHING = 1e-9
+"""Limits below this part of what was to be explained are not told from zero, which may be reached."""
+
 FAR, TURNING = 3.0, ("softplus", "elu", "gelu", "silu")
 """|b| in units of |w| beyond which a neuron may be linear or zero at infinity: kinked ones and these."""
 
@@ -376,11 +379,15 @@ def _at_infinite_bias(problem: Problem, theta: np.ndarray, monitor: Monitor) -> 
         b[i] = 0.0
     inner = Problem(teacher, MLP([W, A], [b, shift], [tuple(kinds)]), problem.inputs)
     end = TrustRegionNewton(max_iterations=2 * STEPS).refine(inner.objective, inner.theta0.copy(), monitor)
-    if end.stop_reason is StopReason.INTERRUPTED or not inner.objective.is_critical(end.theta):
+    if end.stop_reason is StopReason.INTERRUPTED:
+        return None
+    if not (inner.objective.is_critical(end.theta) or inner.objective.is_zero(end.theta, end.loss)):
         return None
     limit_student = inner.student.with_flat(end.theta)  # type: ignore[union-attr]
     reached = problem.loss(theta)
     if not end.loss <= reached + problem.objective.loss_error(theta):
+        return None
+    if end.loss <= NOTHING * problem.objective.spread**2:  # finite neurons may do as well
         return None
     W, A = np.array(limit_student.weights[0]), np.array(limit_student.weights[1])
     rises = []
@@ -390,8 +397,7 @@ def _at_infinite_bias(problem: Problem, theta: np.ndarray, monitor: Monitor) -> 
         for i in far:
             side = 1.0 if bias[i] > 0 else -1.0
             new = side * distance * np.linalg.norm(W[i])
-            if slopes[i] != 0.0:
-                moved[:, i] = A[:, i] / slopes[i]
+            moved[:, i] = A[:, i] / slopes[i] if slopes[i] != 0.0 else here.weights[1][:, i]
             shift = shift - A[:, i] * (new - b[i])
             b[i] = new
         point = MLP([W, moved], [b, shift], list(student.activations)).flat()

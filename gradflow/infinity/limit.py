@@ -15,7 +15,7 @@ import numpy as np
 
 from ..losses.problem import Problem
 from ..objective import Affine
-from ..refiners import TrustRegionNewton
+from ..refiners import LevenbergMarquardt, TrustRegionNewton
 from ..refiners.gram import descend
 from ..support.eigen import newton_step, symmetric_eigen, zero_tolerance
 from ..support.progress import Monitor
@@ -23,7 +23,7 @@ from ..support.stopping import StopReason
 from .charts import OPEN, STEEP, finite, in_order, realised, scale_of, suggestions
 from .limit_network import LimitLoss, LimitNetwork
 
-ROUNDS, TRIED, FITS = 5, 3, 10
+ROUNDS, TRIED, FITS = 5, 3, 14
 """So many units at infinity at most; of so many suggestions one is to be the next; fits in all."""
 
 STEPS, NEWTON = 80, 20
@@ -197,6 +197,10 @@ class _Search:
                     here = finite(fitted.network, self.X)
                     if here is not None and fitted.loss <= self.loss:
                         return in_order(here)
+                    if fitted.loss <= ZERO * self.spread**2:
+                        exact = self.zero_beside(fitted.network)
+                        if exact is not None:
+                            return exact
                     found = self.tested(fitted)
                     if found is not None:
                         return found
@@ -206,6 +210,21 @@ class _Search:
                 return None
             network, reached = best.network, max(best.loss, 0.0)
         return None
+
+    def zero_beside(self, network: LimitNetwork) -> np.ndarray | None:
+        """A finite θ of loss zero near a limit of loss zero: Levenberg–Marquardt from neurons beside it."""
+        while network.moved:
+            k = next(k for k, units in enumerate(network.layers) if any(u.kind != "neuron" for u in units))
+            i = next(i for i, unit in enumerate(network.layers[k]) if unit.kind != "neuron")
+            if network.layers[k][i].kind == "step":
+                return None
+            network = realised(network, k, i, 0.3 * scale_of(network, self.X, k, i))
+        theta = in_order(network)
+        if theta.size != self.problem.theta0.size:
+            return None
+        objective = self.problem.objective
+        end = LevenbergMarquardt(max_iterations=4 * STEPS).refine(objective, theta, self.monitor)
+        return end.theta if objective.is_zero(end.theta, end.loss) else None
 
     def objective(self, network: LimitNetwork) -> LimitLoss:
         return LimitLoss(network, self.X, self.Y, self.share, self.spread)
