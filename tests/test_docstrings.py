@@ -45,17 +45,13 @@ def test_examples_in_docstrings(name, tmp_path, monkeypatch):
 
 
 def public_names() -> dict[str, object]:
-    """Functions and classes that `__all__`s lead to from the package on, by where they are defined."""
-    found, modules, waiting = {}, set(), [gf]
-    while waiting:
-        module = waiting.pop()
-        modules.add(module)
-        for name in module.__all__:
-            value = getattr(module, name)
-            if isinstance(value, types.ModuleType):
-                waiting += [value] if value not in modules else []
-            elif callable(value):
-                found[f"{value.__module__}.{value.__qualname__}"] = value
+    """Functions and classes of every `__all__`, by where they are defined."""
+    found = {}
+    for name in ["gradflow", *(module.name for module in pkgutil.walk_packages(gf.__path__, "gradflow."))]:
+        module = importlib.import_module(name) if name != "gradflow.__main__" else None
+        values = [getattr(module, public) for public in getattr(module, "__all__", ())]
+        values = [value for value in values if callable(value) and not isinstance(value, types.ModuleType)]
+        found |= {f"{value.__module__}.{value.__qualname__}": value for value in values}
     return dict(sorted(found.items()))
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import scipy.stats
@@ -67,6 +67,13 @@ class PointClass:
         len(members) over the runs that ended at any critical point.
     interval : tuple of two floats
         Wilson's 95 % interval of that share.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> found = gf.train_many(teacher, student, starts=3, progress=False).classes()[0]
+    >>> len(found.members), found.example.converged
+    (2, True)
     """
 
     members: tuple[int, ...]
@@ -252,7 +259,12 @@ class Batch(Sequence):
         return f"<Batch: {len(self.results)} results, {len(self.failures)} failures>"
 
 
-def load(path: str | os.PathLike, *, activations: Mapping[str, Activation] | None = None) -> Result | Batch:
+def load(
+    path: str | os.PathLike,
+    *,
+    activations: Mapping[str, Activation] | None = None,
+    loss: Callable[..., Any] | None = None,
+) -> Result | Batch:
     """What `Result.save` or `Batch.save` wrote, with the same bits.
 
     Parameters
@@ -261,6 +273,9 @@ def load(path: str | os.PathLike, *, activations: Mapping[str, Activation] | Non
         The file.
     activations : mapping of str to Activation, optional
         A user's own activations by the names they were saved under.
+    loss : callable, optional
+        Of a result of `Problem.from_jax` that is to be gone on with: its loss again, which is code and not in
+        the file. Without it the numbers are there, and what needs the loss says so.
 
     Returns
     -------
@@ -280,8 +295,9 @@ def load(path: str | os.PathLike, *, activations: Mapping[str, Activation] | Non
     >>> bool((gf.load("run.h5").theta == result.theta).all())
     True
     """
-    reader = Batch.load if form_of(path) == FORMAT else load_result
-    return reader(path, activations=activations)
+    if form_of(path) == FORMAT:
+        return Batch.load(path, activations=activations)
+    return load_result(path, activations=activations, loss=loss)
 
 
 def row_of(entry: Result | Failure) -> dict:

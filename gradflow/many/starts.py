@@ -15,7 +15,7 @@ from ..networks import MLP
 from ..refiners import Refiner, default_refiner
 from ..run.plan import choose
 from ..run.result import Result
-from ..run.training import train
+from ..run.training import problem_of, train
 from ..solvers import FlowSolver, default_solver
 from ..support.errors import ArgumentError, StorageError
 from ..support.progress import Monitor
@@ -183,10 +183,13 @@ def _activations(job: tuple) -> dict[str, Activation]:
     problem, *networks = job[:3]
     if isinstance(problem, Problem):
         networks = [problem.teacher, problem.student]
-    networks = [network for network in (problem, *networks) if isinstance(network, MLP)]
-    layers = [layer for network in networks for layer in network.activations]
-    flat = [a for layer in layers for a in (layer if isinstance(layer, tuple) else (layer,))]
-    return {activation.name: activation for activation in flat}
+    return {
+        activation.name: activation
+        for network in (problem, *networks)
+        if isinstance(network, MLP)
+        for layer in range(len(network.activations))
+        for activation in network.neuron_activations(layer)
+    }
 
 
 def _store(path, jobs: list[tuple], seed: int, options: dict) -> Store:
@@ -212,9 +215,8 @@ def _work(job: tuple) -> Result:
 def run_one(given: tuple, threads: int, options: dict, monitor: Monitor | None) -> Result:
     """`train` of a problem, or of (teacher, student, inputs), with so many threads in its kernels."""
     teacher, student, inputs = given
-    if not isinstance(teacher, Problem) and isinstance(student, MLP):
-        teacher, student, inputs = Problem(teacher, student, inputs, threads=threads), None, None
-    return train(teacher, student, inputs, progress=False if monitor is None else monitor, **options)
+    problem = problem_of(teacher, student, inputs, threads)
+    return train(problem, progress=False if monitor is None else monitor, **options)
 
 
 def keep(store: Store, key: str, cell: Cell, again: bool = False) -> None:

@@ -179,6 +179,3 @@ def _matched(one: list, other: list, alike) -> bool:
         return False
 
     return all(place(i, set()) for i in range(len(one)))
-
-
-__all__ = ["Distinction", "distinct"]

@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .balls import square_root
-from .pairs import Pair, relu_from
+from .pairs import relu_from
 
 NEAR = 0.01
 """Units with sin²θ below this are taken as parallel: a division by √D widens a box of radius r to about
@@ -112,6 +112,3 @@ def _outer_of_unit(vector, square, metric: Metric, d: int):
 def _symmetric(bound):
     """The ball of all |x| ≤ bound."""
     return type(bound)(0, bound)
-
-
-__all__ = ["Metric", "Pair", "are_near", "near_pair"]

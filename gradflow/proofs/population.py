@@ -296,6 +296,3 @@ def _biased_value(x, s, t, q, b, c):
     for slope, v in zip((p.s, p.t, p.q, p.b, p.c), (s, t, q, b, c)):
         value += slope * arb(0, v.rad())
     return value
-
-
-__all__ = ["ACTIVATIONS", "PopulationLoss"]

@@ -347,6 +347,3 @@ def no_proof(reason: str, setting: dict, theta: tuple, free: tuple, **known) -> 
         "box": 0.0, "gauges": (), "undecided": 0, "center": theta,
     }  # fmt: skip
     return Proof(False, reason=reason, problem=setting, theta=theta, free=free, **(values | known))
-
-
-__all__ = ["FORMAT", "Proof", "load_proof", "no_proof"]

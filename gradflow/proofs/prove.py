@@ -219,6 +219,3 @@ def _signs_by_blocks(loss, found: Zero, moving):
     if seen != everything:
         undecided += abs(everything - seen)
     return Inertia(negative, undecided, positive), tuple(blocks)
-
-
-__all__ = ["LOSS_BITS", "SLACK", "WITHIN", "below", "digits", "locate", "loss_at", "prove", "verdict"]

@@ -161,6 +161,3 @@ def _compare(claimed: Proof, found: Proof) -> tuple[bool, str]:
     if not (low <= found.loss[0] and found.loss[1] <= high):
         return False, f"L between {found.loss}, not within the {claimed.loss} claimed"
     return True, ""
-
-
-__all__ = ["Verification", "verify_proof"]

@@ -167,10 +167,10 @@ def resume(
         return _carried_out(coordinates, file.plan, monitor, file, began)
 
 
-def problem_of(teacher, student: MLP | None = None, inputs=None) -> Problem:
-    """The problem that `train` is given, or poses: nothing is compiled yet."""
+def problem_of(teacher, student: MLP | None, inputs, threads: int | None = None) -> Problem:
+    """The problem that `train` is given, or poses, with so many threads: nothing is compiled yet."""
     if not isinstance(teacher, Problem):
-        return Problem.posed(teacher, student, inputs)
+        return Problem.posed(teacher, student, inputs, threads)
     if student is not None or inputs is not None:
         raise ArgumentError("student", "a student or inputs beside a Problem", "the Problem alone")
     return teacher
