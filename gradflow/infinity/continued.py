@@ -45,6 +45,9 @@ RESIDUAL = 1e-3
 TINY = 0.3
 """|w| of a neuron that may go to zero."""
 
+NEARLY = 1e-10
+"""Components of the gradient of a limit, in units of what cancels in them, at most."""
+
 NOTHING = 1e-9
 """Limits below this part of what was to be explained are not told from zero, which may be reached."""
 
@@ -86,13 +89,18 @@ def continued(problem: Problem, theta: np.ndarray, monitor: Monitor) -> Limit | 
         beyond = _at_infinite_bias(problem, theta, monitor)
         if beyond is not None:
             return beyond
-        for group in _groups(problem, theta):
-            for factor in FACTORS:
-                found = _Outwards(problem, theta, group, monitor).run(factor)
-                if found is not None:
-                    return found
-                if monitor.interrupted:
-                    return None
+        return _outwards(problem, theta, monitor)
+
+
+def _outwards(problem: Problem, theta: np.ndarray, monitor: Monitor) -> Limit | None:
+    """The limit of neurons whose output weights grow."""
+    for group in _groups(problem, theta):
+        for factor in FACTORS:
+            found = _Outwards(problem, theta, group, monitor).run(factor)
+            if found is not None:
+                return found
+            if monitor.interrupted:
+                return None
     return None
 
 
@@ -381,8 +389,11 @@ def _at_infinite_bias(problem: Problem, theta: np.ndarray, monitor: Monitor) -> 
     end = TrustRegionNewton(max_iterations=2 * STEPS).refine(inner.objective, inner.theta0.copy(), monitor)
     if end.stop_reason is StopReason.INTERRUPTED:
         return None
-    if not (inner.objective.is_critical(end.theta) or inner.objective.is_zero(end.theta, end.loss)):
-        return None
+    further: Limit | None = None
+    if not inner.objective.is_critical(end.theta, relative=NEARLY):
+        further = _outwards(inner, end.theta, monitor)
+        if further is None:
+            return None
     limit_student = inner.student.with_flat(end.theta)  # type: ignore[union-attr]
     reached = problem.loss(theta)
     if not end.loss <= reached + problem.objective.loss_error(theta):
@@ -405,12 +416,12 @@ def _at_infinite_bias(problem: Problem, theta: np.ndarray, monitor: Monitor) -> 
     noise = problem.objective.loss_error(theta) + 4 * float(np.spacing(end.loss))
     if not (np.array(rises) > -noise).all() or not rises[0] > noise or not (np.diff(rises) <= noise).all():
         return None
-    network = LimitNetwork.of(limit_student)
+    network = LimitNetwork.of(limit_student) if further is None else further.network
     units = tuple(
-        dataclasses.replace(unit, kind="linear", activation=student.neuron_activations(0)[i])
-        if i in far
+        dataclasses.replace(unit, kind="linear", activation=student.neuron_activations(0)[unit.neurons[0]])
+        if unit.neurons[0] in far
         else unit
-        for i, unit in enumerate(network.layers[0])
+        for unit in network.layers[0]
     )
     network = dataclasses.replace(network, layers=(units,))
     X = problem.inputs.sample(2000, student.sizes[0], np.random.default_rng(0))
@@ -418,6 +429,10 @@ def _at_infinite_bias(problem: Problem, theta: np.ndarray, monitor: Monitor) -> 
     distance = float(np.sqrt(np.mean(np.sum(apart**2, axis=1))))
     if not distance <= NEAR * problem.objective.spread:
         return None
-    approaches = tuple(Approach(str(units[i]), None, 0.0) for i in far)
+    approaches = tuple(Approach(str(unit), None, 0.0) for unit in units if unit.kind == "linear")
+    if further is not None:
+        return dataclasses.replace(
+            further, network=network, distance=distance, approaches=(*further.approaches, *approaches)
+        )
     error = noise + inner.objective.loss_error(end.theta)
     return Limit(network, end.loss, error, end.grad_norm, distance, approaches)

@@ -20,13 +20,14 @@ from ..refiners.gram import descend
 from ..support.eigen import newton_step, symmetric_eigen, zero_tolerance
 from ..support.progress import Monitor
 from ..support.stopping import StopReason
-from .charts import OPEN, STEEP, finite, in_order, realised, scale_of, suggestions
+from .charts import OPEN, STEEP, epsilon_of, finite, in_order, realised, scale_of, suggestions
 from .limit_network import LimitLoss, LimitNetwork
+from .outward import falls_outward
 
 ROUNDS, TRIED, FITS = 5, 3, 14
 """So many units at infinity at most; of so many suggestions one is to be the next; fits in all."""
 
-STEPS, NEWTON = 80, 20
+STEPS, NEWTON = 80, 10
 """Gauss–Newton steps of a fit, and Newton's after them."""
 
 RESCALED, RESOLVED = 2, 1e-9
@@ -36,6 +37,12 @@ largest, in those units, are not resolved by differences."""
 AT_REST, CERTAIN, ZERO = 1e-7, 1e-10, 1e-28
 """At a minimum the gradient is below the first times √L in those units, and L is known to the second times
 itself; or it is below the third times what was to be explained."""
+
+AGREES = 1.5
+"""A run is in the valley of its limit if its loss is above it by what the exponents say, within this."""
+
+THERE = 1e-11
+"""A run is at its limit if its loss is above it by less than this part of itself."""
 
 FINISHING = 3
 """Newton's last steps."""
@@ -169,7 +176,7 @@ class _Search:
 
     def __init__(self, problem: Problem, theta: np.ndarray, monitor: Monitor):
         assert problem.student is not None and problem.inputs is not None and problem.targets is not None
-        self.problem, self.monitor = problem, monitor
+        self.problem, self.theta, self.monitor = problem, theta, monitor
         samples = problem.inputs.samples
         assert samples is not None
         weight = samples.sample_weight
@@ -242,7 +249,7 @@ class _Search:
         phi, loss = end.theta, end.loss
         if not np.isfinite(loss):
             return None
-        if loss > self.loss * (1 + 1e-3):  # nowhere near
+        if loss > self.loss * (1 + 1e-5):  # nowhere near
             return _Fitted(objective.at(phi), loss, False, np.inf, np.inf, 0.0)
         for _ in range(RESCALED):
             units = self.units(objective, phi)
@@ -333,7 +340,7 @@ class _Search:
                     if found is None:
                         return None
                     approaches.append(found)
-        if not approaches:
+        if not approaches or not self.outward(fitted):
             return None
         error = fitted.error + 16 * np.finfo(float).eps * fitted.loss
         return Limit(
@@ -344,6 +351,40 @@ class _Search:
             self.distance(fitted.network),
             tuple(approaches),
         )
+
+    def outward(self, fitted: _Fitted) -> bool:
+        """Whether the loss falls from the end of the run on its way to the limit, or is there to rounding."""
+        if self.loss - fitted.loss <= THERE * self.loss or fitted.loss <= ZERO * self.spread**2:
+            return True
+        if 1.0 / AGREES <= self.agreement(fitted) <= AGREES:
+            return True
+        moved = [
+            (k, unit)
+            for k, units in enumerate(fitted.network.layers)
+            for unit in units
+            if unit.kind != "neuron"
+        ]
+        return falls_outward(self.problem, self.theta, moved, fitted.loss, self.monitor)
+
+    def agreement(self, fitted: _Fitted) -> float:
+        """What the loss at the end of the run is above the limit, in units of what the exponents predict.
+
+        About one where the run's end lies on the floor of the valley that leads to the limit.
+        """
+        network = fitted.network
+        limit, predicted = network.forward(self.X)[0][-1], 0.0
+        for k, units in enumerate(network.layers):
+            W = self.begin.weights[k + 1]
+            for i, unit in enumerate(units):
+                if unit.kind == "step":
+                    return np.inf
+                if unit.kind != "neuron":
+                    epsilon = epsilon_of(network, k, i, W[:, list(unit.neurons)])
+                    if not epsilon <= scale_of(network, self.X, k, i):
+                        return np.inf
+                    change = realised(network, k, i, epsilon).forward(self.X)[0][-1] - limit
+                    predicted += float(self.share @ np.sum(2 * (limit - self.Y) * change, axis=1))
+        return (self.loss - fitted.loss) / predicted if predicted > 0.0 else np.inf
 
     def approach(self, fitted: _Fitted, k: int, i: int) -> Approach | None:
         """How L comes down to L₀ with neurons in the place of one unit; None where it does not."""
