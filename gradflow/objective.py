@@ -102,8 +102,11 @@ class GradientSizes(NamedTuple):
 
 
 def hessian_sizes(size: np.ndarray) -> GradientSizes:
-    """For a loss of which only derivatives are known, from Σ_j |H_ij| t_j, t_j the larger of |θ_j| and its
-    start's. For a quadratic, whose gradient is Σ_j H_ij θ_j − b_i, these are the terms that cancel."""
+    """The sizes for a loss of which only derivatives are known: Σ_j |H_ij| t_j.
+
+    t_j is the larger of |θ_j| and its start's. For a quadratic, whose gradient is Σ_j H_ij θ_j − b_i, these
+    are the terms that cancel.
+    """
     return GradientSizes(size, ROUNDING * size)
 
 
@@ -233,7 +236,7 @@ class Objective(abc.ABC):
 
     @cached_property
     def kernel(self) -> Kernel:
-        """This objective for compiled code. Here by calls back into Python, of some 10 µs each."""
+        """The objective for compiled code. Here by calls back into Python, of some 10 µs each."""
         return _called_back(self)
 
     failure: BaseException | None = None
@@ -372,10 +375,12 @@ class RestrictedOracle(NamedTuple):
         return self.theta.at[self.free].set(theta * self.units)
 
     def loss_and_gradient(self, theta):
+        """L̂ and ∇L̂ at traced free parameters."""
         loss, gradient = self.inner.loss_and_gradient(self._full(theta))
         return loss * self.share, gradient[self.free] * (self.units * self.share)
 
     def hessian(self, theta):
+        """∇²L̂ at traced free parameters."""
         full = self.inner.hessian(self._full(theta))
         return full[jnp.ix_(self.free, self.free)] * (self.units * self.share)[:, None] * self.units
 
@@ -525,6 +530,7 @@ class Restricted(Objective):
 
     @property
     def failure(self) -> BaseException | None:
+        """As that of the inner objective."""
         return self.inner.failure
 
     @failure.setter

@@ -42,9 +42,11 @@ class KernelOracle(NamedTuple):
     derivatives: Any
 
     def loss_and_gradient(self, theta):
+        """L and ∇L at a traced θ."""
         return xla.loss_and_gradient(self.derivatives, theta)
 
     def hessian(self, theta):
+        """∇²L at a traced θ."""
         return xla.hessian(self.derivatives, theta)
 
 

@@ -49,6 +49,22 @@ def default_refiner(size: int, sum_of_squares: bool = False) -> Refiner:
     Newton where the loss does not go to zero, and Newton otherwise. Beyond, Gauss–Newton for a sum of
     squares, with a matrix up to 2,000 parameters and with products from there on, then Newton without
     matrices.
+
+    Parameters
+    ----------
+    size : int
+        Number of moving parameters.
+    sum_of_squares : bool, default False
+        Whether the loss is a sum of squares over samples.
+
+    Returns
+    -------
+    Refiner
+
+    Examples
+    --------
+    >>> default_refiner(50).name, default_refiner(50, sum_of_squares=True).name, default_refiner(5000).name
+    ('TrustRegionNewton', 'LevenbergMarquardt', 'NewtonKrylov')
     """
     if size > NEWTON_SIZE:
         return GaussNewton(search=False, dense=GRAM_SIZE) if sum_of_squares else NewtonKrylov()

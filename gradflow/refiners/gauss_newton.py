@@ -47,16 +47,38 @@ class GaussNewton(Search):
     diagonal of G, to a residual of 0.1 … 0.001. Where L is zero within its rounding (some 1e-16 of a
     population) steps are judged by the gradient: the end on a manifold of minima of an over-wide student.
 
-    window, gain   given up where L has not fallen to `gain` of itself within `window` steps
-    damping        first μ in units of the largest diagonal entry of G
-    dense          parameters up to which G is formed
-    products       products in one linear system, at most
-    search         whether a run that stalls is given up, which is what searches want; otherwise Newton's
-                   method (`TrustRegionNewton`, `NewtonKrylov`) goes on within what is left of the limits
+    Parameters
+    ----------
+    window : int, default 30
+        Given up where L has not fallen to `gain` of itself within so many steps.
+    gain : float, default 0.8
+        See `window`.
+    damping : float, default 0.01
+        First μ in units of the largest diagonal entry of G.
+    dense : int, default 5,000
+        Parameters up to which G is formed.
+    products : int, default 200
+        Products in one linear system, at most.
+    search : bool, default True
+        Whether a run that stalls is given up, which is what searches want; otherwise Newton's
+        method (`TrustRegionNewton`, `NewtonKrylov`) goes on within what is left of the limits.
 
-    Raises `ArgumentError` for a loss without such a matrix. Sources: Marquardt, SIAM J. Appl. Math. 11
-    (1963) 431; Nielsen, IMM-REP-1999-05 (the damping); N. N. Schraudolph, Neural Computation 14 (2002) 1723
-    (the products).
+    Raises
+    ------
+    ArgumentError
+        For a loss without such a matrix.
+
+    References
+    ----------
+    Marquardt, SIAM J. Appl. Math. 11 (1963) 431; Nielsen, IMM-REP-1999-05 (the damping); N. N. Schraudolph,
+    Neural Computation 14 (2002) 1723 (the products).
+
+    Examples
+    --------
+    >>> X = np.random.default_rng(0).standard_normal((50, 3))
+    >>> teacher, student = gf.teachers.orthonormal(2, 3), gf.MLP.random((3, 2, 1), bias=False, seed=0)
+    >>> gf.train(teacher, student, inputs=X, refiner=GaussNewton(), progress=False).zero_loss
+    True
     """
 
     dense: int = 5000

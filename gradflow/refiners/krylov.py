@@ -21,8 +21,10 @@ spoilt."""
 
 
 class Step(NamedTuple):
-    """A step s, its predicted reduction −g·s − ½ s·H s, whether it ends at the boundary, whether curvature
-    along one of its directions was negative, and the number of products.
+    """A step s of conjugate gradients.
+
+    Its predicted reduction −g·s − ½ s·H s, whether it ends at the boundary, whether curvature along one of
+    its directions was negative, and the number of products.
 
     residual    |g + H s| relative to |g|
     condition   the ratio of the curvatures along its directions: the condition number of H, from below
@@ -89,8 +91,7 @@ def _to_boundary(step: np.ndarray, direction: np.ndarray, radius: float) -> floa
 
 
 class Solution(NamedTuple):
-    """x with |b − H x| = `residual`, the number of products, and whether the residual is as small as
-    asked.
+    """x with |b − H x| = `residual`, the number of products, and whether it is as small as asked.
 
     condition   an estimate, from below, of the condition number of H on the Krylov space
     exhausted   whether the products were used up before

@@ -44,8 +44,7 @@ ESCAPES = 20
 def gradient_rounding(
     objective: Objective, theta: np.ndarray, gradient: np.ndarray, samples: int = 4
 ) -> float:
-    """The rounding of ∇L, in the ∞-norm: how much it changes when every parameter moves to a neighbour in
-    Float64.
+    """The rounding of ∇L, in the ∞-norm: its change when every parameter moves to a neighbour in Float64.
 
     Both what the evaluation loses and what θ itself cannot say: ∇²L times half a unit in its last place.
     """
@@ -59,11 +58,11 @@ def gradient_rounding(
 
 
 def layer_units(objective: Objective, theta: np.ndarray) -> np.ndarray:
-    """Units u (P,) of the parameters, one for the output layer and one for the others, in which the diagonal
-    blocks of ∇²L, u ⊙ ∇²L ⊙ u, are of one size; |θ/u| = |θ|.
+    """Units u (P,) in which the diagonal blocks of ∇²L, u ⊙ ∇²L ⊙ u, are of one size; |θ/u| = |θ|.
 
-    Krylov's methods are as slow as the units are bad, where factorisations do not see them. Within a layer
-    they are left alone: scales of single neurons would tear multiple eigenvalues apart.
+    One for the parameters of the output layer and one for the others. Krylov's methods are as slow as the
+    units are bad, where factorisations do not see them. Within a layer they are left alone: scales of single
+    neurons would tear multiple eigenvalues apart.
     """
     output = objective.output_parameters
     units = np.ones(theta.size)
@@ -85,19 +84,40 @@ def layer_units(objective: Objective, theta: np.ndarray) -> np.ndarray:
 class NewtonKrylov(Refiner):
     """Trust-region Newton by conjugate gradients, then Newton by MINRES on ∇L = 0 to the rounding of ∇L.
 
-    target      "minimum": L falls, negative curvature is followed, and no end counts where a Lanczos run
-                finds a negative eigenvalue: it is left along the eigenvector. "critical point": |∇L| falls,
-                saddles included
-    radius      first trust-region radius, in θ
-    products    Hessian-vector products in one linear system, at most; `probe`: in the search for a negative
-                eigenvalue at the end
+    Parameters
+    ----------
+    target : {"minimum", "critical point"}
+        "minimum": L falls, negative curvature is followed, and no end counts where a Lanczos run finds a
+        negative eigenvalue: it is left along the eigenvector. "critical point": |∇L| falls, saddles
+        included.
+    radius : float, default 1
+        First trust-region radius, in θ.
+    products, probe : int
+        Hessian-vector products at most: in one linear system, and in the search for a negative eigenvalue
+        at the end.
 
+    Raises
+    ------
+    ArgumentError
+        For another target.
+
+    Notes
+    -----
     The linear systems are in units of the layers (`layer_units`). It stops where |∇L|_∞ is at its rounding,
     which is measured (`gradient_rounding`), or falls no more. Where the linear systems were not solved within
     `products` and nothing more was gained, that is the reason (`StopReason.KRYLOV`); `Refinement.stalled` is
-    about the last system, after a limit too. Memory: some fifteen vectors. Sources: T. Steihaug, SIAM J.
-    Numer. Anal. 20 (1983) 626; C. C. Paige and M. A. Saunders, SIAM J. Numer. Anal. 12 (1975) 617; R. S.
-    Dembo, S. C. Eisenstat and T. Steihaug, SIAM J. Numer. Anal. 19 (1982) 400.
+    about the last system, after a limit too. Memory: some fifteen vectors.
+
+    References
+    ----------
+    T. Steihaug, SIAM J. Numer. Anal. 20 (1983) 626; C. C. Paige and M. A. Saunders, SIAM J. Numer. Anal. 12
+    (1975) 617; R. S. Dembo, S. C. Eisenstat and T. Steihaug, SIAM J. Numer. Anal. 19 (1982) 400.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> gf.train(teacher, student, refiner=NewtonKrylov(), progress=False).grad_norm < 1e-14
+    True
     """
 
     target: str = "minimum"

@@ -262,14 +262,17 @@ class Run:
 
     @property
     def time(self) -> float:
+        """The time t reached."""
         return float(self.numbers[at.TIME])
 
     @property
     def status(self) -> int:
+        """Why the loop came back, as `layout` numbers it."""
         return int(self.integers[at.STATUS])
 
     @property
     def accepted(self) -> int:
+        """Accepted steps."""
         return int(self.integers[at.ACCEPTED_STEPS])
 
     @property

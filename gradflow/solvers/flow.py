@@ -23,14 +23,41 @@ SAMPLES = 100
 class Flow:
     """A solution of dθ/dt = −r ⊙ ∇L(θ): its steps, and about a hundred log-spaced samples of it.
 
-    times        sample times (m,): 0, then log-spaced from the first accepted step to the end
-    theta        θ at those times (m, P); `losses` (m,) and `grad_norms` (m,) are evaluated there
-    step_times   times of the accepted steps (s,), with θ, θ' and θ'' there, each (s, P)
-    stiffness    step length times the largest curvature, Δt·|λ|_max, one per interval (s − 1,)
-    stop_reason  why the integration ended; `grad_norm` and `loss` are those of its own end point
-    accepted, rejected, counts, seconds, compile_seconds   what it cost
-
     The end of the flow is `theta[-1]`; the refined point is elsewhere (`Result.theta`).
+
+    Attributes
+    ----------
+    times : ndarray, shape (m,)
+        Sample times: 0, then log-spaced from the first accepted step to the end.
+    theta : ndarray, shape (m, P)
+        θ at those times.
+    losses, grad_norms : ndarray, shape (m,)
+        L and the ∞-norm of ∇L there.
+    step_times : ndarray, shape (s,)
+        Times of the accepted steps.
+    step_theta, step_velocity, step_acceleration : ndarray, shape (s, P)
+        θ, θ' and θ'' there.
+    stiffness : ndarray, shape (s − 1,)
+        Step length times the largest curvature, Δt·|λ|_max, one per interval.
+    stop_reason : StopReason
+        Why the integration ended; `grad_norm` and `loss` are those of its own end point.
+    accepted, rejected : int
+        Numbers of steps.
+    counts : Counts
+        Evaluations.
+    seconds, compile_seconds : float
+        Wall-clock times.
+    settings : dict
+        The solver's settings, with its name.
+    stepper : callable or None
+        What computes points between steps; None after loading, until it is asked for.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> flow = gf.train(teacher, student, refiner=None, progress=False).flow
+    >>> flow.at([0.0, 0.5]).shape, bool(flow.losses[-1] < flow.losses[0])
+    ((2, 10), True)
     """
 
     times: np.ndarray
@@ -171,11 +198,20 @@ class Flow:
         return values
 
     def mapped(self, point: Callable, velocity: Callable, back: Callable, clock: float = 1.0) -> Flow:
-        """This flow in other coordinates.
+        """The same flow in other coordinates.
 
-        point     θ (m, p) → θ (m, P); `velocity` the same for tangent vectors
-        back      the inverse on the image, of one θ or velocity, (P,) → (p,)
-        clock     how much faster the time of this flow runs than that of the new one
+        Parameters
+        ----------
+        point, velocity : callable
+            θ (m, p) → θ (m, P), and the same for tangent vectors.
+        back : callable
+            The inverse on the image, of one θ or velocity, (P,) → (p,).
+        clock : float, default 1
+            How much faster the time of this flow runs than that of the new one.
+
+        Returns
+        -------
+        Flow
         """
         return dataclasses.replace(
             self,

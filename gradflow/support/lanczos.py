@@ -55,11 +55,10 @@ class LowEnd(NamedTuple):
         return self.value < -NEGATIVE * self.largest
 
     def bound(self, size: int, probability: float = 1e-3) -> float:
-        """−x such that a random start would have shown an eigenvalue below it, but for this probability; in
-        exact arithmetic.
+        """−x such that a random start would have shown an eigenvalue below it, but for this probability.
 
-        λ_min ≥ value − (λ_max − λ_min) (log(1.65 √P/probability)/(2 steps − 1))². Source: J. Kuczyński and
-        H. Woźniakowski, SIAM J. Matrix Anal. Appl. 13 (1992) 1094–1122, theorem 4.2.
+        In exact arithmetic: λ_min ≥ value − (λ_max − λ_min) (log(1.65 √P/probability)/(2 steps − 1))².
+        Source: J. Kuczyński and H. Woźniakowski, SIAM J. Matrix Anal. Appl. 13 (1992) 1094–1122, theorem 4.2.
         """
         if self.complete:
             return self.value - self.residual

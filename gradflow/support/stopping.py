@@ -8,7 +8,15 @@ import numpy as np
 
 
 class StopReason(enum.Enum):
-    """Why a flow or a refinement stopped; the values are sentences."""
+    """Why a flow or a refinement stopped; the values are sentences.
+
+    Examples
+    --------
+    >>> StopReason.END_TIME.value
+    't reached t1'
+    >>> StopReason.END_TIME.succeeded
+    True
+    """
 
     GRADIENT = "the gradient's ∞-norm fell below gtol"
     SADDLE = (

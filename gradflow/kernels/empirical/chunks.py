@@ -21,10 +21,10 @@ MATRICES, DIRECTIONS, SUMS, SUMS_DOUBLES, WANTED = range(9, 14)
 def run_chunks(
     worker, descriptor, theta, v, order, wanted, block, chunk, threads, sums_doubles, rows_doubles
 ):  # fmt: skip
-    """Have `worker` (int64 → int64, given the task) fill the sums of all chunks; the task's address, or 0
-    if there is no memory for it.
+    """Have `worker` fill the sums of all chunks; the task's address, or 0 if there is no memory for it.
 
-    The sums of the whole stand in its SUMS; give the memory back with `release(task)`. `v` may be null.
+    The worker is int64 → int64, given the task. The sums of the whole stand in the task's SUMS; give the
+    memory back with `release(task)`. `v` may be null.
     """
     count = word(descriptor, nb.COUNT)
     chunks = (count + chunk - 1) // chunk

@@ -34,6 +34,7 @@ from .tiles import combine, gram, row_pairs
 
 @inner_jit
 def by_outer_products(descriptor):
+    """Whether the network is shallow, with one output and a squared loss."""
     shallow = word(descriptor, nb.LAYERS) == 2 and layer(descriptor, 1, nb.OUT) == 1
     return shallow and word(descriptor, nb.KIND) == nb.SQUARED
 

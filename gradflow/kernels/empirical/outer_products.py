@@ -36,6 +36,7 @@ def outer_products_rows(descriptor):
 
 @inner_jit
 def add_outer_products(descriptor, table, rows, length, sums):
+    """Add a block's share to the sums: JJᵀ with all parameters, and the second-order terms of each neuron."""
     n, c, c1 = layer(descriptor, 0, nb.OUT), columns(descriptor, 0), columns(descriptor, 1)
     x, stride = get(table, 0, nb.INPUT), get(table, 0, nb.INPUT_STRIDE)
     slope, spare = get(table, 0, nb.SLOPE), get(table, 2, nb.SPARE)
@@ -73,6 +74,7 @@ def _mirror(matrix, size):
 
 @inner_jit
 def scatter_outer_products(descriptor, sums, scale, matrix):
+    """The Hessian (P, P) in `matrix` from the sums, times `scale`."""
     n, c, size = layer(descriptor, 0, nb.OUT), columns(descriptor, 0), word(descriptor, nb.SIZE)
     positions = allocate(size)
     if positions == 0:

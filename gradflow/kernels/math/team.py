@@ -1,5 +1,6 @@
-"""A team of threads for one task: helpers that linger in the slots of a pool, and a caller that never waits
-for one that has not begun.
+"""A team of threads for one task: helpers that linger in the slots of a pool.
+
+The caller never waits for a helper that has not begun.
 
 Starting a POSIX thread costs as much as the work of a small call, so a helper that has finished lingers
 for a fraction of a millisecond, yielding the processor, and takes the next task if one comes. What a caller
@@ -42,8 +43,10 @@ _INT64 = ir.IntType(64)
 
 @cache
 def pool() -> np.ndarray:
-    """The slots in which helping threads wait: one pool for the process, never given back, because a
-    helper may still look at its slot while the interpreter ends."""
+    """The slots in which helping threads wait: one pool for the process.
+
+    It is never given back, because a helper may still look at its slot while the interpreter ends.
+    """
     slots = np.zeros(SLOT_WORDS * MAX_THREADS, dtype=np.int64)
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(slots))
     return slots
@@ -122,6 +125,8 @@ def _start_thread(typingctx, handle, function, argument):
 
 @intrinsic
 def call_worker(typingctx, worker, task):
+    """Call the worker (int64 → int64) at an address with the task."""
+
     def codegen(context, builder, signature, args):
         kind = ir.FunctionType(_INT64, [_INT64])
         return builder.call(builder.inttoptr(args[0], kind.as_pointer()), [args[1]])

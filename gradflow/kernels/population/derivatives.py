@@ -236,9 +236,11 @@ def linearisation_size(descriptor, kept_rows):
 
 @inner_jit
 def _parts(descriptor, memory, kept_rows):
-    """Addresses in such memory: θ, output weights (o, N+k), rows (N+k, d), records (N+k, FIELDS), Gram
-    matrix (N, N+k), tables of units, then for each kept row of pairs its geometry (2, N+k), and its table
-    (ROWS, N+k)."""
+    """Addresses in such memory.
+
+    θ, output weights (o, N+k), rows (N+k, d), records (N+k, FIELDS), Gram matrix (N, N+k), tables of units,
+    then for each kept row of pairs its geometry (2, N+k), and its table (ROWS, N+k).
+    """
     n, k, d, o = descriptor[gm.STUDENTS], descriptor[gm.TEACHERS], descriptor[gm.DIM], descriptor[gm.OUTPUTS]
     total = n + descriptor[gm.OUTPUT_BIAS]
     every = total + k

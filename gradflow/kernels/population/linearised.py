@@ -148,8 +148,10 @@ def _singles(part, n, k, d, o, blocks):
 
 
 def room(descriptor_address, result, unused_1, unused_2, unused_3, unused_4):
-    """How many doubles of memory a linearisation takes; 0 where there is none: units with biases, few
-    parameters."""
+    """How many doubles of memory a linearisation takes.
+
+    0 where there is none: units with biases, few parameters.
+    """
     descriptor = _descriptor(descriptor_address)
     n, k, d, o = descriptor[gm.STUDENTS], descriptor[gm.TEACHERS], descriptor[gm.DIM], descriptor[gm.OUTPUTS]
     total = HEADER + TAKEN + MAX_THREADS + END + 8

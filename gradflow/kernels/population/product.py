@@ -14,8 +14,11 @@ from .geometry import NEAR, pair_normal
 
 
 class Given(NamedTuple):
-    """The units (rows, records, output weights, Gram matrix) and the direction v: its parts along the rows'
-    coordinates (n, d), the biases (n) and the output weights (o, n), and inner[i, j] = v_i · row_j."""
+    """The units and the direction v of a product.
+
+    Of the units rows, records, output weights and Gram matrix; of v its parts along the rows' coordinates
+    (n, d), the biases (n) and the output weights (o, n), and inner[i, j] = v_i · row_j.
+    """
 
     rows: np.ndarray
     units: np.ndarray
