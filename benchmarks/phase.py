@@ -156,6 +156,8 @@ def one_width(chosen: argparse.Namespace, facts: dict) -> None:
     print(f"  by stability and loss: {theory}")
     for row in others:
         print(f"  neither: {row}")
+    found = {name: row for name, row in found.items() if np.isfinite(row).all()}
+    theory = {name: at for name, at in theory.items() if np.isfinite(at)}
     results = {"k": k, "cells": cells, "intervals": found, "theory": theory, "others": others}
     picture_of_width(results, chosen.folder / f"phase_{k}.png")
     print(f"written: {_timing.write(f'phase_{k}', results, facts, chosen.folder)}")

@@ -15,7 +15,7 @@ from ..support.settings import store_plain
 from ..support.stopping import StopReason
 from ..support.validate import integer, number
 from .base import Course, Kept, Refinement, Refiner, Stalled, verdict
-from .krylov import Solution, Step, minres, truncated_cg
+from .krylov import NULL, ROUNDING_NULL, Solution, Step, minres, truncated_cg
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -30,6 +30,9 @@ UNBOUNDED = 1e9
 
 RESIDUAL = 1e-6
 """Residual, relative to |λ|_max, at which the lowest Ritz value is believed."""
+
+OUTLIER = 16.0
+"""Weight vectors whose curvature is not within this factor of their layer's have units of their own."""
 
 ENDS = (StopReason.FLOOR, StopReason.GRADIENT, StopReason.NO_PROGRESS, StopReason.KRYLOV)
 """Reasons to look for a negative eigenvalue."""
@@ -75,9 +78,32 @@ def layer_units(objective: Objective, theta: np.ndarray) -> np.ndarray:
         if not 0.0 < size < np.inf:
             return np.ones(theta.size)
         units[group] = size**-0.5
+    units *= _outliers(objective, theta)
     length = float(np.linalg.norm(theta))
     units *= float(np.linalg.norm(theta / units)) / length if length > 0.0 else 1.0
     return units
+
+
+def _outliers(objective: Objective, theta: np.ndarray) -> np.ndarray:
+    """Factors (P,) for weight vectors, and output weights, whose curvature is far from their layer's.
+
+    A neuron that averages seventy teachers has an output weight of fifty, and eigenvalues of thousands beside
+    some of 1e-7: below what MINRES tells from zero. The curvature is the diagonal of the Gauss–Newton matrix.
+    """
+    factors = np.ones(theta.size)
+    if not objective.has_gauss_newton or objective.weight_vectors is None:
+        return factors
+    diagonal, output = objective.gauss_newton_diagonal(theta), objective.output_parameters
+    names = np.where(output, -1 - np.arange(theta.size), objective.weight_vectors[0])
+    _, group = np.unique(names, return_inverse=True)
+    sizes = np.bincount(group, diagonal) / np.bincount(group)
+    for layer in (output, ~output):
+        middle = float(np.median(sizes[group[layer]]))
+        if middle > 0.0:
+            ratio = sizes[group[layer]] / middle
+            far = (ratio > OUTLIER) | ((ratio < 1.0 / OUTLIER) & (ratio > 0.0))
+            factors[layer] = np.where(far, np.where(far, ratio, 1.0) ** -0.5, 1.0)
+    return factors
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -241,7 +267,8 @@ class _Run(Course):
             if self.norm <= rounding:
                 break
             slope, longest = self.units * self.gradient, 0.1 * self.length
-            solution = minres(self.product, -slope, SOLVED, settings.products, longest)
+            null = NULL if failures == 0 else ROUNDING_NULL
+            solution = minres(self.product, -slope, SOLVED, settings.products, longest, null)
             relative = solution.residual / max(float(np.linalg.norm(slope)), 1e-300)
             self.note(solution, relative)
             step = self.units * solution.x
