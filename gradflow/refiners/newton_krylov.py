@@ -272,8 +272,11 @@ class _Run(Course):
             relative = solution.residual / max(float(np.linalg.norm(slope)), 1e-300)
             self.note(solution, relative)
             step = self.units * solution.x
-            damping = 1.0
+            damping, moved = 1.0, False
             while damping > 1e-3:
+                if damping == 0.5 and self.along_valley(step):
+                    moved = True
+                    break
                 candidate = self.theta + damping * step
                 loss, gradient = self.objective.loss_and_gradient(candidate)
                 norm = float(np.linalg.norm(self.units * gradient))
@@ -284,6 +287,9 @@ class _Run(Course):
                 failures += 1
                 if not self.nudge(step):
                     break
+                continue
+            if moved:
+                failures, best = 0, (self.theta, self.loss, self.gradient, self.norm)
                 continue
             # A minimum asked for must not be left for a saddle: L may not rise beyond rounding.
             allowed = abs(best[1]) * 1e-10 + 2 * self.objective.loss_floor + 1e2 * EPS * EPS
@@ -300,6 +306,25 @@ class _Run(Course):
             self.reason = verdict(self.objective, self.theta, self.loss, self.gradient)
         if self.reason is StopReason.NO_PROGRESS and self.stalled is not None:
             self.reason = StopReason.KRYLOV
+
+    def along_valley(self, step: np.ndarray) -> bool:
+        """A full step, and one in stiff directions back to the floor of a curved valley, where that helps."""
+        candidate = self.theta + step
+        slope = self.units * self.objective.gradient(candidate)
+        if not np.isfinite(slope).all():
+            return False
+
+        def product(v: np.ndarray) -> np.ndarray:
+            return self.units * self.objective.hvp(candidate, self.units * v)
+
+        back = minres(product, -slope, SOLVED, self.settings.products, 0.1 * self.length)
+        candidate = candidate + self.units * back.x
+        loss, gradient = self.objective.loss_and_gradient(candidate)
+        rounding = 8 * EPS * abs(self.loss) + self.objective.loss_floor
+        if not (float(np.abs(gradient).max()) < 0.9 * self.norm and loss <= self.loss + rounding):
+            return False
+        self.move(candidate, loss, gradient)
+        return True
 
     def nudge(self, step: np.ndarray) -> bool:
         """A full step where none lowers the gradient: at the floor another rounding may be a lower one."""
