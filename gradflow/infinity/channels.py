@@ -22,7 +22,9 @@ from ..support.eigen import newton_step, symmetric_eigen, zero_tolerance
 from ..support.errors import ArgumentError
 from ..support.progress import Monitor
 from ..support.stopping import StopReason
+from .charts import replaced
 from .coordinates import Coordinates
+from .limit_network import LimitNetwork, Unit
 from .limits import limit, scatter
 from .saturation import Saturation, saturated
 
@@ -78,6 +80,17 @@ class Channel:
     residual: float
     grad_norm: float
     rest: np.ndarray
+
+    def network(self, problem: Problem) -> LimitNetwork:
+        """The limit as a function of the inputs."""
+        assert problem.student is not None
+        coordinates = Coordinates(problem.student, self.pair, self.signs)
+        theta = np.zeros(coordinates.size)
+        theta[coordinates.rest] = self.rest
+        begin = LimitNetwork.of(problem.student.with_flat(theta))
+        unit = Unit("pair", self.pair, problem.student.neuron_activations(0)[self.pair[0]])
+        outs = [np.array([self.c]), np.array([1.0])]
+        return replaced(begin, 0, self.pair, unit, [self.w, self.v], outs, np.zeros(1))
 
     def __str__(self) -> str:
         i, j = self.pair

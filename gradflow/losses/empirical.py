@@ -19,7 +19,7 @@ from ..objective import EPS, ROUNDING, GradientSizes
 from ..support import memory
 from ..support.errors import ArgumentError
 from ..support.settings import one_of
-from ..support.validate import number, real_array, resolution
+from ..support.validate import integer, number, real_array, resolution
 from .compiled import KernelLoss, thread_limit
 from .scales import check_targets, sample_targets, term_sizes
 from .separable import HiddenLayer
@@ -52,6 +52,7 @@ class EmpiricalLoss(KernelLoss):
     sample_weight  Float[Array, "samples"], ≥ 0 and not all zero, or None
     weight_decay   λ ≥ 0 adds λ‖θ‖²
     barrier        c adds (‖θ‖²/(2P) − c)³/3 where ‖θ‖²/(2P) > c, so that no parameter runs away
+    merge          (i, j, μ) adds μ/2 (|w_i − w_j|² + (b_i − b_j)²) of two neurons of the first hidden layer
     threads        at most so many; by default GRADFLOW_NUM_THREADS, or the cores this process may use.
                    The results have the same bits for every number
 
@@ -68,6 +69,7 @@ class EmpiricalLoss(KernelLoss):
         loss: str = "squared",
         weight_decay: float = 0.0,
         barrier: float | None = None,
+        merge: Sequence | None = None,
         threads: int | None = None,
     ):
         if loss not in LOSSES:
@@ -90,7 +92,8 @@ class EmpiricalLoss(KernelLoss):
         self._inputs = _feature_rows(X, ones=True)
         self._targets = _feature_rows(targets, ones=False)
         self._weights = np.ones(count) if data.sample_weight is None else _scaled(data.sample_weight)
-        self._penalty = np.array([weight_decay, corner])
+        self._merged, strength = _merged_pairs(student, merge)
+        self._penalty = np.array([weight_decay, corner, strength])
         self.sum_of_squares = loss == "squared" and corner == np.inf
         self._indices: np.ndarray | None = None
         self._threads = thread_limit(threads)
@@ -104,13 +107,14 @@ class EmpiricalLoss(KernelLoss):
         header[nb.WEIGHTS] = self._weights.ctypes.data
         header[nb.KIND] = LOSSES[loss]
         header[nb.PENALTY] = self._penalty.ctypes.data
+        header[nb.MERGED], header[nb.MERGED_COUNT] = self._merged.ctypes.data, len(self._merged)
         header[nb.WORKER] = abi.compile_function(empirical.work, team.WORKER).address
         header[nb.HELPER] = abi.compile_function(team.linger, team.WORKER).address
         header[nb.POOL] = team.pool().ctypes.data
         self._finish(np.concatenate([header, _layers(student)]))
         squared = loss == "squared"
         self.measure(student, sample_targets(student, targets, self._weights, squared, X))
-        self.scalable = squared and weight_decay == 0.0 and corner == np.inf
+        self.scalable = squared and weight_decay == 0.0 and corner == np.inf and strength == 0.0
         # A sum of squares of residuals, each rounded to ε times an output; not so the others.
         largest = np.maximum(self.targets.spread, self.targets.size) if squared else self.targets.spread
         self.loss_floor = (EPS**2 if squared else EPS) * float(largest @ largest)
@@ -122,7 +126,7 @@ class EmpiricalLoss(KernelLoss):
             empirical.derivatives,
             empirical_product.product,
             descriptor,
-            (self._inputs, self._targets, self._weights, self._penalty, self._indices),
+            (self._inputs, self._targets, self._weights, self._penalty, self._merged, self._indices),
         )
         self.sample_count = int(descriptor[nb.COUNT])
         self._gauss_newton = descriptor.copy()
@@ -204,7 +208,7 @@ class EmpiricalLoss(KernelLoss):
         """The same loss with its linear parameters apart; None where `HiddenLayer` cannot say it."""
         student, chosen = self._student, self._chosen()
         sigma = student.activations[0] if len(student.weights) == 2 else None
-        plain = self.sum_of_squares and self._penalty[0] == 0.0
+        plain = self.sum_of_squares and self._penalty[0] == 0.0 and self._penalty[2] == 0.0
         if not (isinstance(sigma, Activation) and plain):
             return None
         weights = self._weights[chosen]
@@ -221,7 +225,7 @@ class EmpiricalLoss(KernelLoss):
         """ρ (m,), see `least_squares`."""
         theta = _vector(theta)
         residuals = (self.outputs(theta) - self._targets[:, self._chosen()].T).T * self._scale()
-        return self._with_decay(residuals.ravel(), theta)
+        return self._with_penalties(residuals.ravel(), theta)
 
     def least_squares(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """ρ (m,) and its Jacobian (m, P), columns contiguous, with L = |ρ|².
@@ -241,7 +245,12 @@ class EmpiricalLoss(KernelLoss):
         rows = columns.reshape(self.size, -1)
         if self._penalty[0] > 0.0:
             rows = np.hstack([rows, np.sqrt(self._penalty[0]) * np.eye(self.size)])
-        return self._with_decay(f.ravel(), theta), rows.T
+        if self._penalty[2] > 0.0:
+            root, number = np.sqrt(0.5 * self._penalty[2]), np.arange(len(self._merged))
+            apart = np.zeros((self.size, number.size))
+            apart[self._merged[:, 0], number], apart[self._merged[:, 1], number] = root, -root
+            rows = np.hstack([rows, apart])
+        return self._with_penalties(f.ravel(), theta), rows.T
 
     def jacobian_squares(self, theta: np.ndarray) -> np.ndarray:
         theta = _vector(theta)
@@ -253,13 +262,17 @@ class EmpiricalLoss(KernelLoss):
     def gradient_sizes(self, theta: np.ndarray) -> GradientSizes:
         """Penalties add theirs: weight decay is a sum of squares √λ θ_i, none of them explained yet."""
         size, rounding = super().gradient_sizes(theta)
-        decay, corner = self._penalty
+        decay, corner, strength = self._penalty
         if decay > 0.0 or corner < np.inf:
             mean_square = float(theta @ theta) / theta.size
             barrier = max(0.5 * mean_square - corner, 0.0) ** 2 / theta.size
             size = size + 2.0 * np.sqrt(decay) * np.linalg.norm(self.targets.spread)
             size = size + barrier * np.sqrt(mean_square)
             rounding = rounding + ROUNDING * (2.0 * decay + barrier) * np.abs(theta)
+        if strength > 0.0:
+            size, rounding, (a, b) = size.copy(), rounding.copy(), self._merged.T
+            size[[*a, *b]] += np.sqrt(2.0 * strength) * np.linalg.norm(self.targets.spread)
+            rounding[[*a, *b]] += ROUNDING * strength * np.tile(np.abs(theta[a]) + np.abs(theta[b]), 2)
         return GradientSizes(size, rounding)
 
     def loss_error(self, theta: np.ndarray) -> float:
@@ -274,9 +287,15 @@ class EmpiricalLoss(KernelLoss):
         weights = self._weights[self._chosen()]
         return np.sqrt(weights / weights.sum())
 
-    def _with_decay(self, residuals: np.ndarray, theta: np.ndarray) -> np.ndarray:
-        decay = self._penalty[0]
-        return np.concatenate([residuals, np.sqrt(decay) * theta]) if decay > 0.0 else residuals
+    def _with_penalties(self, residuals: np.ndarray, theta: np.ndarray) -> np.ndarray:
+        decay, _, strength = self._penalty
+        parts = [residuals]
+        if decay > 0.0:
+            parts.append(np.sqrt(decay) * theta)
+        if strength > 0.0:
+            a, b = self._merged.T
+            parts.append(np.sqrt(0.5 * strength) * (theta[a] - theta[b]))
+        return np.concatenate(parts) if len(parts) > 1 else residuals
 
     def per_sample_gradients(self, theta: np.ndarray) -> np.ndarray:
         """The gradient of every sample's own loss, shape (samples, P), without weights and penalties."""
@@ -302,6 +321,26 @@ class EmpiricalLoss(KernelLoss):
 def _scaled(weights: np.ndarray) -> np.ndarray:
     """Sample weights in a unit, a power of two, in which their sums of squares are within Float64."""
     return weights / 2.0 ** np.floor(np.log2(weights.max()))
+
+
+def _merged_pairs(student: MLP, given) -> tuple[np.ndarray, float]:
+    """Pairs of parameters (m, 2) of two neurons that shall be one, and the strength μ."""
+    if given is None:
+        return np.zeros((0, 2), np.int64), 0.0
+    allowed = "(i, j, μ): two neurons of the first hidden layer, and how strongly they are drawn together"
+    if not isinstance(given, (tuple, list)) or len(given) != 3 or len(student.weights) < 2:
+        raise ArgumentError("merge", repr(given), allowed)
+    n, m = student.weights[0].shape
+    i, j = (integer(f"merge[{k}]", given[k], 0, n - 1) for k in range(2))
+    if i == j:
+        raise ArgumentError("merge", repr(given), allowed)
+    strength = number("merge[2]", given[2], minimum=0.0)
+    if not np.isfinite(strength):
+        raise ArgumentError("merge[2]", given[2], "a finite number ≥ 0")
+    first, second = m * i + np.arange(m), m * j + np.arange(m)
+    if student.biases[0] is not None:
+        first, second = np.append(first, n * m + i), np.append(second, n * m + j)
+    return np.ascontiguousarray(np.stack([first, second], axis=1), dtype=np.int64), strength
 
 
 def _vector(theta) -> np.ndarray:

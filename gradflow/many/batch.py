@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import scipy.stats
@@ -259,7 +259,12 @@ class Batch(Sequence):
         return f"<Batch: {len(self.results)} results, {len(self.failures)} failures>"
 
 
-def load(path: str | os.PathLike, *, activations: Mapping[str, Activation] | None = None) -> Result | Batch:
+def load(
+    path: str | os.PathLike,
+    *,
+    activations: Mapping[str, Activation] | None = None,
+    loss: Callable[..., Any] | None = None,
+) -> Result | Batch:
     """What `Result.save` or `Batch.save` wrote, with the same bits.
 
     Parameters
@@ -268,6 +273,9 @@ def load(path: str | os.PathLike, *, activations: Mapping[str, Activation] | Non
         The file.
     activations : mapping of str to Activation, optional
         A user's own activations by the names they were saved under.
+    loss : callable, optional
+        Of a result of `Problem.from_jax` that is to be gone on with: its loss again, which is code and not in
+        the file. Without it the numbers are there, and what needs the loss says so.
 
     Returns
     -------
@@ -287,8 +295,9 @@ def load(path: str | os.PathLike, *, activations: Mapping[str, Activation] | Non
     >>> bool((gf.load("run.h5").theta == result.theta).all())
     True
     """
-    reader = Batch.load if form_of(path) == FORMAT else load_result
-    return reader(path, activations=activations)
+    if form_of(path) == FORMAT:
+        return Batch.load(path, activations=activations)
+    return load_result(path, activations=activations, loss=loss)
 
 
 def row_of(entry: Result | Failure) -> dict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import math
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -48,6 +48,25 @@ class Extended:
     iterations: int
 
 
+class Stalled(NamedTuple):
+    """The last linear system of a refinement that did not succeed, if its products were used up.
+
+    residual   |b − H x| relative to |b|, where a thousandth was asked for
+    products   Hessian-vector products spent on it
+    condition  estimated condition number of H, from below
+    """
+
+    residual: float
+    products: int
+    condition: float
+
+    def __str__(self) -> str:
+        return (
+            f"relative residual {self.residual:.1e} after {self.products} products, "
+            f"condition number {self.condition:.1e} or more"
+        )
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Refinement:
     """The end point of a refinement, why it stopped there, and what it cost.
@@ -70,6 +89,8 @@ class Refinement:
         The refiner's settings, with its name.
     extended : Extended or None
         The low parts, with precision="double-double".
+    stalled : Stalled or None
+        The linear system that was not solved, where that ended it.
 
     Examples
     --------
@@ -89,6 +110,7 @@ class Refinement:
     seconds: float
     settings: dict
     extended: Extended | None = None
+    stalled: Stalled | None = None
 
     def __repr__(self) -> str:
         return (
@@ -101,6 +123,7 @@ STOPPED = (
     StopReason.MAX_STEPS,
     StopReason.MAX_SECONDS,
     StopReason.NO_PROGRESS,
+    StopReason.KRYLOV,
     StopReason.VALLEY,
     StopReason.UNBOUNDED,
 )

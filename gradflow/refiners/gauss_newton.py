@@ -20,9 +20,13 @@ from ..support.threads import single_threaded_blas
 from ..support.validate import integer
 from .base import Kept, Refinement
 from .gram import TRIALS, Damping, Search, SearchCourse, damped_step
+from .newton import TrustRegionNewton
 from .newton_krylov import NewtonKrylov
 
 EPS = float(np.finfo(np.float64).eps)
+
+NEWTON_SIZE = 1000
+"""Up to so many parameters a run that stalls is finished with Hessians, beyond with their products."""
 
 LAST_DAMPING, RANK = 1e-6, 1e-13
 """The damping, in units of the largest diagonal entry of G, where steps begin to be judged by the gradient,
@@ -56,8 +60,8 @@ class GaussNewton(Search):
     products : int, default 200
         Products in one linear system, at most.
     search : bool, default True
-        Whether a run that stalls is given up, which is what searches want; otherwise `NewtonKrylov` goes on
-        from there within what is left of the limits.
+        Whether a run that stalls is given up, which is what searches want; otherwise Newton's
+        method (`TrustRegionNewton`, `NewtonKrylov`) goes on within what is left of the limits.
 
     Raises
     ------
@@ -104,7 +108,8 @@ class GaussNewton(Search):
             return end
         left = max(self.max_seconds - end.seconds, 1e-3)
         steps = self.max_iterations - end.iterations
-        newton = NewtonKrylov(gtol=self.gtol, max_iterations=steps, max_seconds=left)
+        kind = TrustRegionNewton if objective.size <= NEWTON_SIZE else NewtonKrylov
+        newton = kind(gtol=self.gtol, max_iterations=steps, max_seconds=left)
         rest = newton.refine(objective, end.theta, monitor)
         return dataclasses.replace(
             rest,

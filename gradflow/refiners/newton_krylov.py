@@ -14,8 +14,8 @@ from ..support.progress import Monitor
 from ..support.settings import store_plain
 from ..support.stopping import StopReason
 from ..support.validate import integer, number
-from .base import Course, Kept, Refinement, Refiner, verdict
-from .krylov import minres, truncated_cg
+from .base import Course, Kept, Refinement, Refiner, Stalled, verdict
+from .krylov import Solution, Step, minres, truncated_cg
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -30,6 +30,9 @@ UNBOUNDED = 1e9
 
 RESIDUAL = 1e-6
 """Residual, relative to |λ|_max, at which the lowest Ritz value is believed."""
+
+ENDS = (StopReason.FLOOR, StopReason.GRADIENT, StopReason.NO_PROGRESS, StopReason.KRYLOV)
+"""Reasons to look for a negative eigenvalue."""
 
 PROBES = 4
 """Products with random signs by which the sizes of the Hessian's blocks are told."""
@@ -101,7 +104,9 @@ class NewtonKrylov(Refiner):
     Notes
     -----
     The linear systems are in units of the layers (`layer_units`). It stops where |∇L|_∞ is at its rounding,
-    which is measured (`gradient_rounding`), or falls no more. Memory: some fifteen vectors.
+    which is measured (`gradient_rounding`), or falls no more. Where the linear systems were not solved within
+    `products` and nothing more was gained, that is the reason (`StopReason.KRYLOV`); `Refinement.stalled` is
+    about the last system, after a limit too. Memory: some fifteen vectors.
 
     References
     ----------
@@ -137,7 +142,7 @@ class NewtonKrylov(Refiner):
             while run.reason is None:
                 run.descend()
                 run.polish()
-                if run.reason in (StopReason.FLOOR, StopReason.GRADIENT, StopReason.NO_PROGRESS):
+                if run.reason in ENDS:
                     run.leave_saddle()
         else:
             run.polish()
@@ -152,6 +157,7 @@ class _Run(Course):
     def __init__(self, settings: NewtonKrylov, objective: Objective, theta, monitor: Monitor):
         super().__init__(settings, objective, monitor)
         self.escapes = 0
+        self.stalled: Stalled | None = None
         self.theta = np.array(theta, dtype=np.float64)
         self.loss, self.gradient = objective.loss_and_gradient(self.theta)
         self.norm = float(np.abs(self.gradient).max())
@@ -173,6 +179,12 @@ class _Run(Course):
     def length(self) -> float:
         """1 + |θ| in these units."""
         return 1.0 + float(np.linalg.norm(self.theta / self.units))
+
+    def note(self, solved: Step | Solution, residual: float) -> None:
+        """Keep what is known of the last linear system if its products were used up."""
+        self.stalled = None
+        if solved.exhausted:
+            self.stalled = Stalled(residual, solved.products, solved.condition)
 
     def move(self, theta, loss, gradient) -> None:
         self.theta, self.loss, self.gradient = theta, loss, gradient
@@ -196,6 +208,7 @@ class _Run(Course):
             slope = self.units * self.gradient
             step = truncated_cg(self.product, slope, self.radius, tolerance, self.settings.products)
             length = float(np.linalg.norm(step.vector))
+            self.note(step, step.residual)
             # Below this the difference of two losses is rounding: the polish judges by the gradient.
             if not step.reduction > 8 * EPS * abs(self.loss) + 0.5 * self.objective.loss_floor:
                 return
@@ -228,7 +241,10 @@ class _Run(Course):
             if self.norm <= rounding:
                 break
             slope, longest = self.units * self.gradient, 0.1 * self.length
-            step = self.units * minres(self.product, -slope, SOLVED, settings.products, longest).x
+            solution = minres(self.product, -slope, SOLVED, settings.products, longest)
+            relative = solution.residual / max(float(np.linalg.norm(slope)), 1e-300)
+            self.note(solution, relative)
+            step = self.units * solution.x
             damping = 1.0
             while damping > 1e-3:
                 candidate = self.theta + damping * step
@@ -255,6 +271,8 @@ class _Run(Course):
         self.theta, self.loss, self.gradient, self.norm = best
         if self.reason is None:
             self.reason = verdict(self.objective, self.theta, self.loss, self.gradient)
+        if self.reason is StopReason.NO_PROGRESS and self.stalled is not None:
+            self.reason = StopReason.KRYLOV
 
     def nudge(self, step: np.ndarray) -> bool:
         """A full step where none lowers the gradient: at the floor another rounding may be a lower one."""
@@ -293,4 +311,5 @@ class _Run(Course):
 
     def result(self) -> Refinement:
         theta, loss, norm = self.kept.better(self.theta, self.loss, self.norm)
-        return self.refinement(theta, loss, norm)
+        found = self.refinement(theta, loss, norm)
+        return dataclasses.replace(found, stalled=None if found.stop_reason.succeeded else self.stalled)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..infinity import Recession, Saturation
+from ..infinity import Limit, Recession, Saturation
 from ..losses.tangents import named_tangents
 from ..support.stopping import CRITICAL, StopReason
 
@@ -118,7 +118,7 @@ class End:
 
 def reached(result: Result) -> bool:
     """Whether θ is the end itself, to rounding: the one predicate behind `converged`."""
-    finite = result.channel is None or isinstance(result.channel, Saturation)
+    finite = result.channel is None or isinstance(result.channel, Saturation | Limit)
     return finite and (result.critical or result.zero_loss)
 
 
@@ -151,13 +151,25 @@ def _infinity(result: Result) -> End | None:
             evidence.append(Evidence("margin at norm 1", channel.margin))
         return End("infinity", sentence, False, tuple(evidence))
     evidence.append(Evidence("∞-norm of the gradient of the limit", channel.grad_norm))
-    if isinstance(channel, Saturation):
+    if isinstance(channel, Limit):
+        evidence.append(Evidence("error of the limit", channel.loss_error))
+        evidence.append(Evidence("distance of the outputs from those of the limit", channel.distance))
+        for approach in channel.approaches:
+            if approach.exponent is not None:
+                evidence.append(Evidence(f"{approach.unit}: exponent of L − L₀ in ε", approach.exponent))
+                evidence.append(
+                    Evidence(f"{approach.unit}: its coefficient (> 0: it attracts)", approach.slope)
+                )
+    elif isinstance(channel, Saturation):
         evidence.append(Evidence("loss at |z| ≥ 6 above the limit", channel.excess))
     else:
         evidence.append(Evidence("error of the limit", channel.loss_error))
         evidence.append(Evidence("coefficient of ε² (> 0: it attracts)", channel.slope))
         evidence.append(Evidence("residual of the fit in ε²", channel.residual, 1e-3))
-    return End("infinity", f"goes to infinity: {channel}", reached(result), tuple(evidence))
+    unsure: tuple[str, ...] = ()
+    if isinstance(channel, Limit) and channel.loss <= 1e-26 * result.problem.objective.spread**2:
+        unsure = ("whether the loss is zero at a finite point, too",)
+    return End("infinity", f"goes to infinity: {channel}", reached(result), tuple(evidence), unsure)
 
 
 def _zero(result: Result) -> End | None:

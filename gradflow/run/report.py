@@ -10,6 +10,7 @@ import numpy as np
 from ..infinity import Recession
 from ..networks import MLP
 from ..support.errors import GradflowError
+from .advice import advice
 from .extremes import Extremes
 from .result import REPORTED_NEURONS, SPECTRUM_SIZE, Result
 
@@ -52,11 +53,14 @@ def report(result: Result) -> str:
             )
         )
         lines.append(_row("", refined.stop_reason.value))
+        if refined.stalled is not None:
+            lines.append(_row("", str(refined.stalled)))
     if result.channel is not None:
         lines.append(_row("infinity", str(result.channel)))
     lines += [_row("unsure", text) for text in result.end.unsure]
     if result.end.advice:
         lines.append(_row("to go on", result.end.advice))
+    lines += [_row("try", text) for text in advice(result)]
     return "\n".join(lines + _neuron_lines(result))
 
 

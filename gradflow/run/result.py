@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from functools import cached_property
 from os import PathLike
+from typing import Any
 
 import numpy as np
 
-from ..infinity import Infinity
+from ..infinity import Channel, Infinity, Limit, LimitNetwork
 from ..losses.problem import Problem, check_hessian_memory
 from ..losses.reduced import find_span
 from ..networks import MLP
@@ -91,6 +92,21 @@ class Result:
     reduced_dim: int | None = None
     seed: int | None = None
 
+    def __post_init__(self):
+        self._give_curvature()
+
+    def _give_curvature(self) -> None:
+        """Let the flow ask the problem for its second derivatives (`Flow.sharpness`)."""
+        if self.flow is not None:
+            self.__dict__["flow"] = dataclasses.replace(self.flow, curvature=self._curvature)
+
+    def _curvature(self, theta: np.ndarray):
+        """Products with ∇²L of the parameters that move, and how many these are."""
+        objective, free = self.problem.objective, self.rates != 0
+        if not free.all():
+            objective, theta = Restricted(objective, theta, free), np.ascontiguousarray(theta[free])
+        return lambda v: objective.hvp(theta, np.ascontiguousarray(v)), objective.size
+
     @property
     def converged(self) -> bool:
         """Whether the end point is a critical point or a global minimum, as far as Float64 can tell.
@@ -123,6 +139,21 @@ class Result:
         'critical point'
         """
         return find_end(self)
+
+    @cached_property
+    def limit(self) -> LimitNetwork | None:
+        """The network at infinity to which the run leads, a function of X; None where there is none.
+
+        Returns
+        -------
+        LimitNetwork or None
+            Units σ(z), z₁σ'(z), z₂σ'(z) + z₁²σ''(z)/2, linear, exponential, hinge and step, in `layers`, with
+            `weights` between them. Its loss is `channel.loss`. None for losses that fall for ever along a
+            direction, and where a neuron has reached its limit within Float64.
+        """
+        if isinstance(self.channel, Limit):
+            return self.channel.network
+        return self.channel.network(self.problem) if isinstance(self.channel, Channel) else None
 
     @cached_property
     def flow_ended(self) -> bool | None:
@@ -221,14 +252,55 @@ class Result:
                 basis = choose_span(self.problem, self.rates)[0]
             coordinates = Coordinates(self.problem, self.rates, basis)
             self.__dict__["flow"] = attach(coordinates, self.flow)
+            self._give_curvature()
         return self
 
     @cached_property
     def student(self) -> MLP:
         """The student network at the end point; `GradflowError` for a problem made by `Problem.from_jax`."""
         if self.problem.student is None:
-            raise GradflowError("a problem made by Problem.from_jax has no network: use result.theta")
+            raise GradflowError("a problem made by Problem.from_jax has no network: use result.parameters()")
         return self.problem.student.with_flat(self.theta)
+
+    def parameters(self) -> Any:
+        """The end point in the structure of the user's own.
+
+        Returns
+        -------
+        object
+            The student network; for `Problem.from_jax` the pytree that it was given, of NumPy arrays. After
+            `gradflow.load` the same for dicts, lists and tuples, a dict of arrays by name for other classes.
+
+        Examples
+        --------
+        >>> import gradflow as gf
+        >>> import jax.numpy as jnp
+        >>> bowl = lambda p: jnp.sum((p["w"] - 1.0) ** 2) + p["b"] ** 2
+        >>> start = {"w": np.zeros((1, 2)), "b": np.array(3.0)}
+        >>> result = gf.train(gf.Problem.from_jax(bowl, start), solver=None, progress=False)
+        >>> result.parameters()["w"]
+        array([[1., 1.]])
+        """
+        return self.problem.parameters(self.theta)
+
+    def predict(self, X) -> np.ndarray:
+        """The student's answers: classes (samples,) after cross-entropy, else outputs (samples, outputs).
+
+        Parameters
+        ----------
+        X : array_like, shape (samples, features)
+            A DataFrame will do.
+
+        Returns
+        -------
+        numpy.ndarray
+            Entries of `problem.classes_`, where there are such.
+        """
+        outputs = self.student(X)
+        if self.problem.options["loss"] != "cross_entropy":
+            return outputs
+        labels = outputs.argmax(axis=1)
+        return labels if self.problem.classes_ is None else self.problem.classes_[labels]
 
     def hessian(self) -> np.ndarray:
         """∇²L at the end point over the parameters that move, shape (p, p).
@@ -442,6 +514,11 @@ class Result:
         from .report import report
 
         return report(self)
+
+    def _repr_html_(self) -> str:
+        from .html import html
+
+        return html(self)
 
     def __repr__(self) -> str:
         if self.channel is not None:

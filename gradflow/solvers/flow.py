@@ -9,9 +9,10 @@ import numpy as np
 
 from ..objective import Counts, Objective
 from ..support.errors import ArgumentError
+from ..support.lanczos import Product, largest_eigenvalues
 from ..support.stopping import StopReason
 from ..support.threads import single_threaded_blas
-from ..support.validate import real_array
+from ..support.validate import integer, real_array
 from .dense_output import CompiledPath, Interval, Stepper, Steps, mapped_stepper, quintic
 
 SAMPLES = 100
@@ -76,6 +77,10 @@ class Flow:
     compile_seconds: float
     settings: dict
     stepper: Stepper | None = dataclasses.field(default=None, repr=False)
+    curvature: Callable[[np.ndarray], tuple[Product, int]] | None = dataclasses.field(
+        default=None, repr=False
+    )
+    """θ → products with ∇²L(θ) of the parameters that move, and how many these are; a result has it."""
 
     @property
     def loss(self) -> float:
@@ -112,6 +117,62 @@ class Flow:
             raise ArgumentError("t", worst, f"times between 0 and the end of the flow, {end:g}")
         values = self._path(points)
         return values[0] if np.ndim(t) == 0 else values
+
+    def sharpness(self, k: int = 1) -> np.ndarray:
+        """The largest eigenvalues of ∇²L along the flow.
+
+        What the literature on the edge of stability plots against time: gradient descent with rate η is
+        stable where the largest is below 2/η. In this package's convention (no ½ in L).
+
+        Parameters
+        ----------
+        k
+            How many at each time.
+
+        Returns
+        -------
+        np.ndarray
+            Shape (m, k), at `times`, descending; over the parameters that move.
+
+        Raises
+        ------
+        ArgumentError
+            For k below 1 or above the number of parameters that move, and for a flow without its problem (one
+            that was not taken from a `Result`).
+
+        Notes
+        -----
+        By Hessian-vector products alone, in ARPACK's restarted Lanczos method, each time from the eigenvector
+        of the time before: some 20 products a time, memory for some 20 vectors. Residuals are below 1e-8 of
+        the eigenvalue; where k is close to the number of parameters the matrix is formed from products.
+
+        References
+        ----------
+        .. [1] J. M. Cohen, S. Kaur, Y. Li, J. Z. Kolter and A. Talwalkar, Gradient descent on neural networks
+           typically occurs at the edge of stability, ICLR 2021.
+        .. [2] R. B. Lehoucq, D. C. Sorensen and C. Yang, ARPACK Users' Guide, SIAM 1998.
+
+        Examples
+        --------
+        >>> import gradflow as gf
+        >>> teacher = gf.teachers.orthonormal(2, 3, "erf")
+        >>> student = gf.MLP.random((3, 2, 1), "erf", bias=False, seed=0)
+        >>> flow = gf.train(teacher, student, progress=False).flow
+        >>> flow.sharpness().shape == (flow.times.size, 1)
+        True
+        """
+        if self.curvature is None:
+            raise ArgumentError("flow", "one without its problem", "the flow of a Result")
+        start, rows = None, []
+        with single_threaded_blas():
+            for theta in self.theta:
+                product, size = self.curvature(np.ascontiguousarray(theta))
+                count = integer("k", k, 1)
+                if count > size:
+                    raise ArgumentError("k", k, f"at most {size}, the number of parameters that move")
+                values, start = largest_eigenvalues(product, size, count, start)
+                rows.append(values)
+        return np.array(rows)
 
     def _path(self, points: np.ndarray) -> np.ndarray:
         times = self.step_times
@@ -164,7 +225,7 @@ class Flow:
         )
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "stepper": None}  # addresses in this process
+        return {**self.__dict__, "stepper": None, "curvature": None}  # addresses in this process
 
 
 def sample_times(step_times: np.ndarray, count: int = SAMPLES) -> np.ndarray:

@@ -17,6 +17,7 @@ from . import network_blocks as nb
 from .chunks import run_chunks
 from .hessian import add_hessian_block, hessian_doubles, hessian_rows, scatter_hessian
 from .network_blocks import (
+    add_merging,
     add_penalty,
     backward,
     derivative_factor,
@@ -100,6 +101,9 @@ def derivatives(descriptor, theta, v, loss, gradient, matrix):
     if matrix != 0:
         scatter_hessian(descriptor, sums + 16 + 8 * doubles, scale, matrix)
         _add_penalty_hessian(word(descriptor, nb.SIZE), theta, diagonal, outer, matrix)
+    strength = add_merging(descriptor, theta, loss, gradient)
+    if matrix != 0 and strength != 0.0:
+        _add_merging_hessian(descriptor, strength, matrix)
     release(task)
 
 
@@ -110,3 +114,12 @@ def _add_penalty_hessian(size, theta, diagonal, outer, matrix):
             for q in range(size):
                 penalty = outer * (load(theta, p) * load(theta, q)) + (diagonal if p == q else 0.0)
                 store(matrix, p * size + q, load(matrix, p * size + q) + penalty)
+
+
+@inner_jit
+def _add_merging_hessian(descriptor, strength, matrix):
+    size, pairs = word(descriptor, nb.SIZE), word(descriptor, nb.MERGED)
+    for k in range(word(descriptor, nb.MERGED_COUNT)):
+        a, b = word(pairs, 2 * k), word(pairs, 2 * k + 1)
+        for p, q, sign in ((a, a, 1.0), (b, b, 1.0), (a, b, -1.0), (b, a, -1.0)):
+            store(matrix, p * size + q, load(matrix, p * size + q) + sign * strength)

@@ -20,6 +20,7 @@ from . import chunks as ck
 from . import network_blocks as nb
 from .chunks import run_chunks
 from .network_blocks import (
+    add_merging,
     add_penalty,
     backward,
     columns,
@@ -173,3 +174,11 @@ def product(descriptor, theta, v, loss, gradient, matrix):
         for k in range(size):
             penalty = diagonal * load(v, k) + outer * along * load(theta, k)
             store(matrix, k, load(matrix, k) + penalty)
+    strength = add_merging(descriptor, theta, loss, gradient)
+    if strength != 0.0:
+        pairs = word(descriptor, nb.MERGED)
+        for k in range(word(descriptor, nb.MERGED_COUNT)):
+            a, b = word(pairs, 2 * k), word(pairs, 2 * k + 1)
+            pull = strength * (load(v, a) - load(v, b))
+            store(matrix, a, load(matrix, a) + pull)
+            store(matrix, b, load(matrix, b) - pull)
