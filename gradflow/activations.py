@@ -45,10 +45,14 @@ class Activation:
         How results and files call it; not a name of the table. The function's own unless given.
     traced : callable, optional
         The same σ in `jax.numpy`, needed only where JAX differentiates through it.
+    kinks : sequence of float, optional
+        Where σ' or σ'' jumps, in ascending order. By default 0 if they do so there, and no other place: a flow
+        on samples has to be told of the others.
 
     Attributes
     ----------
     name, symmetry : str
+    kinks : tuple of float
     degree : int or None
         p with σ(cz) = c^p σ(z) for all c > 0; None for one's own.
 
@@ -110,6 +114,7 @@ class Activation:
         symmetry: str = "none",
         name: str | None = None,
         traced: Callable | None = None,
+        kinks=None,
     ):
         if symmetry not in SYMMETRIES:
             raise ArgumentError("symmetry", repr(symmetry), ", ".join(SYMMETRIES))
@@ -128,12 +133,14 @@ class Activation:
         record = Record(default if name is None else name, block, parity=symmetry, strip=None)
         self._set(record, traced, False)
         self._functions = (value, first, second)
+        self.kinks = _kink_at_zero(compiled) if kinks is None else _check_kinks(kinks)
 
     def _set(self, record: Record, traced: Callable | None, built_in: bool) -> None:
         self.record = record
         self.name: str = record.name
         self.symmetry: str = record.symmetry
         self.degree: int | None = record.degree
+        self.kinks: tuple[float, ...] = record.kinks
         self._traced = traced
         self._built_in: bool = built_in
 
@@ -192,7 +199,7 @@ class Activation:
     def __reduce__(self):
         if self._built_in:
             return resolve, (self.name,)
-        return _rebuild, (self._functions, self.symmetry, self.name, self._traced)
+        return _rebuild, (self._functions, self.symmetry, self.name, self._traced, self.kinks)
 
     def __repr__(self) -> str:
         return f"<Activation {self.name!r}>"
@@ -274,8 +281,8 @@ def resolve(activation: object) -> Activation:
     )
 
 
-def _rebuild(functions, symmetry, name, traced) -> Activation:
-    return Activation(*functions, symmetry=symmetry, name=name, traced=traced)
+def _rebuild(functions, symmetry, name, traced, kinks) -> Activation:
+    return Activation(*functions, symmetry=symmetry, name=name, traced=traced, kinks=kinks)
 
 
 def _scalar(argument: str, function) -> Callable:
@@ -338,6 +345,24 @@ def _polynomial_block(table: np.ndarray) -> Callable:
                     outputs[i] = outputs[i] * inputs[i] + table[row, k]
 
     return block
+
+
+def _kink_at_zero(compiled: list) -> tuple[float, ...]:
+    """(0.0,) if σ' or σ'' jumps at 0: by more than they vary nearby."""
+    for function in compiled[1:]:
+        left, right = function(-1e-12), function(1e-12)
+        if abs(right - left) > 1e-6 * max(abs(left), abs(right)) and math.isfinite(right - left):
+            across, beside = abs(right - left), abs(function(2e-12) - right) + abs(function(-2e-12) - left)
+            if across > 10.0 * beside:
+                return (0.0,)
+    return ()
+
+
+def _check_kinks(given) -> tuple[float, ...]:
+    points = real_array("kinks", given, 1)
+    if (np.diff(points) <= 0).any():
+        raise ArgumentError("kinks", str(given), "places in ascending order")
+    return tuple(map(float, points))
 
 
 def _check_finite(compiled: list) -> None:

@@ -8,6 +8,7 @@ methods       one class per method of the loop; `tableaus` has their coefficient
 discrete      gradient descent and its relatives, which do not follow the flow
 integration   following a flow: pieces of the loop, limits, checkpoints
 compiled_run  the arrays of one run of the loop, and the calls of it; `first_step` its beginning
+filippov      the solver of flows with kinks, on samples; `kinks` is how it works
 modes         what grows along a flow, and whether a point with a small gradient is its end
 flow          the path of θ through time that comes back; `dense_output` its points between steps
 records       what is kept of the steps, and the state from which a flow continues
@@ -17,7 +18,9 @@ from ..support import families
 from . import diffrax
 from .base import FlowSolver
 from .discrete import SGD, Adam, GradientDescent, Momentum
+from .filippov import Filippov
 from .flow import Flow
+from .kinks.events import Events
 from .methods import (
     BDF,
     RKC2,
@@ -42,6 +45,8 @@ __all__ = [
     "CompiledSolver",
     "FlowState",
     "Dopri8",
+    "Events",
+    "Filippov",
     "Flow",
     "FlowSolver",
     "GradientDescent",

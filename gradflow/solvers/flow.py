@@ -13,6 +13,7 @@ from ..support.stopping import StopReason
 from ..support.threads import single_threaded_blas
 from ..support.validate import real_array
 from .dense_output import CompiledPath, Interval, Stepper, Steps, mapped_stepper, quintic
+from .kinks.events import Events
 
 SAMPLES = 100
 """Number of log-spaced times kept between the first accepted step and the end."""
@@ -28,6 +29,8 @@ class Flow:
     stiffness    step length times the largest curvature, Δt·|λ|_max, one per interval (s − 1,)
     stop_reason  why the integration ended; `grad_norm` and `loss` are those of its own end point
     accepted, rejected, counts, seconds, compile_seconds   what it cost
+    events       where it met kinks, on samples (`solvers.Filippov`): their times are in step_times twice, θ' to
+                 the left and to the right. None where L is smooth
 
     The end of the flow is `theta[-1]`; the refined point is elsewhere (`Result.theta`).
     """
@@ -49,6 +52,7 @@ class Flow:
     compile_seconds: float
     settings: dict
     stepper: Stepper | None = dataclasses.field(default=None, repr=False)
+    events: Events | None = None
 
     @property
     def loss(self) -> float:
@@ -121,6 +125,7 @@ class Flow:
             times=self.times / clock,
             theta=point(self.theta),
             step_times=self.step_times / clock,
+            events=None if self.events is None else self.events.later(clock),
             step_theta=point(self.step_theta),
             step_velocity=velocity(self.step_velocity) * clock,
             step_acceleration=velocity(self.step_acceleration) * clock * clock,

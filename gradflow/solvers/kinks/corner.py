@@ -1,0 +1,121 @@
+"""Where a flow goes from a point on boundaries: which it crosses, and along which it slides."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from .hull import interior, least_norm
+
+ROUNDS = 30
+"""Times that fractions and sides are sought anew; places of one sample in several layers depend on one
+another."""
+
+STILL = 1e-10
+"""Boundaries that are left more slowly than this part of |n||θ'| are not left."""
+
+
+@dataclasses.dataclass
+class Corner:
+    """The places (m, 2) on boundaries at a point, each with the piece to its left, and what becomes of them.
+
+    phases (m,) afterwards: a piece, or one with a fraction where the flow slides; `sliding` (m,), and `free`
+    (m,): whether a concave boundary might have been left to the other side as well.
+    """
+
+    places: np.ndarray
+    left: np.ndarray
+    phases: np.ndarray
+    sliding: np.ndarray
+    free: np.ndarray
+
+
+class Resolver:
+    """Finds the direction of a flow at corners.
+
+    Parameters
+    ----------
+    pieces
+        Of the loss; its phases at the places are changed.
+    root : numpy.ndarray, shape (P,)
+        √r.
+    """
+
+    def __init__(self, pieces: Any, root: np.ndarray):
+        self.pieces, self.root = pieces, root
+
+    def edges(self, theta: np.ndarray, places: np.ndarray, left: np.ndarray):
+        """∇L in θ/√r, normals, and J: what a fraction of one adds to ∇L along each normal."""
+        states = self.pieces.states(theta)
+        normals = self.pieces.gradients(theta, places) * self.root
+        neurons, samples = places.T
+        return self.root * states.gradient, normals, states.slopes[neurons, samples] * self.pieces.jumps[neurons, left]
+
+    def resolve(self, theta: np.ndarray, places: np.ndarray, left: np.ndarray, ahead: np.ndarray) -> Corner:
+        """The corner at θ where the flow would be on pieces `ahead` (m,), 0 left or 1 right, if all were crossed.
+
+        Convex boundaries get the fractions of the element of least norm; concave ones the side to which the
+        flow takes them, `ahead` if it may be either. Fractions and sides are found in turn until they agree.
+        """
+        pieces, (neurons, samples) = self.pieces, places.T
+        parts = ahead.astype(np.float64)
+        pieces.phases[neurons, samples] = left + parts
+        seen: list[np.ndarray] = []
+        for _ in range(ROUNDS):
+            slope, normals, jump = self.edges(theta, places, left)
+            convex = jump > 0.0
+            edges = jump[convex, None] * normals[convex]
+            base = slope - parts[convex] @ edges
+            element = least_norm(base, edges)
+            speed = -normals @ element.vector
+            slow = STILL * np.linalg.norm(normals, axis=1) * np.linalg.norm(element.vector)
+            fresh = parts.copy()
+            fresh[convex] = element.fractions
+            moving = ~convex & (np.abs(speed) > slow)
+            fresh[moving] = speed[moving] > 0.0
+            fresh[~convex & ~moving] = np.round(parts[~convex & ~moving])
+            if np.abs(fresh - parts).max(initial=0.0) <= 1e-14:
+                break
+            if any(np.array_equal(fresh, old) for old in seen):  # no consistent sides: of these the last
+                break
+            seen.append(fresh)
+            parts = fresh
+            pieces.phases[neurons, samples] = left + parts
+        inside = convex & (parts > 0.0) & (parts < 1.0)
+        # What depends on the normals of sliding places cannot be left while these are kept.
+        kept = inside | (convex & (np.abs(speed) <= slow) & self._dependent(normals, inside))
+        other = speed + np.where(parts > 0.5, 1.0, -1.0) * jump * np.einsum("ij,ij->i", normals, normals)
+        free = ~convex & (np.sign(other) == np.where(parts > 0.5, -1.0, 1.0)) & (jump < 0.0)
+        return Corner(places, left, left + parts, kept, free)
+
+    @staticmethod
+    def _dependent(normals: np.ndarray, inside: np.ndarray) -> np.ndarray:
+        if not inside.any():
+            return np.linalg.norm(normals, axis=1) == 0.0
+        q, _ = np.linalg.qr(normals[inside].T)
+        rest = normals - (normals @ q) @ q.T
+        return np.linalg.norm(rest, axis=1) <= 1e-9 * np.linalg.norm(normals, axis=1)
+
+    def fractions(
+        self, gradient: np.ndarray, slopes: np.ndarray, normals: np.ndarray, places: np.ndarray, left: np.ndarray,
+        parts: np.ndarray,
+    ) -> np.ndarray:  # fmt: skip
+        """The fractions (m,) of sliding places, without bounds; with dependent normals those nearest to [0, 1].
+
+        gradient, slopes   ∇L with the fractions `parts` (m,) and ∂L/∂h (H, N) at the point
+        """
+        neurons, samples = places.T
+        jump = slopes[neurons, samples] * self.pieces.jumps[neurons, left]
+        edges, scaled = jump[:, None] * normals, self.root * gradient
+        found = interior(scaled - parts @ edges, edges)
+        if found is not None:
+            return found
+        element = least_norm(scaled - parts @ edges, edges)
+        q, _ = np.linalg.qr(normals.T) if len(normals) <= normals.shape[1] else (np.eye(normals.shape[1]), None)
+        speed = np.abs(normals @ element.vector)
+        slow = 1e-7 * np.linalg.norm(normals, axis=1) * max(np.linalg.norm(scaled), 1e-300)
+        # A place that the best fractions cannot hold has left: it is told by a fraction outside [0, 1].
+        sign = np.where(-normals @ element.vector > 0.0, 2.0, -1.0)
+        return np.where(speed > slow, sign, element.fractions)
