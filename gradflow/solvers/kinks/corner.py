@@ -109,13 +109,16 @@ class Resolver:
         neurons, samples = places.T
         jump = slopes[neurons, samples] * self.pieces.jumps[neurons, left]
         edges, scaled = jump[:, None] * normals, self.root * gradient
+        # A boundary that has become concave cannot be slid along, whatever its fraction.
+        concave = jump <= 0.0
+        beyond = np.where(parts > 0.5, 2.0, -1.0)
         found = interior(scaled - parts @ edges, edges)
         if found is not None:
-            return found
+            return np.where(concave, beyond, found)
         element = least_norm(scaled - parts @ edges, edges)
         q, _ = np.linalg.qr(normals.T) if len(normals) <= normals.shape[1] else (np.eye(normals.shape[1]), None)
         speed = np.abs(normals @ element.vector)
         slow = 1e-7 * np.linalg.norm(normals, axis=1) * max(np.linalg.norm(scaled), 1e-300)
         # A place that the best fractions cannot hold has left: it is told by a fraction outside [0, 1].
         sign = np.where(-normals @ element.vector > 0.0, 2.0, -1.0)
-        return np.where(speed > slow, sign, element.fractions)
+        return np.where(concave & (np.abs(edges).max(axis=1) > 0.0), beyond, np.where(speed > slow, sign, element.fractions))
