@@ -88,7 +88,7 @@ CASES = {
     "sine, seed 0": (np.linspace(-1, 1, 21)[:, None], lambda x: np.sin(3 * x[:, 0]), 4, 0, 10.0),
     "sine, seed 4": (np.linspace(-1, 1, 21)[:, None], lambda x: np.sin(3 * x[:, 0]), 4, 4, 10.0),
     "plane": (np.random.default_rng(5).normal(size=(12, 2)), lambda x: np.sin(2 * x[:, 0]) * x[:, 1], 3, 1, 20.0),
-    "xor": (np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), lambda x: (x[:, 0] - x[:, 1]) ** 2, 4, 3, 20.0),
+    "xor": (np.array([[0.1, 0], [0, 1], [1, 0], [1, 1]]), lambda x: (x[:, 0] - x[:, 1]) ** 2, 4, 3, 20.0),
 }
 
 
