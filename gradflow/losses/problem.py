@@ -173,6 +173,15 @@ class Problem:
         """Number of parameters P."""
         return self.theta0.size
 
+    @property
+    def places(self) -> int:
+        """Hidden neurons with kinks times samples: where ∇L can jump. 0 for infinitely many inputs."""
+        samples = None if self.student is None or self.inputs is None else self.inputs.samples
+        if samples is None or self.student is None:
+            return 0
+        hidden = range(len(self.student.weights) - 1)
+        return samples.X.shape[0] * sum(bool(s.kinks) for l in hidden for s in self.student.neuron_activations(l))
+
     def loss(self, theta) -> float:
         """L(θ)."""
         return self.objective.loss(self._point(theta))

@@ -6,14 +6,15 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..kinks.manifold import Manifold
 from ..objective import Objective
 from ..support.errors import ArgumentError
 from ..support.progress import Monitor
 from .base import FlowSolver
 from .dense_output import Interval, Stepper, quintic
 from .flow import Flow
-from .kinks.following import follow
-from .kinks.rosenbrock import Manifold, Rosenbrock
+from .kinked.following import follow
+from .kinked.rosenbrock import Rosenbrock
 from .records import Checkpoint
 
 HELD = 1e-11

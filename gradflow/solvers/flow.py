@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..kinks.events import Events
 from ..objective import Counts, Objective
 from ..support.errors import ArgumentError
 from ..support.stopping import StopReason
 from ..support.threads import single_threaded_blas
 from ..support.validate import real_array
 from .dense_output import CompiledPath, Interval, Stepper, Steps, mapped_stepper, quintic
-from .kinks.events import Events
 
 SAMPLES = 100
 """Number of log-spaced times kept between the first accepted step and the end."""

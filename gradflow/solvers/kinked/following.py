@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...kinks.corner import Resolver
+from ...kinks.events import BRANCHING, CROSSING, LEAVING, PASSING, SLIDING, Events
+from ...kinks.manifold import Manifold
 from ...objective import Counts, Objective
 from ...support.limits import Limits
 from ...support.progress import Monitor
@@ -18,9 +21,7 @@ from ..flow import Flow, nearest_steps
 from ..measure import root_mean_square
 from ..modes import dense_modes, longest_step, verdict
 from ..records import AcceptedSteps, Checkpoint, FlowState
-from .corner import Resolver
-from .events import BRANCHING, CROSSING, LEAVING, PASSING, SLIDING, Events
-from .rosenbrock import TABLE, Manifold, Rosenbrock
+from .rosenbrock import TABLE, Rosenbrock
 
 EPS = float(np.finfo(np.float64).eps)
 
