@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .hull import interior, least_norm
+from .hull import Element, interior, least_norm
 
 ROUNDS = 30
 """Times that fractions and sides are sought anew; places of one sample in several layers depend on one
@@ -89,6 +89,26 @@ class Resolver:
         other = speed + np.where(parts > 0.5, 1.0, -1.0) * jump * np.einsum("ij,ij->i", normals, normals)
         free = ~convex & (np.sign(other) == np.where(parts > 0.5, -1.0, 1.0)) & (jump < 0.0)
         return Corner(places, left, left + parts, kept, free)
+
+    def hull(self, theta: np.ndarray, places: np.ndarray, left: np.ndarray) -> Element:
+        """The element of least norm over the fractions of all places (m, 2), concave ones as well.
+
+        The phases of the places are held at its fractions. Where places of one sample in several layers
+        depend on one another, the fractions are found in turn.
+        """
+        neurons, samples = places.T
+        parts = np.full(len(places), 0.5)
+        for _ in range(ROUNDS):
+            self.pieces.phases[neurons, samples] = left + parts
+            slope, normals, jump = self.edges(theta, places, left)
+            edges = jump[:, None] * normals
+            element = least_norm(slope - parts @ edges, edges)
+            settled = np.abs(element.fractions - parts).max(initial=0.0) <= 1e-14
+            parts = element.fractions
+            if settled or (self.pieces.layers[neurons] == self.pieces.layers[neurons[0]]).all():
+                break
+        self.pieces.phases[neurons, samples] = left + parts
+        return element
 
     @staticmethod
     def _dependent(normals: np.ndarray, inside: np.ndarray) -> np.ndarray:

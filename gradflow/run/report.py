@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from ..infinity import Recession
+from ..kinks.events import Events
 from ..networks import MLP
 from ..support.errors import GradflowError
 from .extremes import Extremes
@@ -28,6 +29,9 @@ def report(result: Result) -> str:
         lines.append(_row("kernels", _kernel_text(result.kernel_error)))
     moving = int((result.rates != 0).sum())
     lines.append(_row("gradient", f"∞-norm {result.grad_norm:.3e} over {moving} parameters"))
+    if result.kink is not None:
+        lines[-1] += ", of the element of least norm of the generalised gradient"
+        lines.append(_row("kink", str(result.kink)))
     lines.append(_row("Hessian", _hessian_text(result)))
     if result.spectrum_at_hand is not None and result.spectrum_at_hand.small:
         lines.append(_row("", result.spectrum_at_hand.small))
@@ -41,6 +45,8 @@ def report(result: Result) -> str:
             )
         )
         lines.append(_row("", f"loss {flow.loss:.6g}, |∇L| {flow.grad_norm:.2e}: {flow.stop_reason.value}"))
+        if flow.events is not None and len(flow.events):
+            lines.append(_row("", _events_text(flow.events)))
     if result.refinement is not None:
         refined = result.refinement
         lines.append(
@@ -87,7 +93,20 @@ def _degenerate(result: Result) -> str:
     return f"; the minimum is degenerate, {count} flat directions" if count else ""
 
 
+def _events_text(events: Events) -> str:
+    """What happened at the kinks, in numbers."""
+    words = {
+        "crossing": "crossed", "sliding": "slid along", "leaving": "left again", "branching": "branched at",
+        "passing": "passed over, each of an effect below the tolerance",
+    }  # fmt: skip
+    counts = {text: events.count(kind) for kind, text in words.items()}
+    return "kinks: " + ", ".join(f"{count:,} {text}" for text, count in counts.items() if count)
+
+
 def _saddle(result: Result) -> str:
+    if result.kink is not None:
+        kinds = {True: ", a local minimum", False: ", no local minimum", None: ""}
+        return " at a kink" + kinds[result.kink.minimum]
     spectrum = result.spectrum_at_hand
     if spectrum is None:
         ends = _extremes(result)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..infinity import Infinity
 from ..infinity.saturation import Saturation
+from ..kinks.end import Kink
 from ..losses.problem import Problem, check_hessian_memory
 from ..losses.reduced import find_span
 from ..networks import MLP
@@ -24,6 +25,7 @@ from .coordinates import Coordinates, choose_span
 from .curvature import find_spectrum
 from .extremes import Extremes, find_extremes
 from .frames import attach
+from .kinks import find_kink
 from .spectrum import Spectrum
 
 SPECTRUM_SIZE = 1500
@@ -43,6 +45,8 @@ class Result:
     theta        the end point, flat (P,); `student` is the network there
     loss         L there; below `problem.objective.loss_floor` it cannot be told from zero
     grad_norm    ∞-norm of ∇L there, over the parameters that move
+    kink         where the end point is if ∇L jumps there, on samples: neurons at their kinks (`Kink`); else None.
+                 What is said of ∇L is then about the element of least norm of the generalised gradient
     converged    every component of ∇L is 0 within 1e-12 of the terms that cancel in it, or their rounding
                  (`critical`); or L is 0 within its own error (`zero_loss`). False on the way to infinity
     flow_ended   whether the flow was followed to its own end: if not, the critical point need not be its
@@ -101,7 +105,14 @@ class Result:
             return False
         with single_threaded_blas():
             tolerances = objective.gradient_sizes(self.theta).tolerances(CRITICAL)[moves]
-            return is_critical(objective.gradient(self.theta)[moves], tolerances)
+            gradient = objective.gradient(self.theta)[moves] if self.kink is None else self.kink.gradient
+            return is_critical(gradient, tolerances)
+
+    @cached_property
+    def kink(self) -> Kink | None:
+        """What is at the end point if ∇L jumps there; None where L is smooth, or zero."""
+        with single_threaded_blas():
+            return find_kink(self.problem, self.theta, self.rates)
 
     @cached_property
     def zero_loss(self) -> bool:
@@ -185,7 +196,8 @@ class Result:
     def hessian(self) -> np.ndarray:
         """∇²L at the end point over the parameters that move, shape (p, p).
 
-        Raises `HessianUndefinedError` where a ReLU neuron of a population problem has zero weights.
+        Raises `HessianUndefinedError` where a ReLU neuron of a population problem has zero weights, and at a
+        kink (`kink`).
         """
         self.check_hessian()
         objective = self.problem.objective
@@ -295,6 +307,11 @@ class Result:
         if dead:
             raise HessianUndefinedError(
                 f"neuron {dead[0]} has zero weights and a kinked activation: L has no Hessian there"
+            )
+        if self.kink is not None:
+            raise HessianUndefinedError(
+                f"neuron {self.kink.neurons[0]} of hidden layer {self.kink.layers[0]} is at its kink on sample "
+                f"{self.kink.samples[0]}: L has no Hessian there; result.kink.eigenvalues are those along the kinks"
             )
 
     def evaluate(self, inputs=None, targets=None) -> float:
