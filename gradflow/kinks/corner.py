@@ -98,6 +98,8 @@ class Resolver:
         """
         neurons, samples = places.T
         parts = np.full(len(places), 0.5)
+        if not len(places):
+            return Element(parts, self.root * self.pieces.states(theta).gradient)
         for _ in range(ROUNDS):
             self.pieces.phases[neurons, samples] = left + parts
             slope, normals, jump = self.edges(theta, places, left)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
-from ..kinks.end import places_at_kinks, settle_phases
 from ..kinks.corner import Resolver
+from ..kinks.end import places_at_kinks, settle_phases
 from ..kinks.manifold import Manifold
 from ..objective import Objective
 from ..support.eigen import symmetric_eigen
 from ..support.progress import Monitor
 from ..support.stopping import StopReason
 from .base import Course, Refinement, Refiner
+
+NAME = "Newton on the piece"
+"""How results call it."""
 
 CUT = 1e-10
 """Eigenvalues below this times the largest are directions in which Newton does not step."""
@@ -24,12 +29,14 @@ NEAR = 1e-9
 
 
 def refine_along_kinks(
-    refiner: Refiner, objective: Objective, theta: np.ndarray, monitor: Monitor
+    refiner: Refiner, objective: Objective, theta: np.ndarray, monitor: Monitor, at_kinks: bool = False
 ) -> Refinement | None:
-    """Newton's method on L along the boundaries that θ is at, to the floor of Float64.
+    """Newton's method on the smooth piece that θ is on, along the boundaries that it is at, to Float64's floor.
 
-    None where θ is at no kink, or where the element of least norm has left the inside of the hull on the way:
-    then the point that it leads to is not on all of these boundaries, and other refiners go on from θ.
+    at_kinks   only where it is at some
+
+    None where L has no pieces, where the point that this leads to is on another, or where the generalised gradient there
+    has no element zero: then the flow leaves one of these boundaries on its way, and other refiners go on from θ.
     `grad_norm` of what is returned is that of the element of least norm.
     """
     pieces = objective.pieces()
@@ -37,57 +44,59 @@ def refine_along_kinks(
         return None
     theta = np.ascontiguousarray(theta, dtype=np.float64)
     places, left = places_at_kinks(pieces, theta, NEAR)
-    if not len(places):
-        return None
     course = Course(refiner, objective, monitor)
     root = np.ones(theta.size)
     resolver = Resolver(pieces, root)
-    found = resolver.hull(theta, places, left)
-    held = (found.fractions > 0.0) & (found.fractions < 1.0)
-    if not held.any():
+    fractions = resolver.hull(theta, places, left).fractions
+    held = (fractions > 0.0) & (fractions < 1.0)
+    if at_kinks and not held.any():
         return None
     places, left = places[held], left[held]
     kinks = pieces.ends[places[:, 0], left + 1]
+    away = np.ones(pieces.phases.shape, dtype=bool)
+    away[tuple(places.T)] = False
+    before = pieces.natural(pieces.states(theta).z)
     theta = Manifold(pieces, root, theta, places, kinks).settle(theta)
     best: tuple[float, float, np.ndarray] | None = None
     idle = 0
     while course.reason is None:
         settle_phases(pieces, theta)
-        element = resolver.hull(theta, places, left)
-        if not ((element.fractions > 0.0) & (element.fractions < 1.0)).all():
-            return None
-        loss, _, hessian = pieces.all_derivatives(theta)
-        norm = float(np.abs(element.vector).max())
+        resolver.hull(theta, places, left)
+        loss, gradient, hessian = pieces.all_derivatives(theta)
+        manifold = Manifold(pieces, root, theta, places, kinks)
+        slope = manifold.along(gradient)
+        norm = float(np.abs(manifold.vector(slope)).max())
         if not np.isfinite(norm):
             return None
-        idle = 0 if best is None or norm < best[0] else idle + 1
-        if best is None or norm < best[0]:
+        better = best is None or norm < best[0]
+        idle = 0 if better else idle + 1
+        if best is None or better:
             best = norm, loss, theta
         course.monitor.report(f"refine ({refiner.name})", loss=loss, grad_norm=norm, steps=course.iterations)
         if norm <= refiner.gtol:
             course.reason = StopReason.GRADIENT
-            break
-        if idle >= PATIENCE:
+        if idle >= PATIENCE or not manifold.size or course.reason is not None:
             break
         course.reason = course.limits.reason(course.iterations)
-        manifold = Manifold(pieces, root, theta, places, kinks)
-        if not manifold.size:
-            break
         values, vectors = symmetric_eigen(manifold.matrix(hessian))
         used = np.abs(values) > CUT * np.abs(values).max()
-        slope = vectors[:, used].T @ manifold.along(element.vector)
-        step = -vectors[:, used] @ (slope / np.abs(values[used]))
+        step = -vectors[:, used] @ (vectors[:, used].T @ slope / np.abs(values[used]))
         theta = manifold.settle(theta + manifold.vector(step))
         course.iterations += 1
     assert best is not None
     norm, loss, theta = best
-    settle_phases(pieces, theta)
-    vector = resolver.hull(theta, places, left).vector
-    if course.reason is None:
+    z = settle_phases(pieces, theta)
+    crossed = (pieces.natural(z) != before) & away
+    if (np.abs(z)[crossed] > 1e-9 * np.abs(z).max(initial=0.0)).any():
+        return None
+    places, left = places_at_kinks(pieces, theta)
+    vector = resolver.hull(theta, places, left).vector if len(places) else objective.gradient(theta)
+    if course.reason in (None, StopReason.GRADIENT):
         if objective.is_critical(theta, vector):
             course.reason = StopReason.FLOOR
         elif objective.is_zero(theta, loss):
             course.reason = StopReason.LOSS_FLOOR
         else:
             return None
-    return course.refinement(theta, loss, objective.norm(vector))
+    end = course.refinement(theta, loss, objective.norm(vector))
+    return dataclasses.replace(end, settings={**refiner.settings(), "refiner": NAME})

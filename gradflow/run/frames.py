@@ -79,12 +79,12 @@ class Frame:
         return dataclasses.replace(end, settings=refiner.settings())
 
     def refine_along_kinks(
-        self, refiner: Refiner, point: np.ndarray, monitor: Monitor
+        self, refiner: Refiner, point: np.ndarray, monitor: Monitor, at_kinks: bool
     ) -> Refinement | None:
-        """The refinement along the boundaries at which a point is; None where it is at none, or leaves them."""
+        """The refinement on the piece of a point and along the boundaries at which it is; None where it leaves
+        these, or there are none."""
         inner = dataclasses.replace(refiner, gtol=refiner.gtol / self.gradient_unit)
-        end = refine_along_kinks(inner, self.objective, point, self._monitor(monitor))
-        return None if end is None else dataclasses.replace(end, settings=refiner.settings())
+        return refine_along_kinks(inner, self.objective, point, self._monitor(monitor), at_kinks)
 
     def recession(self, start: np.ndarray, end: np.ndarray) -> Recession | None:
         """A direction in which the loss falls for ever at the end of a refinement, in all parameters."""

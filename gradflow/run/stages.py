@@ -90,7 +90,7 @@ class _Refining:
                 return end, channel
         frame = Frame.of_refiner(coordinates, self.precision)
         begin = point / frame.scales
-        along = frame.refine_along_kinks(self.refiner, begin, monitor)
+        along = frame.refine_along_kinks(self.refiner, begin, monitor, not (flowed and self.automatic))
         if along is not None:
             return dataclasses.replace(frame.refinement(along), grad_norm=along.grad_norm), None
         inner = frame.refine(self.refiner, begin, monitor)
