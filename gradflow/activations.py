@@ -46,8 +46,8 @@ class Activation:
     traced : callable, optional
         The same σ in `jax.numpy`, needed only where JAX differentiates through it.
     kinks : sequence of float, optional
-        Where σ' or σ'' jumps, in ascending order. By default 0 if they do so there, and no other place: a flow
-        on samples has to be told of the others.
+        Where σ' or σ'' jumps, in ascending order. By default 0 if they do so there, and no other place: a
+        flow on samples has to be told of the others.
 
     Attributes
     ----------
@@ -133,14 +133,19 @@ class Activation:
         record = Record(default if name is None else name, block, parity=symmetry, strip=None)
         self._set(record, traced, False)
         self._functions = (value, first, second)
-        self.kinks = _kink_at_zero(compiled) if kinks is None else _check_kinks(kinks)
+        if kinks is not None:
+            self.kinks = _check_kinks(kinks)
+        else:
+            self.kinks = _kink_at_zero(compiled)
+
+    kinks: tuple[float, ...]
 
     def _set(self, record: Record, traced: Callable | None, built_in: bool) -> None:
         self.record = record
         self.name: str = record.name
         self.symmetry: str = record.symmetry
         self.degree: int | None = record.degree
-        self.kinks: tuple[float, ...] = record.kinks
+        self.kinks = record.kinks
         self._traced = traced
         self._built_in: bool = built_in
 

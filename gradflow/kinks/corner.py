@@ -51,10 +51,15 @@ class Resolver:
         states = self.pieces.states(theta)
         normals = self.pieces.gradients(theta, places) * self.root
         neurons, samples = places.T
-        return self.root * states.gradient, normals, states.slopes[neurons, samples] * self.pieces.jumps[neurons, left]
+        return (
+            self.root * states.gradient,
+            normals,
+            states.slopes[neurons, samples] * self.pieces.jumps[neurons, left],
+        )
 
     def resolve(self, theta: np.ndarray, places: np.ndarray, left: np.ndarray, ahead: np.ndarray) -> Corner:
-        """The corner at θ where the flow would be on pieces `ahead` (m,), 0 left or 1 right, if all were crossed.
+        """The corner at θ where the flow would be on pieces `ahead` (m,), 0 left or 1 right, if all were
+        crossed.
 
         Convex boundaries get the fractions of the element of least norm; concave ones the side to which the
         flow takes them, `ahead` if it may be either. Fractions and sides are found in turn until they agree.
@@ -121,10 +126,11 @@ class Resolver:
         return np.linalg.norm(rest, axis=1) <= 1e-9 * np.linalg.norm(normals, axis=1)
 
     def fractions(
-        self, gradient: np.ndarray, slopes: np.ndarray, normals: np.ndarray, places: np.ndarray, left: np.ndarray,
-        parts: np.ndarray,
+        self, gradient: np.ndarray, slopes: np.ndarray, normals: np.ndarray, places: np.ndarray, left:
+        np.ndarray, parts: np.ndarray,
     ) -> np.ndarray:  # fmt: skip
-        """The fractions (m,) of sliding places, without bounds; with dependent normals those nearest to [0, 1].
+        """The fractions (m,) of sliding places, without bounds; with dependent normals those nearest to [0,
+        1].
 
         gradient, slopes   ∇L with the fractions `parts` (m,) and ∂L/∂h (H, N) at the point
         """
@@ -138,9 +144,12 @@ class Resolver:
         if found is not None:
             return np.where(concave, beyond, found)
         element = least_norm(scaled - parts @ edges, edges)
-        q, _ = np.linalg.qr(normals.T) if len(normals) <= normals.shape[1] else (np.eye(normals.shape[1]), None)
         speed = np.abs(normals @ element.vector)
         slow = 1e-7 * np.linalg.norm(normals, axis=1) * max(np.linalg.norm(scaled), 1e-300)
         # A place that the best fractions cannot hold has left: it is told by a fraction outside [0, 1].
         sign = np.where(-normals @ element.vector > 0.0, 2.0, -1.0)
-        return np.where(concave & (np.abs(edges).max(axis=1) > 0.0), beyond, np.where(speed > slow, sign, element.fractions))
+        return np.where(
+            concave & (np.abs(edges).max(axis=1) > 0.0),
+            beyond,
+            np.where(speed > slow, sign, element.fractions),
+        )

@@ -38,7 +38,9 @@ def places_at_kinks(pieces: Any, theta: np.ndarray, near: float = ON) -> tuple[n
     found, left = [], []
     for column in range(pieces.ends.shape[1] - 2):
         kink, jump = pieces.ends[:, column + 1], pieces.jumps[:, column]
-        close = (np.abs(z - kink[:, None]) <= near * np.maximum(size, np.abs(kink)[:, None])) & (jump != 0.0)[:, None]
+        close = (np.abs(z - kink[:, None]) <= near * np.maximum(size, np.abs(kink)[:, None])) & (jump != 0.0)[
+            :, None
+        ]
         for place in np.argwhere(close):
             found.append(place)
             left.append(column)
@@ -96,7 +98,11 @@ class Kink:
     def __str__(self) -> str:
         named = [f"neuron {n} on sample {s}" for n, s in zip(self.neurons[:3], self.samples[:3])]
         more = f" and {len(self) - 3} more" if len(self) > 3 else ""
-        kind = {True: "a local minimum", False: "no local minimum", None: "second order does not tell what it is"}
+        kind = {
+            True: "a local minimum",
+            False: "no local minimum",
+            None: "second order does not tell what it is",
+        }
         return f"at the kinks of {', '.join(named)}{more}; if critical, {kind[self.minimum]}"
 
 
@@ -127,8 +133,8 @@ def examine(pieces: Any, theta: np.ndarray, tangents: np.ndarray | None = None) 
     number = places[:, 0]
     layers = pieces.layers[number]
     return Kink(
-        layers, number - np.searchsorted(pieces.layers, layers), places[:, 1], fractions, corner.vector, convex,
-        values, extra, minimum,
+        layers, number - np.searchsorted(pieces.layers, layers), places[:, 1], fractions, corner.vector,
+        convex, values, extra, minimum,
     )  # fmt: skip
 
 

@@ -24,10 +24,10 @@ class Events:
 
     Notes
     -----
-    "crossing": from one side to the other. "sliding": from here on along the boundary. "leaving": the boundary
-    along which it slid. "branching": a boundary from which it might go to either side, and goes to the left
-    one (σ'(0) = 0). "passing": a crossing that was not located, because its effect is below the tolerance;
-    its time is interpolated.
+    "crossing": from one side to the other. "sliding": from here on along the boundary. "leaving": the
+    boundary along which it slid. "branching": a boundary from which it might go to either side, and goes to
+    the left one (σ'(0) = 0). "passing": a crossing that was not located, because its effect is below the
+    tolerance; its time is interpolated.
 
     Examples
     --------
@@ -51,7 +51,9 @@ class Events:
         number = rows[:, 1].astype(np.int64)
         layer = layers[number].astype(np.int64)
         first = np.searchsorted(layers, layer)
-        return cls(rows[:, 0].copy(), layer, number - first, rows[:, 2].astype(np.int64), rows[:, 3].astype(np.int64))
+        return cls(
+            rows[:, 0].copy(), layer, number - first, rows[:, 2].astype(np.int64), rows[:, 3].astype(np.int64)
+        )
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -27,7 +27,9 @@ class Manifold:
         Where z is held.
     """
 
-    def __init__(self, pieces: Any, root: np.ndarray, theta: np.ndarray, places: np.ndarray, kinks: np.ndarray):
+    def __init__(
+        self, pieces: Any, root: np.ndarray, theta: np.ndarray, places: np.ndarray, kinks: np.ndarray
+    ):
         self.pieces, self.root, self.places, self.kinks = pieces, root, places, kinks
         self.flat = bool((pieces.layers[places[:, 0]] == 0).all())
         self.basis: np.ndarray | None = None

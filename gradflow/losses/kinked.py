@@ -1,8 +1,8 @@
 """The smooth pieces of a loss on samples whose activations have kinks.
 
 A neuron and a sample are a place; its phase says on which piece the activation is evaluated
-(`kernels.empirical.phases`). With all phases held L is smooth, beyond the boundaries of its piece too, and its
-derivatives come from the same kernels as those of L itself.
+(`kernels.empirical.phases`). With all phases held L is smooth, beyond the boundaries of its piece too, and
+its derivatives come from the same kernels as those of L itself.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..activations import Activation
+from ..kernels import restricted
 from ..kernels.empirical import derivatives as empirical
 from ..kernels.empirical import network_blocks as nb
 from ..kernels.empirical import phases as words
@@ -104,6 +105,16 @@ class Pieces:
         self._states = abi.callable_from_python(abi.compile_function(states).address)
         self.X = loss._inputs[:-1, loss._chosen()]
 
+    @property
+    def kernel(self) -> tuple[int, int]:
+        """The addresses of a kernel that writes L and ∇L (`abi.KERNEL`), and of its descriptor."""
+        return self.loss.derivatives, self._address
+
+    def count(self, counter: np.ndarray) -> None:
+        """Add the gradients that compiled code has counted in the last place, and begin again."""
+        self.loss._python_counts[0] += int(counter[-1])
+        counter[-1] = 0
+
     def natural(self, z: np.ndarray) -> np.ndarray:
         """The phases of places with these z (H, N); at a kink the piece to the left of it."""
         found = np.zeros(z.shape)
@@ -139,6 +150,13 @@ class Pieces:
         if not len(places):
             return rows
         network, starts = self.student, self._starts()
+        if (self.layers[places[:, 0]] == 0).all():
+            inputs, width = network.sizes[:2]
+            columns = places[:, 0, None] * inputs + np.arange(inputs)
+            np.put_along_axis(rows, columns, self.X[:, places[:, 1]].T, axis=1)
+            if network.biases[0] is not None:
+                rows[np.arange(len(rows)), width * inputs + places[:, 0]] = 1.0
+            return rows
         samples: dict[int, tuple] = {}
         for row, (neuron, sample) in zip(rows, places):
             layer = int(self.layers[neuron])
@@ -161,7 +179,10 @@ class Pieces:
         return rows
 
     def _starts(self) -> list[int]:
-        sizes = [W.size + (0 if b is None else b.size) for W, b in zip(self.student.weights, self.student.biases)]
+        """Where the parameters of each layer begin."""
+        sizes = [
+            W.size + (0 if b is None else b.size) for W, b in zip(self.student.weights, self.student.biases)
+        ]
         return [0, *np.cumsum(sizes).tolist()]
 
     def _forward(self, theta: np.ndarray, sample: int) -> tuple[list, list, list]:
@@ -212,11 +233,28 @@ class Pieces:
 class PiecesInUnits:
     """`Pieces` in the coordinates of `objective.Restricted`: θ_i = u_i φ_i for the free i, L/U."""
 
-    def __init__(self, inner: Pieces, frozen: np.ndarray, free: np.ndarray, scales: np.ndarray, loss_unit: float):
+    def __init__(
+        self, inner: Pieces, frozen: np.ndarray, free: np.ndarray, scales: np.ndarray, loss_unit: float
+    ):
         self.inner, self.frozen, self.free, self.scales, self.unit = inner, frozen, free, scales, loss_unit
         self.size = free.size
         for name in ("phases", "layers", "kinked", "ends", "jumps", "natural"):
             setattr(self, name, getattr(inner, name))
+
+        indices = free.astype(np.int64)
+        slopes = np.append(scales / loss_unit, 1.0 / loss_unit)
+        self._frozen, self._units = np.array(frozen), np.array(scales)
+        self.descriptor = np.array(
+            [inner.kernel[0], 0, inner.kernel[1], self.size, inner.size, indices.ctypes.data,
+             self._frozen.ctypes.data, self._units.ctypes.data, slopes.ctypes.data]
+        )  # fmt: skip
+        self._keep = indices, slopes
+        self.count = inner.count
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        """As `Pieces.kernel`."""
+        return abi.compile_function(restricted.derivatives).address, self.descriptor.ctypes.data
 
     def _full(self, theta: np.ndarray) -> np.ndarray:
         full = self.frozen.copy()

@@ -180,7 +180,9 @@ class Problem:
         if samples is None or self.student is None:
             return 0
         hidden = range(len(self.student.weights) - 1)
-        return samples.X.shape[0] * sum(bool(s.kinks) for l in hidden for s in self.student.neuron_activations(l))
+        return samples.X.shape[0] * sum(
+            bool(s.kinks) for l in hidden for s in self.student.neuron_activations(l)
+        )
 
     def loss(self, theta) -> float:
         """L(θ)."""

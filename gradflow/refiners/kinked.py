@@ -31,13 +31,14 @@ NEAR = 1e-9
 def refine_along_kinks(
     refiner: Refiner, objective: Objective, theta: np.ndarray, monitor: Monitor, at_kinks: bool = False
 ) -> Refinement | None:
-    """Newton's method on the smooth piece that θ is on, along the boundaries that it is at, to Float64's floor.
+    """Newton's method on the smooth piece that θ is on, along the boundaries that it is at, to Float64's
+    floor.
 
     at_kinks   only where it is at some
 
-    None where L has no pieces, where the point that this leads to is on another, or where the generalised gradient there
-    has no element zero: then the flow leaves one of these boundaries on its way, and other refiners go on from θ.
-    `grad_norm` of what is returned is that of the element of least norm.
+    None where L has no pieces, where the point that this leads to is on another, or where the generalised
+    gradient there has no element zero: then the flow leaves one of these boundaries on its way, and other
+    refiners go on from θ. `grad_norm` of what is returned is that of the element of least norm.
     """
     pieces = objective.pieces()
     if pieces is None:

@@ -45,7 +45,8 @@ class Result:
     theta        the end point, flat (P,); `student` is the network there
     loss         L there; below `problem.objective.loss_floor` it cannot be told from zero
     grad_norm    ∞-norm of ∇L there, over the parameters that move
-    kink         where the end point is if ∇L jumps there, on samples: neurons at their kinks (`Kink`); else None.
+    kink         where the end point is if ∇L jumps there, on samples: neurons at their kinks (`Kink`); else
+    None.
                  What is said of ∇L is then about the element of least norm of the generalised gradient
     converged    every component of ∇L is 0 within 1e-12 of the terms that cancel in it, or their rounding
                  (`critical`); or L is 0 within its own error (`zero_loss`). False on the way to infinity
@@ -310,8 +311,9 @@ class Result:
             )
         if self.kink is not None:
             raise HessianUndefinedError(
-                f"neuron {self.kink.neurons[0]} of hidden layer {self.kink.layers[0]} is at its kink on sample "
-                f"{self.kink.samples[0]}: L has no Hessian there; result.kink.eigenvalues are those along the kinks"
+                f"neuron {self.kink.neurons[0]} of hidden layer {self.kink.layers[0]} is at its kink on "
+                f"sample {self.kink.samples[0]}: L has no Hessian there; result.kink.eigenvalues are those "
+                "along the kinks"
             )
 
     def evaluate(self, inputs=None, targets=None) -> float:

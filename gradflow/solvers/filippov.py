@@ -18,7 +18,8 @@ from .kinked.rosenbrock import Rosenbrock
 from .records import Checkpoint
 
 HELD = 1e-11
-"""z so near to a kink, in units of the neuron's largest |z|, at both ends of a step: the flow slides there."""
+"""z so near to a kink, in units of the neuron's largest |z|, at both ends of a step: the flow slides
+there."""
 
 
 class Filippov(FlowSolver):
@@ -71,7 +72,7 @@ class Filippov(FlowSolver):
         return follow(self, objective, theta, rates, monitor, checkpoint)
 
     def stepper(self, objective: Objective, rates: np.ndarray) -> Stepper:
-        """Each point by a step of the method itself, on the piece and along the boundaries of the interval."""
+        """Each point by a step of the method itself, on the piece and boundaries of the interval."""
         root = np.sqrt(rates)
 
         def path(interval: Interval, times: np.ndarray) -> np.ndarray:

@@ -29,7 +29,8 @@ class Flow:
     stiffness    step length times the largest curvature, Δt·|λ|_max, one per interval (s − 1,)
     stop_reason  why the integration ended; `grad_norm` and `loss` are those of its own end point
     accepted, rejected, counts, seconds, compile_seconds   what it cost
-    events       where it met kinks, on samples (`solvers.Filippov`): their times are in step_times twice, θ' to
+    events       where it met kinks, on samples (`solvers.Filippov`): their times are in step_times twice, θ'
+    to
                  the left and to the right. None where L is smooth
 
     The end of the flow is `theta[-1]`; the refined point is elsewhere (`Result.theta`).

@@ -1,7 +1,7 @@
 """Flows of one hidden layer of relus on samples, slowly and by other means than the package's.
 
-Pieces are written out in NumPy, SciPy's DOP853 integrates them at 1e-12 with its own events, and what happens at
-a corner is found by trying all assignments of left, right and sliding until one is consistent.
+Pieces are written out in NumPy, SciPy's DOP853 integrates them at 1e-12 with its own events, and what happens
+at a corner is found by trying all assignments of left, right and sliding until one is consistent.
 """
 
 import dataclasses
@@ -91,6 +91,21 @@ def decide(net, theta, slopes, corner):
     raise AssertionError("no consistent way on")
 
 
+def _piece(net, t, end, theta, slopes, sliding, places, rtol):
+    """From t to the end, or to where a place leaves its side or a fraction its bounds."""
+    side = np.where(slopes > 0, 1.0, -1.0)
+    checks = []
+    for p in places:
+        checks.append(lambda t, x, p=p: side[p] * net.z(x)[p])
+    for k in range(len(sliding)):
+        checks.append(lambda t, x, k=k: field(net, x, slopes, sliding)[1][k])
+        checks.append(lambda t, x, k=k: 1.0 - field(net, x, slopes, sliding)[1][k])
+    for check in checks:
+        check.terminal, check.direction = True, -1.0
+    settings = {"method": "DOP853", "rtol": rtol, "atol": 1e-13, "events": checks}
+    return solve_ivp(lambda t, x: field(net, x, slopes, sliding)[0], (t, end), theta, **settings)
+
+
 def follow(net, theta, end, rtol=1e-12, most=400):
     """θ at `end`, and the events: time, neuron, sample, kind."""
     t, theta = 0.0, np.array(theta, dtype=float)
@@ -101,18 +116,8 @@ def follow(net, theta, end, rtol=1e-12, most=400):
         slopes, sliding = decide(net, theta, slopes, corner)
         events += [(0.0, *p, "sliding") for p in sliding]
     for _ in range(most):
-        side = np.where(slopes > 0, 1.0, -1.0)
         places = [p for p in itertools.product(range(net.width), range(len(net.y))) if p not in sliding]
-        checks = []
-        for p in places:
-            checks.append(lambda t, x, p=p: side[p] * net.z(x)[p])
-        for k in range(len(sliding)):
-            checks.append(lambda t, x, k=k: field(net, x, slopes, sliding)[1][k])
-            checks.append(lambda t, x, k=k: 1.0 - field(net, x, slopes, sliding)[1][k])
-        for check in checks:
-            check.terminal, check.direction = True, -1.0
-        run = solve_ivp(lambda t, x: field(net, x, slopes, sliding)[0], (t, end), theta, "DOP853", rtol=rtol,
-                        atol=1e-13, events=checks)  # fmt: skip
+        run = _piece(net, t, end, theta, slopes, sliding, places, rtol)
         t, theta = float(run.t[-1]), run.y[:, -1]
         if run.status == 0:
             return theta, events

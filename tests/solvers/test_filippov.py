@@ -1,4 +1,5 @@
-"""Flows with kinks against cases worked out by hand, and against a slow solver of its own (`filippov_truth`)."""
+"""Flows with kinks against cases worked out by hand, and against a slow solver of its own
+(`filippov_truth`)."""
 
 import mpmath
 import numpy as np
@@ -15,15 +16,16 @@ Y3 = np.array([[0.0], [1.0], [-0.8]])
 def by_hand():
     """Two neurons (u, v) and (1, p), three samples; only u, v and p move, outputs have weights one.
 
-    z = (u, u + v, −v) and (1, 1 + p, −p). From (u, v, p) = (0.6, −0.2, −0.9) all places are active, so r_1 = u + 1,
-    r_2 = u + v + p, r_3 = 0.8 − v − p, and with dots for derivatives by 2t/3
+    z = (u, u + v, −v) and (1, 1 + p, −p). From (u, v, p) = (0.6, −0.2, −0.9) all places are active, so r_1 =
+    u + 1, r_2 = u + v + p, r_3 = 0.8 − v − p, and with dots for derivatives by 2t/3
 
         u. = −r_1 − r_2,    v. = r_3 − r_2,    p. = r_3 − r_2
 
-    until v = 0: neuron 0 leaves sample 2 (v. = −r_2 > 0 on the other side, too: it crosses), r_3 = 0.8 − p. Then
-    u = 0, with −r_1 − r_2 < 0 where the place is active and −r_2 > 0 where it is not: neuron 0 slides on sample 0
-    with the fraction −r_2. It leaves when r_2 = v + p = 0, to u < 0: u. = v. = −r_2, r_2 = u + v + p. Then p = 0,
-    with r_3 − r_2 > 0 below and −r_2 < 0 above: neuron 1 slides on sample 2, u. = v. = −u − v, for ever.
+    until v = 0: neuron 0 leaves sample 2 (v. = −r_2 > 0 on the other side, too: it crosses), r_3 = 0.8 − p.
+    Then u = 0, with −r_1 − r_2 < 0 where the place is active and −r_2 > 0 where it is not: neuron 0 slides on
+    sample 0 with the fraction −r_2. It leaves when r_2 = v + p = 0, to u < 0: u. = v. = −r_2, r_2 = u + v +
+    p. Then p = 0, with r_3 − r_2 > 0 below and −r_2 < 0 above: neuron 1 slides on sample 2, u. = v. = −u − v,
+    for ever.
 
     Returns the four times and a function of t ≥ the last for (u, v).
     """
@@ -87,7 +89,13 @@ def test_the_slow_solver_agrees_with_the_hand():
 CASES = {
     "sine, seed 0": (np.linspace(-1, 1, 21)[:, None], lambda x: np.sin(3 * x[:, 0]), 4, 0, 10.0),
     "sine, seed 4": (np.linspace(-1, 1, 21)[:, None], lambda x: np.sin(3 * x[:, 0]), 4, 4, 10.0),
-    "plane": (np.random.default_rng(5).normal(size=(12, 2)), lambda x: np.sin(2 * x[:, 0]) * x[:, 1], 3, 1, 20.0),
+    "plane": (
+        np.random.default_rng(5).normal(size=(12, 2)),
+        lambda x: np.sin(2 * x[:, 0]) * x[:, 1],
+        3,
+        1,
+        20.0,
+    ),
     "xor": (np.array([[0.1, 0], [0, 1], [1, 0], [1, 1]]), lambda x: (x[:, 0] - x[:, 1]) ** 2, 4, 3, 20.0),
 }
 

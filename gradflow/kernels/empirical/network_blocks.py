@@ -233,8 +233,10 @@ def forward(descriptor, table, length, order):
                 call_six(word(group, 2), word(group, 1) * length, order, z + skip, h + skip, slope, bend)
                 group += 24
             if word(descriptor, PHASES) != 0:
-                hold(word(descriptor, PHASES), first, width, get(table, layers, POSITION), length, z, h,
-                     get(table, l, SLOPE) if order > 0 else 0, get(table, l, BEND) if order > 1 else 0)  # fmt: skip
+                slope = get(table, l, SLOPE) if order > 0 else 0
+                bend = get(table, l, BEND) if order > 1 else 0
+                position = get(table, layers, POSITION)
+                hold(word(descriptor, PHASES), first, width, position, length, z, h, slope, bend)
             for s in range(length):
                 store(h, width * length + s, 1.0)
             first += width

@@ -1,14 +1,16 @@
 """Activations held on one of their smooth pieces: a network whose pattern of active neurons does not change.
 
-A neuron with kinks k_1 < … < k_m has pieces 0 … m. A phase c of a neuron on a sample is the piece on which its
-activation is evaluated, whatever z: beyond the ends of the piece by the Taylor polynomial of degree two at the
-end. A phase between p and p + 1 is the mixture (1 − φ) σ_p + φ σ_{p+1}, φ = c − p, of both: with z = k_{p+1}
-an element of the generalised derivative there.
+A neuron with kinks k_1 < … < k_m has pieces 0 … m. A phase c of a neuron on a sample is the piece on which
+its activation is evaluated, whatever z: beyond the ends of the piece by the Taylor polynomial of degree two
+at the end. A phase between p and p + 1 is the mixture (1 − φ) σ_p + φ σ_{p+1}, φ = c − p, of both: with z =
+k_{p+1} an element of the generalised derivative there.
 """
 
 from __future__ import annotations
 
 import math
+
+import numpy as np
 
 from ..math.abi import inner_jit
 from ..math.memory import load, store, word
@@ -64,7 +66,7 @@ def hold(words, neuron, width, position, length, z, h, slope, bend):
         row = word(words, VALUES) + 8 * (neuron + i) * samples
         for s in range(length):
             c = load(row, min(position + s, samples - 1))
-            p = int(math.floor(c))
+            p = np.int64(math.floor(c))
             part, place = c - p, i * length + s
             value = load(z, place)
             if part == 0.0 and not (

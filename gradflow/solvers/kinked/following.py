@@ -71,7 +71,11 @@ class Tolerance:
     """The error allowed in every parameter, as `compiled.scale` has it."""
 
     def __init__(self, solver, objective: Objective, size: int):
-        groups = np.zeros((2, size), dtype=np.int64) if objective.weight_vectors is None else objective.weight_vectors
+        groups = (
+            np.zeros((2, size), dtype=np.int64)
+            if objective.weight_vectors is None
+            else objective.weight_vectors
+        )
         names, numbers = np.unique(groups, return_inverse=True)
         self.groups, self.count = numbers.reshape(2, size), names.size
         self.rtol, self.atol = solver.rtol, solver.atol
@@ -91,23 +95,38 @@ class Tolerance:
         return np.maximum(self.rtol * value + self.atol * small + ROUNDING * large, 1e-307)
 
 
-class _Reduced:
-    """The loss along a manifold as a function of coordinates at one point, for `modes.verdict`."""
+class _Along(Objective):
+    """L along a manifold as a function of the coordinates at one point, for `modes.verdict`."""
 
     def __init__(self, following: Following):
-        self.following = following
+        self.following, self.size = following, following.manifold.size
 
-    def loss_and_gradient(self, coordinates: np.ndarray) -> tuple[float, np.ndarray]:
+    def loss_and_gradient(self, theta):
         manifold, start = self.following.manifold, self.following.theta
-        theta = manifold.point(start, coordinates)
-        return self.following.pieces.loss_and_gradient(theta)[0], manifold.slope(theta)
+        point = manifold.point(start, theta)
+        return self.following.pieces.loss_and_gradient(point)[0], manifold.slope(point)
+
+    def all_derivatives(self, theta):
+        return *self.loss_and_gradient(theta), self.following.stepper.matrix
+
+    def hvp(self, theta, v):
+        return self.following.stepper.matrix @ v
+
+    def counts(self) -> Counts:
+        return self.following.counts()
 
 
 class Following:
     """A flow through kinks: where it stands, and its steps so far."""
 
     def __init__(self, solver, objective: Objective, pieces: Any, rates: np.ndarray, monitor: Monitor):
-        self.solver, self.objective, self.pieces, self.rates, self.monitor = solver, objective, pieces, rates, monitor
+        self.solver, self.objective, self.pieces, self.rates, self.monitor = (
+            solver,
+            objective,
+            pieces,
+            rates,
+            monitor,
+        )
         self.root = np.sqrt(rates)
         self.resolver = Resolver(pieces, self.root)
         self.tolerance = Tolerance(solver, objective, rates.size)
@@ -162,7 +181,11 @@ class Following:
         self.loss, self.gradient, self.z, self.slopes = states
 
     def row_only(self) -> None:
-        self.curvature, self.velocity, self.acceleration = 0.0, -self.rates * self.gradient, 0.0 * self.gradient
+        self.curvature, self.velocity, self.acceleration = (
+            0.0,
+            -self.rates * self.gradient,
+            0.0 * self.gradient,
+        )
         self.steps = AcceptedSteps(self.row()[None], 1)
 
     def kinks(self) -> np.ndarray:
@@ -317,10 +340,10 @@ class Following:
                         continue
                     first = None if slope_start is None else slope_start[k] * gap
                     wanted = min(wanted, low + gap * _root(start[k], end[k], first, slope_end[k] * gap))
-            for k in np.flatnonzero(outside > 100 * self.part):
-                upper = high.parts[k] > 1.0
-                end = outside[k] - 10 * self.part
-                start = (low_parts[k] - 1.0 if upper else -low_parts[k]) - 10 * self.part
+            for place in np.flatnonzero(outside > 100 * self.part):
+                upper = high.parts[place] > 1.0
+                end = outside[place] - 10 * self.part
+                start = (low_parts[place] - 1.0 if upper else -low_parts[place]) - 10 * self.part
                 wanted = min(wanted, low + gap * _root(min(start, 0.0), end, None, None))
             if round_ % 4 == 3:  # a root that is approached from one side only
                 wanted = low + 0.5 * gap
@@ -343,8 +366,9 @@ class Following:
     def passing(self, trial: Trial) -> tuple[float, np.ndarray] | None:
         """What crossing the boundaries of a trial step would change within it, in units of the error allowed.
 
-        That is |Δt (1 − τ) (I + γΔt H)⁻¹ δ| with δ the jump of the gradient and τ where in the step the crossing
-        is, summed over crossings. None if a sliding place is left, or a boundary is one to slide along.
+        That is |Δt (1 − τ) (I + γΔt H)⁻¹ δ| with δ the jump of the gradient and τ where in the step the
+        crossing is, summed over crossings. None if a sliding place is left, or a boundary is one to slide
+        along.
         """
         if self.left_out(trial).any() or not len(trial.places):
             return None
@@ -491,7 +515,7 @@ class Following:
             if not self.manifold.size:
                 return StopReason.GRADIENT
             ones, zero = np.ones(self.manifold.size), np.zeros(self.manifold.size)
-            reason = verdict(self.modes(), _Reduced(self), ones, zero, self.gtol)  # type: ignore[arg-type]
+            reason = verdict(self.modes(), _Along(self), ones, zero, self.gtol)
             self.watch = 0.1 * norm
             if reason is not None:
                 return reason
@@ -524,7 +548,11 @@ class Following:
             if self.accepted % 16 == 0:
                 norm = float(np.abs(self.gradient).max())
                 self.monitor.report(
-                    f"flow ({self.solver.name})", t=self.t, loss=self.loss, grad_norm=norm, steps=self.accepted
+                    f"flow ({self.solver.name})",
+                    t=self.t,
+                    loss=self.loss,
+                    grad_norm=norm,
+                    steps=self.accepted,
                 )
             if reason is not None:
                 return reason
@@ -545,8 +573,8 @@ class Following:
             self.places.ravel(), self.left,
         ])  # fmt: skip
         return FlowState(
-            numbers, integers.astype(np.int64), np.empty(0), self.steps.rows(), self.steps.count, self.steps.stride,
-            self.counts(), self.spent, None if finished is None else finished.name,
+            numbers, integers.astype(np.int64), np.empty(0), self.steps.rows(), self.steps.count,
+            self.steps.stride, self.counts(), self.spent, None if finished is None else finished.name,
         )  # fmt: skip
 
     def resume(self, state: FlowState) -> StopReason | None:
@@ -624,7 +652,12 @@ def _root(start: float, end: float, first: float | None, last: float | None) -> 
 
 
 def follow(
-    solver, objective: Objective, theta: np.ndarray, rates: np.ndarray, monitor: Monitor, checkpoint: Checkpoint | None
+    solver,
+    objective: Objective,
+    theta: np.ndarray,
+    rates: np.ndarray,
+    monitor: Monitor,
+    checkpoint: Checkpoint | None,
 ) -> Flow:
     """Follow the flow of a loss with kinks from θ, or from where a checkpoint stands."""
     began = time.monotonic()
