@@ -126,17 +126,21 @@ class Resolver:
         return np.linalg.norm(rest, axis=1) <= 1e-9 * np.linalg.norm(normals, axis=1)
 
     def fractions(
-        self, gradient: np.ndarray, slopes: np.ndarray, normals: np.ndarray, places: np.ndarray, left:
-        np.ndarray, parts: np.ndarray,
+        self, gradient: np.ndarray, slopes: np.ndarray, normals: np.ndarray, places: np.ndarray,
+        left: np.ndarray, parts: np.ndarray, dual: np.ndarray | None = None,
     ) -> np.ndarray:  # fmt: skip
-        """The fractions (m,) of sliding places, without bounds; with dependent normals those nearest to [0,
-        1].
+        """The fractions (m,) of sliding places, without bounds; with dependent normals the nearest to [0, 1].
 
+        dual   of independent normals (`Manifold.dual`)
         gradient, slopes   ∇L with the fractions `parts` (m,) and ∂L/∂h (H, N) at the point
         """
         neurons, samples = places.T
         jump = slopes[neurons, samples] * self.pieces.jumps[neurons, left]
-        edges, scaled = jump[:, None] * normals, self.root * gradient
+        scaled = self.root * gradient
+        if dual is not None and (jump != 0.0).all():
+            found = parts - dual @ scaled / jump
+            return np.where(jump > 0.0, found, np.where(parts > 0.5, 2.0, -1.0))
+        edges = jump[:, None] * normals
         # A boundary that has become concave cannot be slid along, whatever its fraction.
         concave = jump <= 0.0
         beyond = np.where(parts > 0.5, 2.0, -1.0)

@@ -33,7 +33,8 @@ class Events:
     --------
     >>> X = np.array([[1.0, 0.0], [1.0, 1.0]])
     >>> student = gf.MLP([[[1.0, -0.5]], [[1.0]]], None, "relu")
-    >>> result = gf.train(np.array([[-1.0], [1.0]]), student, X, refiner=None, progress=False)
+    >>> result = gf.train(np.array([[-1.0], [1.0]]), student, X, solver=gf.solvers.Filippov(t1=10.0),
+    ...                   refiner=None, progress=False)
     >>> result.flow.events.kinds
     ('sliding',)
     """

@@ -33,9 +33,12 @@ class Manifold:
         self.pieces, self.root, self.places, self.kinks = pieces, root, places, kinks
         self.flat = bool((pieces.layers[places[:, 0]] == 0).all())
         self.basis: np.ndarray | None = None
+        self.dual: np.ndarray | None = None  # (m, P): the part of a vector along each normal
         if len(places):
             self.normals = pieces.gradients(theta, places) * root
             self.normal, self.basis = normal_space(self.normals)
+            if self.normal.shape[1] == len(places):
+                self.dual = np.linalg.solve(self.normals @ self.normals.T, self.normals)
 
     @property
     def size(self) -> int:

@@ -28,7 +28,7 @@ class Filippov(FlowSolver):
     At a point where the pre-activations of some neurons on some samples are at a kink, ∇L jumps, and the flow
     is −r ⊙ the element of least norm of the generalised gradient: Filippov's solution [1]_, which a gradient
     flow of this kind has [2]_. On smooth pieces it is Rodas5P [3]_, with the active neurons held as they are;
-    the first boundary that a step passes is located by its own shorter steps to a hundredth of the tolerance,
+    the first boundary that a step passes is located by its own shorter steps to a tenth of the tolerance,
     and the next step starts behind it. Where both sides point at a boundary the flow slides along it, on
     several at once if need be, until the fraction of one of them in the generalised gradient reaches 0 or 1.
 

@@ -28,7 +28,7 @@ EPS = float(np.finfo(np.float64).eps)
 SAFETY, GROWTH, SHRINKING = 0.9, 6.0, 0.2
 """The next step aims at this part of the error allowed; limits on the ratio of steps."""
 
-LOCATED = 0.01
+LOCATED = 0.1
 """An event is located when the flow is this far beyond the boundary, in units of the error allowed in θ."""
 
 PASSED = 0.05
@@ -273,18 +273,18 @@ class Following:
             states = self.pieces.states(theta)
             if not (np.isfinite(states.loss) and np.isfinite(states.gradient).all()):
                 return None
-        size = root_mean_square(error * self.scale)
+        size = float(np.sqrt(np.mean((error * self.scale) ** 2)))
         beyond = np.maximum(states.z - self.high, self.low - states.z)
         rounding = 4 * EPS * np.abs(states.z).max(axis=1)
         neurons, samples = np.nonzero(beyond > rounding[:, None])
         parts = np.zeros(0)
         if len(self.places):
-            normals = self.manifold.normals
+            normals, dual = self.manifold.normals, self.manifold.dual
             if not self.manifold.flat:
-                normals = self.pieces.gradients(theta, self.places) * self.root
+                normals, dual = self.pieces.gradients(theta, self.places) * self.root, None
             held = self.pieces.phases[tuple(self.places.T)] - self.left
             parts = self.resolver.fractions(
-                states.gradient, states.slopes, normals, self.places, self.left, held
+                states.gradient, states.slopes, normals, self.places, self.left, held, dual
             )
         return Trial(
             length, theta, states.loss, states.gradient, states.z, states.slopes, size,
@@ -487,6 +487,8 @@ class Following:
         allowed = FOLLOWED[TABLE.embedded_order]
         if self.clear > 0:
             self.clear -= 1
+            return np.inf
+        if self.length * self.curvature < allowed:
             return np.inf
         if self.stepper.definite(self.length / allowed if np.isfinite(self.length) else 1.0):
             return np.inf
