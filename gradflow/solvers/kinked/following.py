@@ -43,6 +43,12 @@ WINDOW = 100
 CLEAR = 10
 """Steps for which the answer holds that no mode limits them."""
 
+AGAIN = 0.4
+"""A step that fails again is shortened to this part of itself at most."""
+
+RESTART = 4.0
+"""The step behind an event is at most so many times as long as a first step from there would be."""
+
 CROWD = 4
 """Crossings in one step from which a shorter one that needs none of them located may be the better one."""
 
@@ -135,6 +141,7 @@ class Following:
         self.before = objective.counts()
         self.t, self.length = 0.0, np.inf
         self.places, self.left = np.zeros((0, 2), np.int64), np.zeros(0, np.int64)
+        self.failed = False
         self.events: list[tuple[float, int, int, int]] = []
         self.accepted = self.rejected = 0
         self.watch, self.clear = self.gtol, 0
@@ -259,7 +266,8 @@ class Following:
         tau = speed / change if 0.0 < change < np.inf else np.inf
         if not 0.0 < tau < np.inf:
             tau = (root_mean_square(self.theta) or 1.0) / (speed or 1.0)
-        scale = 1.0 / self.tolerance.allowed(self.theta, tau * self.velocity)
+        fresh = tau * self.velocity if self.accepted == 0 else None
+        scale = 1.0 / self.tolerance.allowed(self.theta, fresh)
         moved = tau * root_mean_square(self.velocity * scale)
         return tau * min(1.0, (0.01 / moved) ** 0.2) if moved > 0.0 else tau
 
@@ -403,8 +411,11 @@ class Following:
         if trial is None or not trial.error <= 1.0:
             self.rejected += 1
             factor = 0.25 if trial is None else max(SAFETY * trial.error ** (-1.0 / 5.0), SHRINKING)
-            self.length = length * min(factor, SAFETY)
+            # A fast transient behind an event is not of the method's order in the length of a step.
+            self.length = length * min(factor, AGAIN if self.failed else SAFETY)
+            self.failed = True
             return None
+        self.failed = False
         proposed = length * min(max(SAFETY * max(trial.error, 1e-10) ** (-1.0 / 5.0), SHRINKING), GROWTH)
         event = len(trial.places) > 0 or self.left_out(trial).any()
         if not event:
@@ -438,7 +449,7 @@ class Following:
         self.snap(places, left)
         self.corner(places, left, np.where(up, 1.0, 0.0))
         self.steps.add(self.row()[None])
-        self.length = min(proposed, max(self.length, length))
+        self.length = min(proposed, max(self.length, length), RESTART * self.first_length())
         return self.stop()
 
     def accept(self, trial: Trial, clipped: bool) -> None:
@@ -567,7 +578,7 @@ class Following:
     def state(self, finished: StopReason | None) -> FlowState:
         """Where the flow stands, for a checkpoint."""
         numbers = np.concatenate([
-            [self.t, self.length, self.watch], self.window, self.tolerance.memory, self.theta,
+            [self.t, self.length, self.watch, float(self.failed)], self.window, self.tolerance.memory, self.theta,
             self.pieces.phases.ravel(), np.array(self.events, dtype=np.float64).ravel(),
         ])  # fmt: skip
         integers = np.concatenate([
@@ -585,9 +596,10 @@ class Following:
         sliding, events, self.accepted, self.rejected, clear = (int(n) for n in state.integers[:5])
         self.places = state.integers[5 : 5 + 2 * sliding].reshape(-1, 2).copy()
         self.left = state.integers[5 + 2 * sliding :].copy()
-        cuts = np.cumsum([3, 7, size, size, phases.size])
+        cuts = np.cumsum([4, 7, size, size, phases.size])
         head, self.window, self.tolerance.memory, theta, held, rows = np.split(state.numbers, cuts)
-        self.t, self.length, self.watch = (float(x) for x in head)
+        self.t, self.length, self.watch, failed = (float(x) for x in head)
+        self.failed = failed != 0.0
         self.theta = theta.copy()
         phases[:] = held.reshape(phases.shape)
         self.events = [(float(t), int(n), int(s), int(c)) for t, n, s, c in rows.reshape(-1, 4)[:events]]
