@@ -52,30 +52,35 @@ def _mixed(words, first, count, p, part, z, order, inside):
 
 
 @inner_jit
+def _hold_one(words, first, count, c, place, z, h, slope, bend):
+    """One neuron on one sample."""
+    p = np.int64(math.floor(c))
+    part, value = c - p, load(z, place)
+    store(h, place, _mixed(words, first, count, p, part, value, 0, load(h, place)))
+    if slope != 0:
+        store(slope, place, _mixed(words, first, count, p, part, value, 1, load(slope, place)))
+    if bend != 0:
+        store(bend, place, _mixed(words, first, count, p, part, value, 2, load(bend, place)))
+
+
+@inner_jit
 def hold(words, neuron, width, position, length, z, h, slope, bend):
     """σ, σ' and σ'' (those not null) of a layer on a block by the phases of its neurons, in place.
 
     neuron     the number of the layer's first neuron; position   that of the block's first sample
     """
     offsets, samples = word(words, OFFSETS), word(words, SAMPLES)
+    valid = min(length, samples - position)
     for i in range(width):
         first = word(offsets, neuron + i)
         count = word(offsets, neuron + i + 1) - first
-        if count == 0:
-            continue
-        row = word(words, VALUES) + 8 * (neuron + i) * samples
-        for s in range(length):
-            c = load(row, min(position + s, samples - 1))
-            p = np.int64(math.floor(c))
-            part, place = c - p, i * length + s
-            value = load(z, place)
-            if part == 0.0 and not (
-                (p < count and value >= load(word(words, KINKS), first + p))
-                or (p > 0 and value <= load(word(words, KINKS), first + p - 1))
-            ):
-                continue
-            store(h, place, _mixed(words, first, count, p, part, value, 0, load(h, place)))
-            if slope != 0:
-                store(slope, place, _mixed(words, first, count, p, part, value, 1, load(slope, place)))
-            if bend != 0:
-                store(bend, place, _mixed(words, first, count, p, part, value, 2, load(bend, place)))
+        row = word(words, VALUES) + 8 * ((neuron + i) * samples + position)
+        if count == 1:
+            kink = load(word(words, KINKS), first)
+            for s in range(valid):
+                c, value = load(row, s), load(z, i * length + s)
+                if not ((c == 0.0 and value < kink) or (c == 1.0 and value > kink)):
+                    _hold_one(words, first, count, c, i * length + s, z, h, slope, bend)
+        elif count > 1:
+            for s in range(valid):
+                _hold_one(words, first, count, load(row, s), i * length + s, z, h, slope, bend)

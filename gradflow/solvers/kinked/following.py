@@ -31,8 +31,9 @@ SAFETY, GROWTH, SHRINKING = 0.9, 6.0, 0.2
 LOCATED = 0.1
 """An event is located when the flow is this far beyond the boundary, in units of the error allowed in θ."""
 
-PASSED = 0.05
-"""Crossings whose effect is below this part of the error allowed need not be located."""
+PASSED, WHOLE = 0.05, 3.0
+"""Crossings need not be located where the second-order part of their effect is below this part of the error
+allowed, and all of it, which is corrected for, below so many times that."""
 
 PART = 1e-9
 """A fraction of a sliding place counts as outside [0, 1] beyond this."""
@@ -371,12 +372,14 @@ class Following:
     def _velocity_at(self, trial: Trial) -> np.ndarray:
         return -self.root * self.manifold.vector(self.manifold.along(self.root * trial.gradient))
 
-    def passing(self, trial: Trial) -> tuple[float, np.ndarray] | None:
-        """What crossing the boundaries of a trial step would change within it, in units of the error allowed.
+    def passing(self, trial: Trial) -> tuple[float, float, np.ndarray] | None:
+        """What crossing the boundaries of a trial step does within it, and the correction of θ that says so.
 
-        That is |Δt (1 − τ) (I + γΔt H)⁻¹ δ| with δ the jump of the gradient and τ where in the step the
-        crossing is, summed over crossings. None if a sliding place is left, or a boundary is one to slide
-        along.
+        A place that crosses at a time r before the end of the step changes θ there by
+        H⁻¹(1 − e^{−rH}) δ = r δ − ½r²Hδ + …, δ the jump of the gradient. Summed over places that is
+        (I + γΔt H)⁻¹ (d₁ + γΔt H d₁ − ½H d₂) to second order, d₁ = Σ r δ and d₂ = Σ r² δ. Returned are the
+        sizes of the whole and of its second-order part, in units of the error allowed, and the correction.
+        None if a sliding place is left.
         """
         if self.left_out(trial).any() or not len(trial.places):
             return None
@@ -384,15 +387,22 @@ class Following:
         old = pieces.phases[neurons, samples].copy()
         up = trial.z[neurons, samples] > self.high[neurons, samples]
         kinks = np.where(up, self.high[neurons, samples], self.low[neurons, samples])
-        start = np.abs(self.z[neurons, samples] - kinks)
-        when = start / (start + trial.beyond)
-        new = old + np.where(up, 1.0, -1.0)
-        pieces.phases[neurons, samples] = np.where(up, old + 1.0 - when, old - 1.0 + when)
-        jump = pieces.loss_and_gradient(trial.theta)[1] - trial.gradient
+        sign = np.where(up, 1.0, -1.0)
+        start = np.maximum(sign * (kinks - self.z[neurons, samples]), 0.0)
+        speed = sign * (pieces.gradients(self.theta, trial.places) @ self.velocity) * trial.length
+        when = _parabola(start, speed, start + trial.beyond)
+        whole = trial.length
+        parts = []
+        for weight in (1.0 - when, (1.0 - when) ** 2):
+            pieces.phases[neurons, samples] = old + sign * weight
+            jump = pieces.loss_and_gradient(trial.theta)[1] - trial.gradient
+            parts.append(self.manifold.along(self.root * jump))
         pieces.phases[neurons, samples] = old
-        change = trial.length * self.stepper.damped(jump)
-        self.crossed = when, new
-        return root_mean_square(change * self.scale), change
+        first, second = whole * parts[0], whole**2 * parts[1]
+        curved = self.stepper.matrix @ (TABLE.gamma * whole * first - 0.5 * second)
+        change, small = self.stepper.damped(first + curved), self.stepper.damped(curved)
+        self.crossed = when, old + sign
+        return root_mean_square(change * self.scale), root_mean_square(small * self.scale), change
 
     def advance(self) -> StopReason | None:
         """One accepted step, or a failed one; a reason to stop, or None."""
@@ -424,13 +434,14 @@ class Following:
             return self.stop(clipped)
         passed = self.passing(trial)
         if passed is not None:
-            effect, change = passed
-            if effect <= PASSED:
+            whole, second, change = passed
+            effect = max(second / PASSED, whole / WHOLE)
+            if effect <= 1.0:
                 self.pass_over(trial, change, clipped)
-                self.length = min(proposed, length * min(2.0, 0.9 * np.sqrt(PASSED / max(effect, 1e-12))))
+                self.length = min(proposed, length * min(2.0, 0.9 * max(effect, 1e-12) ** (-1.0 / 3.0)))
                 return self.stop(clipped)
             if len(trial.places) >= CROWD:
-                shorter = length * 0.8 * np.sqrt(PASSED / effect)
+                shorter = length * 0.8 * effect ** (-1.0 / 3.0)
                 if shorter * len(trial.places) > 3.0 * length:
                     self.rejected += 1
                     self.length = shorter
@@ -578,8 +589,8 @@ class Following:
     def state(self, finished: StopReason | None) -> FlowState:
         """Where the flow stands, for a checkpoint."""
         numbers = np.concatenate([
-            [self.t, self.length, self.watch, float(self.failed)], self.window, self.tolerance.memory, self.theta,
-            self.pieces.phases.ravel(), np.array(self.events, dtype=np.float64).ravel(),
+            [self.t, self.length, self.watch, float(self.failed)], self.window, self.tolerance.memory,
+            self.theta, self.pieces.phases.ravel(), np.array(self.events, dtype=np.float64).ravel(),
         ])  # fmt: skip
         integers = np.concatenate([
             [len(self.places), len(self.events), self.accepted, self.rejected, self.clear],
@@ -648,6 +659,16 @@ class Following:
         )
 
     compile_seconds = 0.0
+
+
+def _parabola(start: np.ndarray, speed: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Where in [0, 1] parabolas that go from 0 with these speeds to `whole` reach `start`."""
+    bend = whole - speed
+    with np.errstate(divide="ignore", invalid="ignore"):
+        root = np.sqrt(np.maximum(speed**2 + 4.0 * bend * start, 0.0))
+        found = 2.0 * start / (speed + root)
+    secant = start / whole
+    return np.clip(np.where(np.isfinite(found) & (found >= 0.0) & (found <= 1.0), found, secant), 0.0, 1.0)
 
 
 def _root(start: float, end: float, first: float | None, last: float | None) -> float:

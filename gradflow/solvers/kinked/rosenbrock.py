@@ -112,9 +112,8 @@ class Rosenbrock:
         end = self.manifold.point(self.theta, table.m @ stages)
         return end, self.manifold.root * self.manifold.vector(table.error_scale * table.e @ stages)
 
-    def damped(self, gradient: np.ndarray) -> np.ndarray:
-        """(I + γΔt H)⁻¹ of a gradient, as a change of θ for a time of one, after `step`."""
-        slope = self.manifold.along(self.manifold.root * gradient)
+    def damped(self, slope: np.ndarray) -> np.ndarray:
+        """The change of θ by (I + γΔt H)⁻¹ of coordinates, after `step`."""
         if not slope.size:
             return np.zeros_like(self.theta)
         inner = lapack.dgetrs(*self.solved, slope)[0]
