@@ -56,7 +56,7 @@ def least_norm(base: np.ndarray, edges: np.ndarray) -> Element:
 def interior(base: np.ndarray, edges: np.ndarray) -> np.ndarray | None:
     """The φ without bounds at which base + φ edges is least; None where edges are dependent."""
     size = np.linalg.norm(edges, axis=1)
-    if (size == 0.0).any():
+    if (size == 0.0).any() or len(edges) > edges.shape[1]:
         return None
     q, r = np.linalg.qr((edges / size[:, None]).T)
     if np.abs(np.diag(r)).min() < RANK:

@@ -48,7 +48,7 @@ class Filippov(FlowSolver):
     --------
     >>> X = np.array([[1.0, 0.0], [1.0, 1.0]])
     >>> student = gf.MLP([[[1.0, -0.5]], [[1.0]]], None, "relu")
-    >>> result = gf.train(np.array([[-1.0], [1.0]]), student, X, solver=gf.solvers.Filippov(t1=5.0),
+    >>> result = gf.train(np.array([[-1.0], [1.0]]), student, X, solver=gf.solvers.Filippov(t1=10.0),
     ...                   refiner=None, progress=False)
     >>> result.flow.events
     <Events: 1 sliding>
@@ -56,7 +56,6 @@ class Filippov(FlowSolver):
 
     name: ClassVar[str] = "Filippov"
     implicit: ClassVar[bool] = True
-    kinked: ClassVar[bool] = True
 
     def integrate(
         self,
