@@ -87,7 +87,10 @@ class Units:
         growths = [0.0 if name is None else REFERENCES[name].growth for name in self.names]
         if math.inf in growths:  # e^(2rt) times the density is a density around 2r
             return 11.0 + 2.0 * min(max(s for s, g in zip(sizes, growths) if math.isinf(g)), 20.0)
-        return 10.5 + 0.8 * max([g for g in growths if g > 1], default=0.0)
+        biases = np.abs(self.biases.astype(np.float64))[sizes > 0.0]
+        # a unit that is off but for a tail has its derivatives there
+        tail = 4.5 + min(36.0, float((biases / sizes[sizes > 0.0]).max(initial=0.0)))
+        return max(10.5, tail) + 0.8 * max([g for g in growths if g > 1], default=0.0)
 
 
 def adaptive(function, edges: np.ndarray, atol: np.ndarray, rtol: float, limit: int):

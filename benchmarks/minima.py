@@ -32,6 +32,7 @@ from gradflow.objective import Objective
 from gradflow.refiners import (
     BFGS,
     LBFGS,
+    GaussNewton,
     GramLevenbergMarquardt,
     SciPy,
     TrustRegionNewton,
@@ -96,6 +97,21 @@ class Course(Objective):
 
     def hvp(self, theta, v):
         return self.inner.hvp(theta, v)
+
+    @property
+    def has_gauss_newton(self):
+        return self.inner.has_gauss_newton
+
+    def gauss_newton(self, theta):
+        loss, gradient, matrix = self.inner.gauss_newton(theta)
+        self.note(loss, float(np.abs(gradient).max()))
+        return loss, gradient, matrix
+
+    def gauss_newton_product(self, theta, v):
+        return self.inner.gauss_newton_product(theta, v)
+
+    def gauss_newton_diagonal(self, theta):
+        return self.inner.gauss_newton_diagonal(theta)
 
     def gradient_sizes(self, theta):
         return self.inner.gradient_sizes(theta)
@@ -183,6 +199,7 @@ METHODS: dict[str, Callable] = {
     "Newton trust region": _refine(TrustRegionNewton),
     "BFGS": _refine(BFGS),
     "SLSQP": _refine(SciPy),
+    "Gauss–Newton": _refine(GaussNewton),
     "Gram LM": _refine(GramLevenbergMarquardt),
     "variable projection": _refine(VariableProjection),
 }

@@ -24,6 +24,7 @@ from .networks import MLP  # noqa: E402
 from .order_parameters import OrderParameters, order_parameters  # noqa: E402
 from .run.result import Result, Spectrum  # noqa: E402
 from .run.training import resume, train  # noqa: E402
+from .run.trajectories import TrajectoryDistance, trajectory_distance  # noqa: E402
 from .spherical import Ball, Sphere, Spherical, StudentT  # noqa: E402
 from .support.errors import (  # noqa: E402
     ArgumentError,
@@ -61,8 +62,10 @@ __all__ = [
     "StorageError",
     "StudentT",
     "Sweep",
+    "TrajectoryDistance",
     "__version__",
     "certify",
+    "cite",
     "datasets",
     "landscape",
     "load",
@@ -79,6 +82,7 @@ __all__ = [
     "theory",
     "train",
     "train_many",
+    "trajectory_distance",
     "verify_proof",
 ]
 
@@ -92,6 +96,7 @@ _LATE = {
     "Failure": "many",
     "Sweep": "many",
     "certify": "proofs",
+    "cite": "citing",
     "load": "many",
     "sweep": "many",
     "train_many": "many",

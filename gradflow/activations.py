@@ -10,15 +10,17 @@ import contextlib
 import inspect
 import math
 import sys
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, cached_property
 from types import MappingProxyType
 
 import numba
 import numpy as np
 
+from .differentiate import forward, scalar_code, traced_value, with_rules
 from .kernels.activation_table import RECORDS, Record
 from .kernels.math import abi
+from .kinks import find_kinks
 from .support.errors import ArgumentError
 from .support.settings import one_of
 from .support.validate import real_array
@@ -36,23 +38,26 @@ class Activation:
 
     Parameters
     ----------
-    value, first, second : callable
-        σ, σ' and σ'': scalar Python functions that Numba can compile (`math`, NumPy scalars).
+    value : callable
+        σ, a function of one number: with `math`, NumPy scalars or `jax.numpy`, with `if`, `min` and `max`.
+    first, second : callable, optional
+        σ' and σ''. Those that are not given are derived from the code of the one before, which JAX traces
+        and differentiates forwards; the formulas become compiled code. Functions of one's own, which Numba
+        must be able to compile (`math`, NumPy scalars), may be more accurate where terms cancel, as in tails.
     symmetry : {"none", "odd", "even", "odd+constant", "even+linear"}
         σ(−z) is: nothing of these, −σ(z), σ(z), c − σ(z), or σ(z) − cz. Neurons that a symmetry makes
         equivalent are matched by it.
     name : str, optional
         How results and files call it; not a name of the table. The function's own unless given.
     traced : callable, optional
-        The same σ in `jax.numpy`, needed only where JAX differentiates through it.
+        The same σ in `jax.numpy`, needed only where JAX differentiates through it, and only where all three
+        functions are given.
     kinks : sequence of float, optional
-        Where σ' or σ'' jumps, in ascending order. By default 0 if they do so there, and no other place: a
-        flow on samples has to be told of the others.
+        Where σ or σ' jumps, in ascending order. Checked against what is found (`kinks`).
 
     Attributes
     ----------
     name, symmetry : str
-    kinks : tuple of float
     degree : int or None
         p with σ(cz) = c^p σ(z) for all c > 0; None for one's own.
 
@@ -60,7 +65,8 @@ class Activation:
     ------
     ArgumentError
         The functions are compared with one another at a few points when the object is made: names the one
-        that does not compile, is not finite, or contradicts the others.
+        that does not compile, cannot be traced, is not finite, or contradicts the others. Also for `kinks`
+        that are not those found.
 
     Notes
     -----
@@ -97,6 +103,10 @@ class Activation:
     ...     symmetry="even",
     ...     name="bump",
     ... )
+    >>> gf.Activation(lambda z: math.exp(-z * z), symmetry="even", name="bump").derivatives([1.0])[2].round(6)
+    array([0.735759])
+    >>> gf.Activation(lambda z: 1.0 if z > 1 else z if z > -1 else -1.0, symmetry="odd").kinks
+    array([-1.,  1.])
     >>> gf.MLP.random((2, 3, 1), bump, seed=0)
     MLP(2-3-1, bump, biases, 13 parameters)
     >>> bump(0.0)
@@ -108,13 +118,13 @@ class Activation:
     def __init__(
         self,
         value: Callable,
-        first: Callable,
-        second: Callable,
+        first: Callable | None = None,
+        second: Callable | None = None,
         *,
         symmetry: str = "none",
         name: str | None = None,
         traced: Callable | None = None,
-        kinks=None,
+        kinks: Sequence[float] | None = None,
     ):
         if symmetry not in SYMMETRIES:
             raise ArgumentError("symmetry", repr(symmetry), ", ".join(SYMMETRIES))
@@ -122,7 +132,11 @@ class Activation:
             raise ArgumentError("name", repr(name), "a name that is not in the table of activations")
         if traced is not None and not callable(traced):
             raise ArgumentError("traced", repr(traced), "a function of a JAX array")
-        compiled = [_scalar(a, f) for a, f in (("value", value), ("first", first), ("second", second))]
+        given = (value, first, second)
+        if first is None and second is not None:
+            raise ArgumentError("first", None, "σ', since second is given")
+        whole, traced = _derived(given, traced)
+        compiled = [_scalar(a, f) for a, f in zip(("value", "first", "second"), whole, strict=True)]
         _check_finite(compiled)
         _check_derivative("first", compiled[0], compiled[1])
         _check_derivative("second", compiled[1], compiled[2])
@@ -132,20 +146,16 @@ class Activation:
         block = _user_block(*compiled)
         record = Record(default if name is None else name, block, parity=symmetry, strip=None)
         self._set(record, traced, False)
-        self._functions = (value, first, second)
+        self._functions = given
+        self._kinks = kinks
         if kinks is not None:
-            self.kinks = _check_kinks(kinks)
-        else:
-            self.kinks = _kink_at_zero(compiled)
-
-    kinks: tuple[float, ...]
+            _check_kinks(real_array("kinks", kinks, 1), self.kinks)
 
     def _set(self, record: Record, traced: Callable | None, built_in: bool) -> None:
         self.record = record
         self.name: str = record.name
         self.symmetry: str = record.symmetry
         self.degree: int | None = record.degree
-        self.kinks = record.kinks
         self._traced = traced
         self._built_in: bool = built_in
 
@@ -193,6 +203,22 @@ class Activation:
         abi.callable_from_python(self.address)(inputs.size, order, inputs.ctypes.data, *addresses)
         return tuple(outputs)
 
+    @cached_property
+    def kinks(self) -> np.ndarray:
+        """Where σ or σ' jumps within ±64, ascending; found by halving intervals that no polynomial fits.
+
+        Examples
+        --------
+        >>> gf.ACTIVATIONS["relu"].kinks
+        array([0.])
+        >>> gf.ACTIVATIONS["tanh"].kinks
+        array([], dtype=float64)
+        """
+        if self._built_in:
+            return np.zeros(1 if self.record.jump != 0.0 else 0)
+        with np.errstate(all="ignore"):
+            return find_kinks(self.derivatives)
+
     def __eq__(self, other) -> bool:
         if isinstance(other, Activation) and self._built_in and other._built_in:
             return self.name == other.name
@@ -204,7 +230,8 @@ class Activation:
     def __reduce__(self):
         if self._built_in:
             return resolve, (self.name,)
-        return _rebuild, (self._functions, self.symmetry, self.name, self._traced, self.kinks)
+        own = self._traced if self._functions[2] is not None else None  # what is derived is derived again
+        return _rebuild, (self._functions, self.symmetry, self.name, own, self._kinks)
 
     def __repr__(self) -> str:
         return f"<Activation {self.name!r}>"
@@ -286,8 +313,61 @@ def resolve(activation: object) -> Activation:
     )
 
 
-def _rebuild(functions, symmetry, name, traced, kinks) -> Activation:
+def _rebuild(functions, symmetry, name, traced, kinks=None) -> Activation:
     return Activation(*functions, symmetry=symmetry, name=name, traced=traced, kinks=kinks)
+
+
+def _derived(given: tuple, traced: Callable | None) -> tuple[list, Callable | None]:
+    """σ, σ' and σ'' for Numba, and σ for JAX: those that are given, and those derived."""
+    value, first, second = given
+    if second is not None:
+        return list(given), traced
+    if not callable(value):
+        return list(given), traced  # refused like any other
+    require_x64()
+    sigma = traced_value("value", value)
+    _check_traced("value", value, sigma)
+    if first is None:
+        slope = forward(sigma)
+        whole: list = [scalar_code("value", sigma, "value"), scalar_code("value", slope, "first")]
+    else:
+        slope = traced_value("first", first)
+        _check_traced("first", first, slope)
+        whole = [value, first]
+    bend = forward(slope)
+    whole.append(scalar_code("value" if first is None else "first", bend, "second"))
+    return whole, with_rules(sigma, slope, bend) if traced is None else traced
+
+
+def _check_traced(argument: str, function: Callable, traced: Callable) -> None:
+    """What was traced is the function: the same numbers when it is simply called."""
+    import jax.numpy as jnp
+
+    found = np.asarray(traced(jnp.asarray(_CHECK_POINTS)))
+    for z, mine in zip(_CHECK_POINTS, found, strict=True):
+        try:
+            theirs = float(function(z))
+        except (TypeError, ValueError, OverflowError, ZeroDivisionError):
+            continue  # outside its domain, or not a function of floats: the other checks tell
+        if math.isfinite(theirs) and not abs(mine - theirs) <= 1e-12 * max(abs(theirs), 1e-300):
+            raise ArgumentError(
+                argument,
+                f"a function that is {theirs:.17g} at z = {z:.6g}, but {mine:.17g} when traced",
+                "a function of z alone; or first= and second= as well",
+            )
+
+
+def _check_kinks(declared: np.ndarray, found: np.ndarray) -> None:
+    def apart(points: np.ndarray, others: np.ndarray) -> list[float]:
+        return [float(z) for z in points if not np.any(np.abs(others - z) <= 1e-6 * (1.0 + abs(z)))]
+
+    for missing, words in (
+        (apart(found, declared), "a kink at {:.9g}"),
+        (apart(declared, found), "no kink at {:.9g}"),
+    ):
+        if missing:
+            given = f"{declared.tolist()}, but σ has {words.format(missing[0])}"
+            raise ArgumentError("kinks", given, f"those of σ: {found.tolist()}")
 
 
 def _scalar(argument: str, function) -> Callable:
@@ -350,24 +430,6 @@ def _polynomial_block(table: np.ndarray) -> Callable:
                     outputs[i] = outputs[i] * inputs[i] + table[row, k]
 
     return block
-
-
-def _kink_at_zero(compiled: list) -> tuple[float, ...]:
-    """(0.0,) if σ' or σ'' jumps at 0: by more than they vary nearby."""
-    for function in compiled[1:]:
-        left, right = function(-1e-12), function(1e-12)
-        if abs(right - left) > 1e-6 * max(abs(left), abs(right)) and math.isfinite(right - left):
-            across, beside = abs(right - left), abs(function(2e-12) - right) + abs(function(-2e-12) - left)
-            if across > 10.0 * beside:
-                return (0.0,)
-    return ()
-
-
-def _check_kinks(given) -> tuple[float, ...]:
-    points = real_array("kinks", given, 1)
-    if (np.diff(points) <= 0).any():
-        raise ArgumentError("kinks", str(given), "places in ascending order")
-    return tuple(map(float, points))
 
 
 def _check_finite(compiled: list) -> None:

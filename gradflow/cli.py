@@ -1,36 +1,50 @@
-"""The command line: `gradflow demo`, `gradflow train`, `gradflow verify`."""
+"""The command line: `gradflow demo`, `train`, `resume`, `show`, `plot`, `verify`, `info`, `warm`."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import csv
+import dataclasses
 import importlib.util
+import itertools
 import os
 import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from . import teachers
 from ._version import __version__
 from .activations import ACTIVATIONS
+from .losses.problem import Problem
+from .many import Batch, load, train_many
+from .many.batch import row_of
 from .networks import MLP
+from .run.checkpoint import FORMAT as CHECKPOINT
+from .run.checkpoint import read_checkpoint
 from .run.result import Result
-from .run.training import train
+from .run.training import resume, train
+from .solvers import default_solver, known_solvers
 from .support.errors import ArgumentError, GradflowError, StorageError
+from .support.files import form_of, replacing
 from .support.memory import check_memory
 from .support.progress import Monitor
+from .support.settings import one_of
 from .support.stopping import StopReason
 
 EXIT_CODES = """exit codes:
-  0    done: converged, or every check holds
+  0    done: converged (every start of a batch), or every check holds
   1    finished, but not converged, or a check does not hold
   2    bad input: one line on standard error says what is allowed
   3    converged, but from where the flow was stopped before its end: perhaps not to where it leads
   130  interrupted (Ctrl-C); what had been reached is printed and saved
   141  the reader of the output has left (as in `gradflow verify | head`)"""
+
+DEMO = ("gradflow-demo.h5", "gradflow-demo.png")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -54,9 +68,8 @@ def _run(argv: list[str] | None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"gradflow {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
-    _add_demo(commands)
-    _add_train(commands)
-    _add_verify(commands)
+    for add in (_add_demo, _add_train, _add_resume, _add_show, _add_plot, _add_verify, _add_info, _add_warm):
+        add(commands)
     arguments = parser.parse_args(argv)
     try:
         return arguments.run(arguments)
@@ -81,30 +94,50 @@ def _command(commands, name: str, summary: str, description: str | None = None):
     )
 
 
-def _add_outputs(parser, out: Path | None, plot: Path | None) -> None:
+def _add_outputs(parser, out: str | None = None, plot: str | None = None, csv: bool = False) -> None:
     for name, what, default in (("--out", "HDF5 file", out), ("--plot", "picture", plot)):
-        known = "" if default is None else " (default %(default)s, replaced if it exists)"
-        parser.add_argument(name, type=Path, default=default, help=f"{what} to write{known}")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+        known = "" if default is None else f" (default {default}, numbered anew if it exists)"
+        parser.add_argument(name, type=Path, help=f"{what} to write{known}")
+    if csv:
+        parser.add_argument(
+            "--csv", type=Path, help="table to write: the flow's samples, or one line for each start"
+        )
+    parser.add_argument(
+        "--force", "--overwrite", action="store_true", dest="force", help="replace files that exist"
+    )
 
 
 def _add_demo(commands) -> None:
     demo = _command(
         commands, "demo", "train an erf student of 3 neurons on 8 orthonormal teacher neurons, infinite data"
     )
-    _add_outputs(demo, Path("gradflow-demo.h5"), Path("gradflow-demo.png"))
+    _add_outputs(demo, *DEMO)
     demo.add_argument("--seed", type=int, default=0, help="of the student's weights (default %(default)s)")
     demo.set_defaults(run=_demo)
 
 
 def _demo(arguments) -> int:
-    if importlib.util.find_spec("matplotlib") is None:
+    drawn = importlib.util.find_spec("matplotlib") is not None
+    if not drawn:
         print("no picture: matplotlib is not installed (pip install 'gradflow[plot]')", file=sys.stderr)
         arguments.plot = None
-    _check_outputs(arguments, (Path("gradflow-demo.h5"), Path("gradflow-demo.png")))
+    _name_anew(arguments, drawn)
+    _check_outputs(arguments)
     teacher = teachers.orthonormal(width=8, input_dim=9, activation="erf")
     student = MLP.random((9, 3, 1), activation="erf", bias=False, seed=arguments.seed)
     return _finish(train(teacher, student), arguments)
+
+
+def _name_anew(arguments, drawn: bool) -> None:
+    """Names for the demo's files where none are given: both with the first number that neither has."""
+    for number in itertools.count(1):
+        ends = ["" if number == 1 else f"-{number}"] * 2
+        names = [Path(name).with_stem(Path(name).stem + end) for name, end in zip(DEMO, ends)]
+        if arguments.force or not any(path.exists() for path in names):
+            break
+    arguments.out = arguments.out or names[0]
+    if drawn:
+        arguments.plot = arguments.plot or names[1]
 
 
 def _add_train(commands) -> None:
@@ -130,7 +163,21 @@ def _add_train(commands) -> None:
     parser.add_argument(
         "--samples", type=int, metavar="N", help="N standard Gaussian samples drawn with --seed"
     )
-    _add_outputs(parser, None, None)
+    how = parser.add_argument_group("how to follow the flow")
+    how.add_argument("--solver", metavar="NAME", help="method, or none: refinement only (default: by size)")
+    how.add_argument("--rtol", type=float, help="tolerance per step, absolute too")
+    how.add_argument("--t1", type=float, help="time at which the flow is stopped")
+    how.add_argument("--starts", type=int, metavar="N", help="a batch of N students drawn with --seed")
+    how.add_argument(
+        "--checkpoint",
+        type=Path,
+        metavar="PATH",
+        help="file from which `gradflow resume` goes on; with --starts a folder, and the same line goes on",
+    )
+    what = parser.add_argument_group("what is minimised, with samples")
+    what.add_argument("--loss", default="squared", help="squared or cross_entropy (default %(default)s)")
+    what.add_argument("--weight-decay", type=float, default=0.0, metavar="λ", help="adds λ‖θ‖²")
+    _add_outputs(parser, csv=True)
     parser.set_defaults(run=_train)
 
 
@@ -163,7 +210,141 @@ def _train(arguments) -> int:
             arguments.bias,
             seed=arguments.teacher_seed,
         )
-    return _finish(train(teacher, student, inputs), arguments)
+    problem = _problem(teacher, student, inputs, arguments)
+    options = {"solver": _solver(arguments, student.size)}
+    kept = arguments.checkpoint
+    if arguments.starts is not None:
+        if arguments.starts < 1:
+            raise ArgumentError("--starts", arguments.starts, "an integer ≥ 1")
+        seeds = np.random.SeedSequence(arguments.seed).generate_state(arguments.starts, np.uint64)
+        drawn = [
+            MLP.random(sizes, arguments.activation, arguments.bias, seed=int(seed) >> 1) for seed in seeds
+        ]
+        problems = [_problem(teacher, network, inputs, arguments) for network in drawn]
+        return _finish(train_many(problems, checkpoint=kept, **options), arguments)
+    if kept is not None and kept.exists() and not arguments.force:
+        raise ArgumentError(
+            "--checkpoint", f"{kept}, which exists", "gradflow resume, a new file, or --force"
+        )
+    return _finish(train(problem, checkpoint=kept, **options), arguments)
+
+
+def _problem(teacher, student: MLP, inputs, arguments) -> Problem:
+    return Problem(teacher, student, inputs, loss=arguments.loss, weight_decay=arguments.weight_decay)
+
+
+def _solver(arguments, size: int) -> Any:
+    """The method with its settings; the default one of this size unless it is named."""
+    given = {"rtol": arguments.rtol, "atol": arguments.rtol, "t1": arguments.t1}
+    settings = {name: value for name, value in given.items() if value is not None}
+    name = arguments.solver
+    if name is not None and name.casefold() == "none":
+        if settings:
+            raise ArgumentError("--solver", "none, with --rtol or --t1", "a method: these are its settings")
+        return None
+    if name is None:
+        return dataclasses.replace(default_solver(size), **settings) if settings else "auto"
+    known = known_solvers()
+    if name not in known:
+        raise ArgumentError("--solver", repr(name), f"none, or {one_of(name, sorted(known))}")
+    return known[name](**settings)
+
+
+def _add_resume(commands) -> None:
+    parser = _command(commands, "resume", "go on with the run of a checkpoint file, to the same bits")
+    parser.add_argument("file", type=Path, metavar="FILE", help="what --checkpoint named")
+    _add_outputs(parser, csv=True)
+    parser.set_defaults(run=_resume)
+
+
+def _resume(arguments) -> int:
+    _check_outputs(arguments)
+    if arguments.file.is_dir():
+        allowed = "a file: the folder of a batch goes on by the line that began it"
+        raise ArgumentError("FILE", f"{arguments.file}, a folder", allowed)
+    return _finish(resume(arguments.file), arguments)
+
+
+def _add_show(commands) -> None:
+    parser = _command(commands, "show", "print the report of a file: a result, a batch, a checkpoint")
+    parser.add_argument("file", type=Path, metavar="FILE", help="HDF5 file")
+    _add_outputs(parser, csv=True)
+    parser.set_defaults(run=_show)
+
+
+def _show(arguments) -> int:
+    _check_outputs(arguments)
+    if form_of(arguments.file) == CHECKPOINT:
+        found = read_checkpoint(arguments.file)
+        assert found.state is not None
+        _say(f"checkpoint of {found.problem!r}")
+        _say(f"  {found.state.finished or 'not finished'}; {found.state.seconds:.1f} s of work")
+        _say(f"  to go on: gradflow resume {arguments.file}")
+        return 0
+    return _finish(load(arguments.file), arguments)
+
+
+def _add_plot(commands) -> None:
+    from .plot import PICTURES
+
+    parser = _command(commands, "plot", "draw the result or the batch of a file")
+    parser.add_argument("file", type=Path, metavar="FILE", help="HDF5 file")
+    parser.add_argument("picture", type=Path, nargs="?", metavar="PICTURE", help="default: FILE.png")
+    names = ", ".join(PICTURES)
+    parser.add_argument("--kind", help=f"{names} (default: overview, of a batch losses)")
+    parser.add_argument("--force", action="store_true", help="replace a picture that exists")
+    parser.set_defaults(run=_plot, out=None, csv=None)
+
+
+def _plot(arguments) -> int:
+    from .plot import PICTURES, save
+
+    arguments.plot = arguments.picture or arguments.file.with_suffix(".png")
+    _check_outputs(arguments, "PICTURE")
+    found = load(arguments.file)
+    kind = arguments.kind or ("overview" if isinstance(found, Result) else "losses")
+    if kind not in PICTURES:
+        raise ArgumentError("--kind", repr(kind), one_of(kind, PICTURES))
+    if isinstance(found, Batch) and kind not in ("losses", "gradients"):
+        raise ArgumentError("--kind", f"{kind!r} of a batch", "losses or gradients")
+    said = "replaced" if arguments.plot.exists() else "picture"
+    save(found, arguments.plot, kind)
+    _say(f"{said} {arguments.plot}")
+    return 0
+
+
+def _add_info(commands) -> None:
+    parser = _command(commands, "info", "versions, cores, where compiled code is kept, how to cite")
+    parser.set_defaults(run=_info)
+
+
+def _info(arguments) -> int:
+    from .citing import cite
+    from .information import information
+
+    for name, value in information().items():
+        _say(f"{name:<12} {value}")
+    _say("")
+    _say(cite())
+    return 0
+
+
+def _add_warm(commands) -> None:
+    parser = _command(commands, "warm", "compile all kinds of problems now, once for this machine")
+    parser.add_argument("--jobs", type=int, help="processes (default: as many as cores)")
+    parser.set_defaults(run=_warm)
+
+
+def _warm(arguments) -> int:
+    from .warming import KINDS, warm
+
+    if arguments.jobs is not None and arguments.jobs < 1:
+        raise ArgumentError("--jobs", arguments.jobs, "an integer ≥ 1")
+    began = time.monotonic()
+    for number, (name, seconds) in enumerate(warm(arguments.jobs), 1):
+        _say(f"{number:>3} of {len(KINDS)}  {seconds:6.1f} s  {name}")
+    _say(f"all kinds are compiled, {time.monotonic() - began:.0f} s")
+    return 0
 
 
 def _add_verify(commands) -> None:
@@ -244,48 +425,74 @@ def _verify(arguments) -> int:
     return 0 if held == done else 1
 
 
-def _check_outputs(arguments, replaced: tuple[Path, ...] = ()) -> None:
-    """Refuse places that cannot be written before the work, not after it; files that exist as well.
-
-    replaced   files that may be replaced without being asked for
-    """
-    for name in ("out", "plot"):
-        path = getattr(arguments, name)
+def _check_outputs(arguments, picture: str = "--plot") -> None:
+    """Refuse places that cannot be written before the work, not after it; files that exist as well."""
+    seen: dict[Path, str] = {}
+    for name, argument in (("out", "--out"), ("plot", picture), ("csv", "--csv")):
+        path = getattr(arguments, name, None)
         if path is None:
             continue
         if not path.absolute().parent.is_dir():
-            raise ArgumentError(f"--{name}", str(path), "a file in a folder that exists")
+            raise ArgumentError(argument, str(path), "a file in a folder that exists")
         if path.is_dir():
-            raise ArgumentError(f"--{name}", f"{path}, a folder", "a file")
-        if path.exists() and not arguments.overwrite and path not in replaced:
-            raise ArgumentError(f"--{name}", f"{path}, which exists", "a new file, or --overwrite")
+            raise ArgumentError(argument, f"{path}, a folder", "a file")
+        if path.exists() and not arguments.force:
+            raise ArgumentError(argument, f"{path}, which exists", "a new file, or --force")
         if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
-            raise ArgumentError(f"--{name}", f"{path}, which may not be written", "a file that may")
-    if arguments.out is not None and arguments.out == arguments.plot:
-        raise ArgumentError("--plot", f"{arguments.plot}, as --out", "another file")
+            raise ArgumentError(argument, f"{path}, which may not be written", "a file that may")
+        if path in seen:
+            raise ArgumentError(argument, f"{path}, as {seen[path]}", "another file")
+        seen[path] = argument
     if arguments.plot is not None:
         from .plot import check_path
 
         check_path(arguments.plot)
 
 
-def _finish(result: Result, arguments) -> int:
-    _say(str(result))
-    if arguments.out is not None:
-        said = "replaced" if arguments.out.exists() else "saved"
-        result.save(arguments.out)
-        _say(f"  {said:<10} {arguments.out}")
-    if arguments.plot is not None:
-        from .plot import save_overview
-
-        said = "replaced" if arguments.plot.exists() else "picture"
-        save_overview(result, arguments.plot)
-        _say(f"  {said:<10} {arguments.plot}")
-    if result.stop_reason is StopReason.INTERRUPTED:
+def _finish(found: Result | Batch, arguments) -> int:
+    """Print it, write what was asked for, and say by the exit code what it is."""
+    _say(str(found))
+    for name, said, write in (("out", "saved", _save), ("csv", "table", _table), ("plot", "picture", _draw)):
+        path = getattr(arguments, name, None)
+        if path is not None:
+            replaced = path.exists()
+            write(found, path)
+            _say(f"  {'replaced' if replaced else said:<10} {path}")
+    if isinstance(found, Batch):
+        if any(entry.interrupted for entry in found.results):
+            return 130
+        converged = bool(found.results) and all(entry.converged for entry in found.results)
+        return 0 if converged and not found.failures else 1
+    if found.interrupted or found.stop_reason is StopReason.INTERRUPTED:
         return 130
-    if not result.converged:
+    if not found.converged:
         return 1
-    return 3 if result.flow_ended is False else 0
+    return 3 if found.flow_ended is False else 0
+
+
+def _save(found: Result | Batch, path: Path) -> None:
+    found.save(path)
+
+
+def _draw(found: Result | Batch, path: Path) -> None:
+    from .plot import save
+
+    save(found, path, "overview" if isinstance(found, Result) else "losses")
+
+
+def _table(found: Result | Batch, path: Path) -> None:
+    """Samples of the flow, or a line for each start, as comma-separated values of full precision."""
+    if isinstance(found, Batch):
+        rows = [{"start": i} | row_of(entry) for i, entry in enumerate(found)]
+    elif found.flow is None:
+        rows = [{"t": 0.0, "loss": found.loss, "grad_norm": found.grad_norm}]
+    else:
+        columns = zip(found.flow.times, found.flow.losses, found.flow.grad_norms, strict=True)
+        rows = [{"t": float(t), "loss": float(L), "grad_norm": float(g)} for t, L, g in columns]
+    with replacing(path) as name, open(name, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _say(text: str) -> None:

@@ -44,6 +44,13 @@ def read_idx(path: str | os.PathLike) -> np.ndarray:
     References
     ----------
     .. [1] Y. LeCun, C. Cortes and C. Burges, The MNIST database of handwritten digits.
+
+    Examples
+    --------
+    >>> with open("two-idx1-ubyte", "wb") as file:
+    ...     _ = file.write(bytes([0, 0, 8, 1, 0, 0, 0, 2, 7, 9]))
+    >>> gf.datasets.read_idx("two-idx1-ubyte")
+    array([7, 9], dtype=uint8)
     """
     data = _bytes(path)
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in _IDX_TYPES:
@@ -79,6 +86,14 @@ def read_cifar10(*paths: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
     ------
     StorageError
         For other files. The Python version of CIFAR10 is pickled, and nothing is unpickled here.
+
+    Examples
+    --------
+    >>> with open("batch.bin", "wb") as file:
+    ...     _ = file.write(bytes([3]) + bytes(3072))
+    >>> X, y = gf.datasets.read_cifar10("batch.bin")
+    >>> X.shape, y
+    ((1, 3072), array([3]))
     """
     records = []
     for path in paths:

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy.special
 
 from .support.eigen import symmetric_eigen
 from .support.errors import ArgumentError
+from .support.memory import check_memory
 from .support.threads import single_threaded_blas
-from .support.validate import real_array, sequence
+from .support.validate import integer, real_array, sequence
 
 
 class Law:
@@ -35,7 +37,7 @@ class Law:
         return (self,)
 
     def sample(self, count: int, dim: int, rng: np.random.Generator) -> np.ndarray:
-        """`count` draws, shape (count, dim)."""
+        """So many draws, shape (count, dim), by the generator `rng`."""
         raise ArgumentError("inputs", type(self).__name__, "a law of infinitely many inputs")
 
     @property
@@ -139,7 +141,18 @@ class Gaussian(Law):
         return Gaussian() if self.cov is None else Gaussian(cov=self.cov[0, 0] * np.eye(dim))
 
     def sample(self, count: int, dim: int, rng: np.random.Generator) -> np.ndarray:
-        """`count` draws, shape (count, dim)."""
+        """Draws from the law.
+
+        Parameters
+        ----------
+        count, dim : int
+            Their number, and the input dimension where the law leaves it open.
+        rng : numpy.random.Generator
+
+        Returns
+        -------
+        ndarray, shape (count, dim)
+        """
         draws = rng.standard_normal((count, dim))
         if self.cov is not None:
             draws = draws @ self._factor
@@ -162,6 +175,12 @@ class Mixture(Law):
         Or spherically symmetric laws; their dimensions must agree.
     weights : array_like, shape (components,), optional
         p_c > 0, divided by their sum; equal ones unless given.
+
+    Raises
+    ------
+    ArgumentError
+        For what are no laws of infinitely many inputs, dimensions that differ, or weights that are not
+        positive.
 
     Examples
     --------
@@ -203,7 +222,7 @@ class Mixture(Law):
         return [(float(p) * share, law) for p, part in parts for share, law in part.gaussians(dim, degree)]
 
     def sample(self, count: int, dim: int, rng: np.random.Generator) -> np.ndarray:
-        """`count` draws, shape (count, dim)."""
+        """So many draws, shape (count, dim), by `rng`: a component is drawn for each."""
         chosen = rng.choice(len(self.components), size=count, p=self.weights)
         draws = np.empty((count, dim))
         for c, law in enumerate(self.components):
@@ -224,6 +243,11 @@ class Samples(Law):
     X : array_like, shape (samples, features)
     sample_weight : array_like, shape (samples,), optional
         w_s ≥ 0, not all zero; one each unless given.
+
+    Raises
+    ------
+    ArgumentError
+        For arrays that are empty, of other shapes or not finite, and weights that are negative or all zero.
 
     Notes
     -----
@@ -252,6 +276,52 @@ class Samples(Law):
                 given = f"minimum {weight.min():g}, sum {total:g}"
                 raise ArgumentError("sample_weight", given, "≥ 0, with a sum that is positive and finite")
             self.sample_weight = weight
+
+    @classmethod
+    def gauss_hermite(cls, dim: int, order: int) -> Samples:
+        """Nodes and weights of Gauss–Hermite quadrature: x ~ N(0, I) in few dimensions, for any network.
+
+        Parameters
+        ----------
+        dim : int
+            Number of features d.
+        order : int
+            Nodes in each dimension, order^d in all.
+
+        Returns
+        -------
+        Samples
+            Weighted, of sum 1.
+
+        Raises
+        ------
+        ArgumentError
+            For numbers that are no integers ≥ 1, and orders above 180, beyond which weights underflow.
+        MemoryLimitError
+            For grids that do not fit.
+
+        Notes
+        -----
+        Σ_s w_s p(x_s) = E p(x) for polynomials p of degree 2·order − 1 at most in each coordinate. For
+        networks the error falls fast with the order where their activations are smooth (compare two orders),
+        and slowly at the kink of a ReLU.
+
+        Examples
+        --------
+        >>> samples = Samples.gauss_hermite(2, 5)
+        >>> samples
+        Samples(25 × 2, weighted)
+        >>> float(samples.sample_weight @ samples.X[:, 0] ** 8).__round__(10)  # E x⁸ = 7·5·3
+        105.0
+        """
+        dim, order = integer("dim", dim, 1), integer("order", order, 1, 180)
+        check_memory("order", 8 * (dim + 1) * order**dim, f"{order}^{dim} quadrature nodes that")
+        nodes, weights = scipy.special.roots_hermitenorm(order)
+        grid = np.stack([axis.ravel() for axis in np.meshgrid(*[nodes] * dim, indexing="ij")], axis=1)
+        shares = np.array([1.0])
+        for _ in range(dim):
+            shares = np.outer(shares, weights / weights.sum()).ravel()
+        return cls(grid, sample_weight=shares)
 
     @property
     def dim(self) -> int:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Any
 
 import jax
 import numpy as np
 
 from .activations import Activation, resolve
-from .support.errors import ArgumentError
+from .support.errors import ArgumentError, MissingExtraError
 from .support.memory import check_memory
 from .support.settings import one_of
 from .support.threads import single_threaded_blas
@@ -172,6 +174,298 @@ class MLP:
             biases.append(start if flag else None)
         return cls(weights, biases, activation)
 
+    @classmethod
+    def _of_layers(cls, layers: Any, activation: Any = None) -> MLP:
+        """The network of `interchange.Layers`; an activation behind the last one as in `with_output`."""
+        weights, biases, behind = layers
+        given = behind[:-1] if activation is None else activation
+        network = cls(weights, biases, given)
+        last = behind[-1]
+        return network if last is None or last.name == "identity" else network.with_output(last)
+
+    @classmethod
+    def from_arrays(cls, arrays, activation="erf", *, transposed: bool = False) -> MLP:
+        """The network of weight matrices, each with its bias after it or without.
+
+        Parameters
+        ----------
+        arrays : sequence of array_like, or mapping
+            W_1, b_1, W_2, b_2, … in the order of the layers; matrices have two dimensions, biases one. Of a
+            mapping, as `numpy.load` of an NPZ file gives, the values in their order.
+        activation : optional
+            As in `MLP`.
+        transposed : bool, default False
+            Whether matrices are (in, out), as in Keras and Flax, not (out, in), as here and in PyTorch.
+
+        Returns
+        -------
+        MLP
+
+        Raises
+        ------
+        ArgumentError
+            For arrays that do not chain.
+
+        Examples
+        --------
+        >>> MLP.from_arrays([[[1.0], [2.0]], [0.5], [[3.0]]], "tanh", transposed=True)
+        MLP(2-1-1, tanh, biases [True, False], 4 parameters)
+        """
+        from .interchange import from_arrays
+
+        return cls._of_layers(from_arrays(arrays, transposed), activation)
+
+    @classmethod
+    def from_torch(cls, module, activation=None, *, layers: Sequence[str] | None = None) -> MLP:
+        """The network that a PyTorch module is, with its parameters.
+
+        Parameters
+        ----------
+        module : torch.nn.Sequential, torch.nn.Linear, or mapping
+            Linear modules and activations in a row, nested or not; or a `state_dict`, which does not say what
+            the activations are.
+        activation : optional
+            As in `MLP`: taken for those of the hidden layers instead of what is found there.
+        layers : sequence of str, optional
+            For a `state_dict`: the names of the layers in order, where that of the dictionary is another.
+
+        Returns
+        -------
+        MLP
+            In Float64: Float32 becomes it exactly. An activation behind the last layer as in `with_output`.
+
+        Raises
+        ------
+        ArgumentError
+            For a module that is no such row, and for activations whose values no activation here has.
+
+        Notes
+        -----
+        Activations are recognised by their values at some points, to 1e-11.
+        `torch.nn.GELU(approximate="tanh")` is none of those here.
+
+        Examples
+        --------
+        >>> state = {"0.weight": [[1.0, 2.0]], "0.bias": [0.5], "2.weight": [[3.0]]}
+        >>> MLP.from_torch(state, activation="tanh")
+        MLP(2-1-1, tanh, biases [True, False], 4 parameters)
+        """
+        from .interchange import read_modules, read_tree
+
+        if not isinstance(module, Mapping):
+            return cls._of_layers(read_modules("module", module, activation), activation)
+        tree: dict[str, dict] = {}
+        for name, values in module.items():
+            place, _, kind = str(name).rpartition(".")
+            tree.setdefault(place, {})[kind] = values
+        found = read_tree("module", tree, "weight", False, layers)
+        return cls._of_layers(found, _named(activation, found))
+
+    def to_torch(self, dtype=None):
+        """A `torch.nn.Sequential` of linear modules and activations, with these parameters.
+
+        Parameters
+        ----------
+        dtype : torch.dtype, default torch.float64
+
+        Returns
+        -------
+        torch.nn.Sequential
+            `MLP.from_torch` of it is this network, bit by bit.
+
+        Raises
+        ------
+        MissingExtraError
+            Without PyTorch.
+        ArgumentError
+            For activations of one's own, and several in one layer.
+        """
+        try:
+            from .interchange import torch_modules
+        except ImportError as error:
+            if error.name != "torch":
+                raise
+            raise MissingExtraError("torch", "torch", "MLP.to_torch") from None
+        return torch_modules.write_torch(self, dtype)
+
+    @classmethod
+    def from_equinox(cls, module, activation=None) -> MLP:
+        """The network that an `equinox.nn.MLP`, or an `equinox.nn.Sequential` of linear modules, is.
+
+        Parameters
+        ----------
+        module : equinox.nn.MLP, equinox.nn.Sequential or equinox.nn.Linear
+        activation : optional
+            As in `MLP`: taken for those of the hidden layers instead of what is found there.
+
+        Returns
+        -------
+        MLP
+            In Float64: Float32 becomes it exactly. A `final_activation` as in `with_output`.
+
+        Raises
+        ------
+        ArgumentError
+            For a module that is no such row, and for activations that JAX cannot trace.
+
+        Notes
+        -----
+        Activations are recognised by their values, as in `from_torch`; others, as `jax.nn.gelu` with its
+        default `approximate=True`, become `Activation`s of their values.
+
+        Examples
+        --------
+        >>> import equinox, jax
+        >>> module = equinox.nn.MLP(2, 1, 4, 1, activation=jax.nn.softplus, key=jax.random.key(0))
+        >>> MLP.from_equinox(module)
+        MLP(2-4-1, softplus, biases, 17 parameters)
+        """
+        from .interchange import read_modules
+
+        return cls._of_layers(read_modules("module", module, activation), activation)
+
+    def to_equinox(self):
+        """An `equinox.nn.Sequential` of linear modules and `equinox.nn.Lambda`, with these parameters.
+
+        Returns
+        -------
+        equinox.nn.Sequential
+            A function of one input (features,), in Float64; `MLP.from_equinox` of it is this network, bit by
+            bit.
+
+        Raises
+        ------
+        ArgumentError
+            For activations without a formula in JAX, and several in one layer.
+
+        Examples
+        --------
+        >>> network = MLP.random((2, 3, 1), "tanh", seed=0)
+        >>> bool((MLP.from_equinox(network.to_equinox()).flat() == network.flat()).all())
+        True
+        """
+        from .interchange.equinox_modules import write_equinox
+
+        return write_equinox(self)
+
+    @classmethod
+    def from_flax(cls, params, activation, *, layers: Sequence[str] | None = None) -> MLP:
+        """The network of a tree of Flax parameters: `model.init(…)`, or `nnx.state(model, nnx.Param)`.
+
+        Parameters
+        ----------
+        params : mapping
+            Nested mappings; the innermost ones have "kernel" (in, out) and perhaps "bias".
+        activation : str, Activation, tuple, or list of these
+            As in `MLP`: a tree of parameters does not say.
+        layers : sequence of str, optional
+            The layers' names in order. Unless given, by the number with which the names end (`Dense_0`, …),
+            where all have one; as they come where not.
+
+        Returns
+        -------
+        MLP
+            In Float64: Float32 becomes it exactly.
+
+        Raises
+        ------
+        ArgumentError
+            For a tree with anything but dense layers, or layers that do not chain.
+
+        Examples
+        --------
+        >>> first = {"kernel": [[1.0, 2.0]], "bias": [0.0, 0.5]}
+        >>> MLP.from_flax({"params": {"Dense_0": first, "Dense_1": {"kernel": [[3.0], [4.0]]}}}, "tanh")
+        MLP(1-2-1, tanh, biases [True, False], 6 parameters)
+        """
+        from .interchange import read_tree
+
+        return cls._of_layers(read_tree("params", params, "kernel", True, layers), activation)
+
+    def to_flax(self, name: str = "Dense") -> dict:
+        """The parameters as a tree for Flax: {"params": {"Dense_0": {"kernel": (in, out), "bias": …}, …}}.
+
+        Parameters
+        ----------
+        name : str, default "Dense"
+            Of the layers, before their number: "Dense" for `nn.compact` modules, "layers" for `nn.Sequential`
+            of dense layers alone.
+
+        Returns
+        -------
+        dict
+            With NumPy arrays in Float64; `MLP.from_flax` of it is this network, bit by bit.
+
+        Examples
+        --------
+        >>> MLP([[[1.0, 2.0]], [[3.0]]]).to_flax()["params"]["Dense_0"]
+        {'kernel': array([[1.],
+               [2.]])}
+        """
+        tree = {}
+        for l, (W, b) in enumerate(zip(self.weights, self.biases, strict=True)):
+            tree[f"{name}_{l}"] = {"kernel": np.array(W.T)} | ({} if b is None else {"bias": np.array(b)})
+        return {"params": tree}
+
+    def to_onnx(self, path: str | PathLike, dtype: str = "float64") -> None:
+        """Write an ONNX file: a function from "x" (samples, features) to "y" (samples, outputs).
+
+        Parameters
+        ----------
+        path : path-like
+            Replaced in one step if it exists.
+        dtype : {"float64", "float32"}
+            Some runtimes have no Float64 for some operators.
+
+        Raises
+        ------
+        MissingExtraError
+            Without the package `onnx`.
+        ArgumentError
+            For activations of one's own, and several in one layer.
+        """
+        from .interchange import write_onnx
+
+        write_onnx(self, path, dtype)
+
+    def with_output(self, activation) -> MLP:
+        """σ(f(x)): the same network with an activation on its outputs.
+
+        Parameters
+        ----------
+        activation : str or Activation
+
+        Returns
+        -------
+        MLP
+            With one layer more, the identity matrix, since a network ends linearly here. Its weights stay
+            what they are with `rates=network.layer_rates(…, 0)`. For samples: infinitely many inputs,
+            recovery and variable projection ask for a linear output.
+
+        Examples
+        --------
+        >>> network = MLP.random((2, 3, 2), "tanh", seed=0).with_output("sigmoid")
+        >>> network
+        MLP(2-3-2-2, tanh, sigmoid, biases [True, True, False], 21 parameters)
+        >>> float(network.layer_rates(1, 1, 0).sum())
+        17.0
+        """
+        weights = [*self.weights, np.eye(self.sizes[-1])]
+        return MLP(weights, [*self.biases, None], [*self.activations, resolve(activation)])
+
+    def layer_rates(self, *rates: float) -> np.ndarray:
+        """Rates of the flow, flat (P,), from one for each layer; zero freezes it.
+
+        Examples
+        --------
+        >>> MLP.random((2, 1, 1), bias=False, seed=0).layer_rates(1, 0)
+        array([1., 1., 0.])
+        """
+        if len(rates) != len(self.weights):
+            raise ArgumentError("rates", f"{len(rates)} numbers", f"{len(self.weights)}, one for each layer")
+        sizes = [W.size + (0 if b is None else b.size) for W, b in zip(self.weights, self.biases)]
+        return np.repeat([number(f"rates[{i}]", r, minimum=0.0) for i, r in enumerate(rates)], sizes)
+
     @property
     def sizes(self) -> tuple[int, ...]:
         """(in, hidden…, out)."""
@@ -308,15 +602,25 @@ class MLP:
                 array.flags.writeable = False
 
     def tree_flatten(self):
+        """The leaves and the rest, as JAX's pytrees want them."""
         return tuple(zip(self.weights, self.biases)), self.activations
 
     @classmethod
     def tree_unflatten(cls, activations, children):
+        """A network of these activations with leaves `children` that may be traced: nothing is checked."""
         network = object.__new__(cls)
         network.weights = tuple(W for W, _ in children)
         network.biases = tuple(b for _, b in children)
         network.activations = activations
         return network
+
+
+def _named(activation: Any, found: Any) -> Any:
+    """The activation that must be given for parameters alone, unless there is no hidden layer."""
+    if activation is None and len(found.weights) > 1:
+        allowed = "a name, an Activation, or a list of these: parameters alone do not say"
+        raise ArgumentError("activation", None, allowed)
+    return [] if activation is None else activation
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

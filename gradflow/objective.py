@@ -54,6 +54,19 @@ class DoubleDoubleLoss(NamedTuple):
     bound: float
 
 
+class Linear(NamedTuple):
+    """What a Krylov method needs at one θ, in one pass, for compiled code (`kernels.population.linearised`).
+
+    linearise(descriptor, θ, memory, loss, gradient, 0) writes L, ∇L and the memory; its first word is 1 then
+    if times(descriptor, memory, v, result, 0, 0) can write ∇²L v, to some seven digits. `room` is how many
+    doubles of memory that takes.
+    """
+
+    linearise: int
+    times: int
+    room: int
+
+
 class Kernel(NamedTuple):
     """An objective for compiled code: kernels of the C signature `kernels.math.abi.KERNEL`.
 
@@ -62,6 +75,7 @@ class Kernel(NamedTuple):
                 use the Hessian do without it
     counters    int64 (3,): gradients, Hessians and products, counted by whoever calls the kernels
     keep        what must stay alive while the addresses are used
+    linear      a linearisation of ∇L, compiled when first asked for; None where there is none
     """
 
     derivatives: int
@@ -69,6 +83,7 @@ class Kernel(NamedTuple):
     descriptor: int
     counters: np.ndarray
     keep: Any
+    linear: Callable[[], Linear | None] = lambda: None
 
 
 class GradientSizes(NamedTuple):
@@ -87,8 +102,11 @@ class GradientSizes(NamedTuple):
 
 
 def hessian_sizes(size: np.ndarray) -> GradientSizes:
-    """For a loss of which only derivatives are known, from Σ_j |H_ij| t_j, t_j the larger of |θ_j| and its
-    start's. For a quadratic, whose gradient is Σ_j H_ij θ_j − b_i, these are the terms that cancel."""
+    """The sizes for a loss of which only derivatives are known: Σ_j |H_ij| t_j.
+
+    t_j is the larger of |θ_j| and its start's. For a quadratic, whose gradient is Σ_j H_ij θ_j − b_i, these
+    are the terms that cancel.
+    """
     return GradientSizes(size, ROUNDING * size)
 
 
@@ -169,6 +187,24 @@ class Objective(abc.ABC):
         """The smooth pieces of a loss with kinks (`losses.kinked`); None where L is smooth."""
         return None
 
+    has_gauss_newton: bool = False
+    """Whether L is a mean of squares whose Gauss–Newton matrix can be had."""
+
+    def gauss_newton(self, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """L(θ), ∇L(θ) and G(θ), shape (P, P): the Hessian without second derivatives of the network.
+
+        Where L = 0 it is the Hessian, and it is positive semidefinite everywhere.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no Gauss–Newton matrix")
+
+    def gauss_newton_product(self, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """G(θ) v, shape (P,)."""
+        raise NotImplementedError(f"{type(self).__name__} has no Gauss–Newton matrix")
+
+    def gauss_newton_diagonal(self, theta: np.ndarray) -> np.ndarray:
+        """The diagonal of G(θ), shape (P,)."""
+        return np.ascontiguousarray(self.gauss_newton(theta)[2].diagonal())
+
     def residual_vector(self, theta: np.ndarray) -> np.ndarray:
         """ρ(θ), shape (m,)."""
         return self.least_squares(theta)[0]
@@ -204,7 +240,7 @@ class Objective(abc.ABC):
 
     @cached_property
     def kernel(self) -> Kernel:
-        """This objective for compiled code. Here by calls back into Python, of some 10 µs each."""
+        """The objective for compiled code. Here by calls back into Python, of some 10 µs each."""
         return _called_back(self)
 
     failure: BaseException | None = None
@@ -312,6 +348,17 @@ class Affine(Objective):
     def hvp(self, theta, v):
         return self.matrix.T @ self.inner.hvp(self.full(theta), self.matrix @ v)
 
+    @property
+    def has_gauss_newton(self) -> bool:  # type: ignore[override]
+        return self.inner.has_gauss_newton
+
+    def gauss_newton(self, theta):
+        loss, gradient, matrix = self.inner.gauss_newton(self.full(theta))
+        return loss, self.matrix.T @ gradient, self.matrix.T @ matrix @ self.matrix
+
+    def gauss_newton_product(self, theta, v):
+        return self.matrix.T @ self.inner.gauss_newton_product(self.full(theta), self.matrix @ v)
+
     def loss_error(self, theta):
         return self.inner.loss_error(self.full(theta))
 
@@ -332,10 +379,12 @@ class RestrictedOracle(NamedTuple):
         return self.theta.at[self.free].set(theta * self.units)
 
     def loss_and_gradient(self, theta):
+        """L̂ and ∇L̂ at traced free parameters."""
         loss, gradient = self.inner.loss_and_gradient(self._full(theta))
         return loss * self.share, gradient[self.free] * (self.units * self.share)
 
     def hessian(self, theta):
+        """∇²L̂ at traced free parameters."""
         full = self.inner.hessian(self._full(theta))
         return full[jnp.ix_(self.free, self.free)] * (self.units * self.share)[:, None] * self.units
 
@@ -396,6 +445,23 @@ class Restricted(Objective):
         direction[self.free] = v * self.scales
         return self.inner.hvp(self.full(theta), direction)[self.free] * self._slopes
 
+    @property
+    def has_gauss_newton(self) -> bool:  # type: ignore[override]
+        return self.inner.has_gauss_newton
+
+    def gauss_newton(self, theta):
+        loss, gradient, full = self.inner.gauss_newton(self.full(theta))
+        matrix = full[np.ix_(self.free, self.free)] * self._slopes[:, None] * self.scales
+        return loss / self.loss_unit, gradient[self.free] * self._slopes, matrix
+
+    def gauss_newton_product(self, theta, v):
+        direction = np.zeros(self.inner.size)
+        direction[self.free] = v * self.scales
+        return self.inner.gauss_newton_product(self.full(theta), direction)[self.free] * self._slopes
+
+    def gauss_newton_diagonal(self, theta):
+        return self.inner.gauss_newton_diagonal(self.full(theta))[self.free] * self._slopes * self.scales
+
     def norm(self, gradient):
         return float(np.abs(gradient / self._slopes).max())
 
@@ -451,7 +517,7 @@ class Restricted(Objective):
         slopes = np.append(self._slopes, 1.0 / self.loss_unit)
         descriptor = np.array(
             [inner.derivatives, 0, inner.descriptor, self.size, self.inner.size,
-             indices.ctypes.data, self.theta.ctypes.data, self.scales.ctypes.data, slopes.ctypes.data]
+             indices.ctypes.data, self.theta.ctypes.data, self.scales.ctypes.data, slopes.ctypes.data, 0, 0]
         )  # fmt: skip
         derivatives = abi.compile_function(restricted.derivatives).address
 
@@ -459,11 +525,21 @@ class Restricted(Objective):
             descriptor[restricted.INNER_PRODUCT] = inner.product()
             return abi.compile_function(restricted.product).address
 
+        def linear() -> Linear | None:
+            found = inner.linear()
+            if found is None:
+                return None
+            descriptor[restricted.INNER_LINEARISE] = found.linearise
+            descriptor[restricted.INNER_TIMES] = found.times
+            linearise = abi.compile_function(restricted.linearise).address
+            return Linear(linearise, abi.compile_function(restricted.times).address, found.room)
+
         keep = inner, indices, descriptor, self.theta, self.scales, slopes
-        return Kernel(derivatives, product, descriptor.ctypes.data, inner.counters, keep)
+        return Kernel(derivatives, product, descriptor.ctypes.data, inner.counters, keep, linear)
 
     @property
     def failure(self) -> BaseException | None:
+        """As that of the inner objective."""
         return self.inner.failure
 
     @failure.setter

@@ -21,7 +21,26 @@ __all__ = ["OnlineFlow", "OnlineSGD", "OnlineState"]
 
 
 class OnlineState(NamedTuple):
-    """Q (…, n, n), R (…, n, k), the output weights v (…, n) and the loss at one time or several."""
+    """Order parameters at one time or several.
+
+    Attributes
+    ----------
+    Q : ndarray, shape (…, n, n)
+        Overlaps of the student's weight vectors.
+    R : ndarray, shape (…, n, k)
+        Of the student's with the teacher's.
+    output_weights : ndarray, shape (…, n)
+        v.
+    loss : ndarray, shape (…)
+        L = E(f − f*)².
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(2, 50), gf.MLP.random((50, 2, 1), bias=False, seed=0)
+    >>> flow = OnlineSGD(learning_rate=0.5).integrate(teacher, student, t1=10.0)
+    >>> flow.at([1.0, 2.0]).R.shape
+    (2, 2, 2)
+    """
 
     Q: np.ndarray
     R: np.ndarray
@@ -33,11 +52,27 @@ class OnlineState(NamedTuple):
 class OnlineFlow:
     """A path of order parameters.
 
-    times           (m,), in steps divided by the number of inputs
-    Q, R, T         (m, n, n), (m, n, k) and (k, k), as in `order_parameters`
-    output_weights  v (m, n)
-    losses          L = E(f − f*)² (m,), without label noise and without ½
-    stop_reason     END_TIME, or why the integration ended before
+    Attributes
+    ----------
+    times : ndarray, shape (m,)
+        Steps divided by the number of inputs.
+    Q, R, T : ndarray
+        Shapes (m, n, n), (m, n, k) and (k, k), as in `order_parameters`.
+    output_weights : ndarray, shape (m, n)
+        v.
+    losses : ndarray, shape (m,)
+        L = E(f − f*)², without label noise and without ½.
+    stop_reason : StopReason
+        END_TIME, or why the integration ended before.
+    settings : dict
+        Those of the `OnlineSGD`.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(2, 50), gf.MLP.random((50, 2, 1), bias=False, seed=0)
+    >>> flow = OnlineSGD(learning_rate=0.5).integrate(teacher, student, t1=10.0)
+    >>> bool(flow.losses[-1] < flow.losses[0]), flow.stop_reason.name
+    (True, 'END_TIME')
     """
 
     times: np.ndarray
@@ -82,14 +117,38 @@ class OnlineFlow:
 class OnlineSGD(Settings):
     """Online SGD of an erf student with a new input at each step, for d → ∞ inputs: ODEs of Q, R and v.
 
-    learning_rate         η > 0: w_i ← w_i − (η/d) v_i σ'(w_i·x)(f − y) x
-    noise                 standard deviation s ≥ 0 of the label noise, y = f*(x) + s ξ
-    second_learning_rate  η₂ ≥ 0: v_i ← v_i − (η₂/d) σ(w_i·x)(f − y); η unless given, 0 fixes v
-    rtol, atol            tolerances of the integration (SciPy's LSODA)
+    Parameters
+    ----------
+    learning_rate : float
+        η > 0: w_i ← w_i − (η/d) v_i σ'(w_i·x)(f − y) x.
+    noise : float, default 0
+        Standard deviation s ≥ 0 of the label noise, y = f*(x) + s ξ.
+    second_learning_rate : float, optional
+        η₂ ≥ 0: v_i ← v_i − (η₂/d) σ(w_i·x)(f − y); η unless given, 0 fixes v.
+    rtol, atol : float, default 1e-9 and 1e-11
+        Tolerances of the integration (SciPy's LSODA).
 
+    Raises
+    ------
+    ArgumentError
+        For rates, noise and tolerances that are negative or not finite.
+
+    Notes
+    -----
     Time is steps/d. For η → 0 at fixed ηt this is the gradient flow: dθ/dt = −∇L is η = η₂ = 2 without the
     terms in η². The random fluctuations of a run of finite d are of order 1/√d.
-    Sources: Saad & Solla 1995; Riegler & Biehl, J. Phys. A 28 (1995) L507 (second layer); Goldt et al. 2019.
+
+    References
+    ----------
+    D. Saad and S. A. Solla, Phys. Rev. E 52 (1995) 4225; P. Riegler and M. Biehl, J. Phys. A 28 (1995) L507
+    (second layer); S. Goldt et al., NeurIPS 2019.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(2, 50), gf.MLP.random((50, 2, 1), bias=False, seed=0)
+    >>> flow = OnlineSGD(learning_rate=0.5).integrate(teacher, student, t1=10.0, times=[0.0, 10.0])
+    >>> flow.generalization_errors.shape
+    (2,)
     """
 
     learning_rate: float
@@ -111,12 +170,25 @@ class OnlineSGD(Settings):
         store_plain(self, values)
 
     def integrate(self, teacher: MLP, student: MLP, *, t1: float, times=None) -> OnlineFlow:
-        """Follow the order parameters from those of `student` to t1, for inputs x ~ N(0, I).
+        """Follow the order parameters from those of the student, for inputs x ~ N(0, I).
 
-        times   at which the path is returned, increasing within [0, t1]; the integrator's own unless given
+        Parameters
+        ----------
+        teacher, student : MLP
+            Networks of one hidden erf layer without biases and with one output.
+        t1 : float
+            The end.
+        times : array_like, shape (m,), optional
+            At which the path is returned, increasing within [0, t1]; the integrator's own unless given.
 
-        Raises `ArgumentError` for anything but two networks of one hidden erf layer without biases and
-        with one output.
+        Returns
+        -------
+        OnlineFlow
+
+        Raises
+        ------
+        ArgumentError
+            For any other networks and times.
         """
         import scipy.integrate  # takes a tenth of a second: not at import
 

@@ -14,7 +14,23 @@ from .support.validate import real_array
 
 
 class OrderParameters(NamedTuple):
-    """Q = W C Wᵀ (…, n, n), R = W C Vᵀ (…, n, k), T = V C Vᵀ (k, k)."""
+    """Overlaps of weight vectors, with the covariance C of the inputs.
+
+    Attributes
+    ----------
+    Q : ndarray, shape (…, n, n)
+        W C Wᵀ, of the student's.
+    R : ndarray, shape (…, n, k)
+        W C Vᵀ, of the student's with the teacher's.
+    T : ndarray, shape (k, k)
+        V C Vᵀ, of the teacher's.
+
+    Examples
+    --------
+    >>> student = gf.MLP([[[0.6, 0.8]], [[1.0]]])
+    >>> order_parameters(student, gf.teachers.orthonormal(2, 2)).Q
+    array([[1.]])
+    """
 
     Q: np.ndarray
     R: np.ndarray
@@ -36,6 +52,11 @@ def order_parameters(student: MLP, teacher: MLP, inputs=None, theta=None) -> Ord
     -------
     OrderParameters
         Q = W C Wᵀ, R = W C Vᵀ and T = V C Vᵀ with the covariance C of the inputs.
+
+    Raises
+    ------
+    ArgumentError
+        For networks or parameters that do not fit together.
 
     Notes
     -----

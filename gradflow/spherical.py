@@ -23,6 +23,16 @@ class Spherical(Law, abc.ABC):
     Where σ(cz) = c^p σ(z) for c > 0, pair kernels depend on the law of ρ through one number only,
     E σ(w·x)σ(w'·x) = (E ρ^2p / E χ_d^2p) E σ(w·g)σ(w'·g) with g ~ N(0, I), because |g| = χ_d and g/|g| are
     independent too.
+
+    Examples
+    --------
+    >>> class Shell(gf.Spherical):
+    ...     def moment(self, power, dim):
+    ...         return 2.0**power
+    ...     def sample(self, count, dim, rng):
+    ...         return gf.Sphere(2.0).sample(count, dim, rng)
+    >>> bool(Shell().ratio(2, 4) == gf.Sphere(2.0).ratio(2, 4))
+    True
     """
 
     @abc.abstractmethod
@@ -31,7 +41,7 @@ class Spherical(Law, abc.ABC):
 
     @abc.abstractmethod
     def sample(self, count: int, dim: int, rng: np.random.Generator) -> np.ndarray:
-        """`count` draws, shape (count, dim)."""
+        """So many draws, shape (count, dim), by the generator `rng`."""
 
     @property
     def isotropic(self) -> bool:
@@ -49,7 +59,7 @@ class Spherical(Law, abc.ABC):
         return dict(vars(self))
 
     def ratio(self, power: int, dim: int) -> float:
-        """E ρ^power / E χ_d^power for an even power.
+        """E ρ^power / E χ_d^power for an even power in d = `dim` dimensions.
 
         Raises `ArgumentError` where the moment is not a positive finite number.
         """
@@ -124,6 +134,11 @@ class StudentT(Spherical):
     ----------
     df : float > 0
         Degrees of freedom.
+
+    Raises
+    ------
+    ArgumentError
+        For df that is not positive or not finite.
 
     Notes
     -----

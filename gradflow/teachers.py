@@ -37,6 +37,11 @@ def orthonormal(
     -------
     MLP
 
+    Raises
+    ------
+    ArgumentError
+        For more neurons than inputs.
+
     References
     ----------
     .. [1] F. Mezzadri, How to generate random matrices from the classical compact groups, Notices of the AMS
@@ -219,19 +224,7 @@ def from_arrays(arrays, activation="erf", *, transposed: bool = False) -> MLP:
     >>> from_arrays([[[1.0], [2.0]], [0.5], [[3.0]]], "tanh", transposed=True)
     MLP(2-1-1, tanh, biases [True, False], 4 parameters)
     """
-    if hasattr(arrays, "keys"):
-        arrays = [arrays[name] for name in arrays.keys()]
-    weights, biases = [], []
-    for i, given in enumerate(sequence("arrays", arrays, "W_1, b_1, W_2, b_2, … in order")):
-        array = real_array(f"arrays[{i}]", given, (1, 2))
-        if array.ndim == 2:
-            weights.append(array.T if transposed else array)
-            biases.append(None)
-        elif weights and biases[-1] is None:
-            biases[-1] = array
-        else:
-            raise ArgumentError(f"arrays[{i}]", f"shape {array.shape}", "a bias after its weight matrix")
-    return MLP(weights, biases, activation)
+    return MLP.from_arrays(arrays, activation, transposed=transposed)
 
 
 def _per_neuron(argument: str, given, width: int) -> np.ndarray:

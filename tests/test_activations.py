@@ -5,13 +5,15 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 
-import gradflow  # noqa: F401  (switches on x64)
+import gradflow
 from gradflow.activations import ACTIVATIONS, SYMMETRIES, Activation, Polynomial, resolve
 from gradflow.support.errors import ArgumentError
 
@@ -236,3 +238,126 @@ def test_polynomials(rng):
             Polynomial(bad)
     with pytest.raises(ArgumentError, match="activation"):
         resolve("polynomial(a, b)")
+
+
+LEAK = 0.125
+
+
+def branching(z):
+    if z > 1.0:
+        return 1.0 + LEAK * (z - 1.0)
+    return max(z, -0.5)
+
+
+def of_helpers(z):
+    return helper(z) + math.pi
+
+
+def helper(z):
+    return np.tanh(2.0 * z)
+
+
+SECH2 = lambda z: np.cosh(z) ** -2.0  # noqa: E731
+ALONE = {
+    "math": (
+        lambda z: math.exp(-z * z),
+        lambda z: -2 * z * np.exp(-z * z),
+        lambda z: (4 * z * z - 2) * np.exp(-z * z),
+        [],
+    ),
+    "numpy": (
+        lambda z: np.log1p(np.exp(z)),
+        lambda z: 1 / (1 + np.exp(-z)),
+        lambda z: 0.25 * SECH2(z / 2),
+        [],
+    ),
+    "jax": (jax.nn.softplus, lambda z: 1 / (1 + np.exp(-z)), lambda z: 0.25 * SECH2(z / 2), []),
+    "special": (
+        lambda z: scipy.special.erf(z) + math.erfc(z / 2),
+        lambda z: (2 * np.exp(-z * z) - np.exp(-z * z / 4)) / math.sqrt(math.pi),
+        None,
+        [],
+    ),
+    "branches": (
+        branching,
+        lambda z: np.where(z > 1, LEAK, np.where(z > -0.5, 1.0, 0.0)),
+        lambda z: 0 * z,
+        [-0.5, 1.0],
+    ),
+    "no NaN beside": (
+        lambda z: math.sqrt(z) if z > 0.25 else z + 0.25,
+        lambda z: np.where(z > 0.25, 0.5 / np.sqrt(np.abs(z)), 1.0),
+        lambda z: np.where(z > 0.25, -0.25 * np.abs(z) ** -1.5, 0.0),
+        [],
+    ),
+    "helpers": (of_helpers, lambda z: 2 * SECH2(2 * z), lambda z: -8 * np.tanh(2 * z) * SECH2(2 * z), []),
+    "powers": (lambda z: z**3 - 1 / (1 + z**2), lambda z: 3 * z**2 + 2 * z / (1 + z**2) ** 2, None, []),
+    "softsign": (lambda z: z / (1 + abs(z)), lambda z: (1 + abs(z)) ** -2, None, []),
+    "where": (
+        lambda z: np.where(z < -2, 0.0, np.maximum(z, 0.2)),
+        lambda z: 1.0 * (z > 0.2),
+        lambda z: 0 * z,
+        [-2.0, 0.2],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ALONE)
+def test_a_value_alone_is_enough(case):
+    value, first, second, kinks = ALONE[case]
+    sigma = Activation(value)
+    z = np.linspace(-3.0, 3.0, 41) + 0.011
+    found = sigma.derivatives(z)
+    for mine, true in zip(found, (np.vectorize(value), first, second)):
+        if true is not None:
+            exact = np.asarray(true(z), dtype=float)
+            assert np.abs(mine - exact).max() <= 4e-15 * (1.0 + np.abs(exact).max())
+    assert np.abs(sigma.kinks - kinks).max(initial=0.0) <= 1e-12 and sigma.kinks.size == len(kinks)
+    # The same in JAX, forwards, backwards and twice.
+    for mine, function in zip(found, (sigma, jax.grad(sigma), jax.grad(jax.grad(sigma)))):
+        assert np.abs(np.asarray(jax.vmap(function)(jnp.asarray(z))) - mine).max() <= 4e-15 * (
+            1 + np.abs(mine).max()
+        )
+
+
+def test_a_network_of_a_value_alone(tmp_path):
+    bump = Activation(lambda z: math.exp(-z * z / 2), symmetry="even", name="bump")
+    teacher = gradflow.MLP.random((2, 2, 1), bump, seed=1)
+    student = gradflow.MLP.random((2, 3, 1), bump, seed=0)
+    problem = gradflow.Problem(teacher, student)  # infinitely many inputs
+    # E σ(w·x) σ(v·x) of e^(−z²/2) without biases: ((1 + |w|²)(1 + |v|²) − (w·v)²)^(−1/2)
+    plain = [net.with_flat(net.flat() * 1.0) for net in (teacher, student)]
+    W = np.vstack([net.weights[0] for net in plain])
+    G = W @ W.T
+    d = 1.0 + np.diag(G)
+    K = 1.0 / np.sqrt(np.outer(d, d) - G**2)
+    a = np.concatenate([-teacher.weights[1][0], student.weights[1][0]])
+    assert problem.loss(student.flat()) == pytest.approx(float(a @ K @ a), rel=1e-11)
+    sent = pickle.loads(pickle.dumps(Activation(branching, kinks=[-0.5, 1.0])))
+    assert sent.kinks.tolist() == [-0.5, 1.0] and sent.derivatives([0.5])[1] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Activation(lambda z: [z]), "^value: .*cannot be traced"),
+        (lambda: Activation(lambda z: z.foo), "^value: .*cannot be traced.*first= and second="),
+        (lambda: Activation(lambda z: time.perf_counter() * z), r"^value: .*when traced"),
+        (lambda: Activation(3.0), "^value: got 3.0"),
+        (lambda: Activation(math.log), "^value: got nan"),
+        (lambda: Activation(math_sin, None, minus_sin), "^first: .*second is given"),
+        (lambda: Activation(math_sin, minus_sin), "^first: .*finite differences"),
+        (lambda: Activation(branching, kinks=[1.0]), "^kinks: .*a kink at -0.5"),
+        (lambda: Activation(branching, kinks=[-0.5, 0.0, 1.0]), "^kinks: .*no kink at 0"),
+        (lambda: Activation(lambda z: jnp.sum(jnp.arange(3.0) * z)), "^value: .*cannot be traced"),
+    ],
+)
+def test_what_cannot_be_derived_is_said(make, words):
+    with pytest.raises(ArgumentError, match=words):
+        make()
+
+
+def test_the_second_derivative_alone_is_derived():
+    sigma = Activation(math_sin, math_cos)
+    z = np.linspace(-3.0, 3.0, 7)
+    assert np.abs(sigma.derivatives(z)[2] + np.sin(z)).max() <= 1e-15

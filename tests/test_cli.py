@@ -9,6 +9,8 @@ import pytest
 import gradflow as gf
 from gradflow.cli import main
 
+COMMANDS = ("demo", "train", "resume", "show", "plot", "verify", "info", "warm")
+
 
 def test_demo_writes_a_file_and_a_picture(tmp_path, capsys):
     out, plot = tmp_path / "demo.h5", tmp_path / "demo.png"
@@ -75,20 +77,26 @@ def test_files_that_exist_are_replaced_when_asked_for(tmp_path, capsys, monkeypa
     assert main(run) == 0 and "saved " in capsys.readouterr().out
     kept = (tmp_path / "run.h5").read_bytes()
     assert main(run) == 2
-    assert "run.h5, which exists; allowed: a new file, or --overwrite" in capsys.readouterr().err
+    assert "run.h5, which exists; allowed: a new file, or --force" in capsys.readouterr().err
     assert (tmp_path / "run.h5").read_bytes() == kept
-    assert main([*run, "--overwrite"]) == 0 and "replaced " in capsys.readouterr().out
-    # The demo's own names are no one else's.
-    for said in ("saved ", "replaced "):
-        assert main(["demo"]) == 0 and said in capsys.readouterr().out
+    assert main([*run, "--force"]) == 0 and "replaced " in capsys.readouterr().out
+    # The demo numbers its files anew.
+    for name in ("gradflow-demo", "gradflow-demo-2", "gradflow-demo-3"):
+        assert main(["demo"]) == 0
+        assert all((tmp_path / f"{name}{ending}").exists() for ending in (".h5", ".png"))
+    assert "gradflow-demo-3.png" in capsys.readouterr().out
+    assert main(["demo", "--force"]) == 0 and "replaced " in capsys.readouterr().out
+    assert not (tmp_path / "gradflow-demo-4.h5").exists()
     assert main(["demo", "--out", "run.h5"]) == 2
 
 
 def test_exit_code_1_says_not_converged_and_is_in_the_help(capsys, monkeypatch):
-    monkeypatch.setattr("gradflow.cli.train", lambda *given: gf.train(*given, refiner=None))
+    monkeypatch.setattr(
+        "gradflow.cli.train", lambda problem, **options: gf.train(problem, refiner=None, **options)
+    )
     assert main(["train", "--student", "4-1-1", "--orthonormal", "3"]) == 1
     assert "flow only, not refined" in capsys.readouterr().out
-    for command in ([], ["demo"], ["train"], ["verify"]):
+    for command in ([], *([name] for name in COMMANDS)):
         with pytest.raises(SystemExit) as ended:
             main([*command, "--help"])
         text = capsys.readouterr().out
@@ -125,9 +133,102 @@ def test_places_that_cannot_be_written_are_refused_before_the_work(option, tmp_p
         (["--student", "4-1-1", "--orthonormal", "3", "--out", "/nonexistent/run.h5"], "--out"),
         (["--student", "4-1-1", "--orthonormal", "3", "--plot", "run.foo"], "run.foo"),
         (["--student", "4-1-1", "--orthonormal", "3", "--samples", "1000000000000"], "--samples"),
+        (["--student", "4-1-1", "--orthonormal", "3", "--solver", "bdf"], "did you mean 'BDF'"),
+        (["--student", "4-1-1", "--orthonormal", "3", "--solver", "none", "--t1", "3"], "--solver"),
+        (["--student", "4-1-1", "--orthonormal", "3", "--rtol", "2"], "rtol"),
+        (["--student", "4-1-1", "--orthonormal", "3", "--loss", "cross"], "loss"),
+        (["--student", "4-1-1", "--orthonormal", "3", "--weight-decay", "1"], "weight_decay"),
+        (["--student", "4-1-1", "--orthonormal", "3", "--starts", "0"], "--starts"),
+        (["--student", "4-1-1", "--orthonormal", "3", "--checkpoint", "/nonexistent/a.h5"], "checkpoint"),
+        (["--student", "4-1-1", "--orthonormal", "3", "--csv", "a.h5", "--out", "a.h5"], "--csv"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments, words, capsys):
     assert main(["train", *arguments]) == 2
     captured = capsys.readouterr()
     assert words in captured.err and captured.err.count("\n") == 1 and captured.out == ""
+
+
+SMALL = ["train", "--student", "4-2-1", "--orthonormal", "3"]
+
+
+def test_a_run_is_stopped_resumed_shown_and_drawn(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    stopped = [*SMALL, "--solver", "KenCarp58", "--rtol", "1e-6", "--t1", "0.5"]
+    # Stopped before its end, and refined from there.
+    assert main([*stopped, "--checkpoint", "run.ckpt", "--out", "run.h5", "--csv", "run.csv"]) == 3
+    text = capsys.readouterr().out
+    assert "try        follow further: solver=gf.solvers.KenCarp58(t1=5)" in text
+    result = gf.load("run.h5")
+    assert (result.flow.settings["rtol"], result.flow.settings["atol"]) == (1e-6, 1e-6)
+    header, *rows = (tmp_path / "run.csv").read_text().splitlines()
+    assert header == "t,loss,grad_norm" and len(rows) == result.flow.times.size
+    assert [float(x) for x in rows[-1].split(",")] == [0.5, result.flow.loss, result.flow.grad_norm]
+    assert main(["show", "run.ckpt"]) == 0
+    assert "to go on: gradflow resume run.ckpt" in capsys.readouterr().out
+    assert main(["resume", "run.ckpt", "--out", "again.h5"]) == 3
+    assert (gf.load("again.h5").theta == result.theta).all()
+    assert main([*SMALL, "--checkpoint", "run.ckpt"]) == 2
+    assert "--checkpoint: got run.ckpt, which exists" in capsys.readouterr().err
+    assert main(["show", "run.h5", "--csv", "shown.csv"]) == 3
+    assert (tmp_path / "shown.csv").read_bytes() == (tmp_path / "run.csv").read_bytes()
+    for kind in ("losses", "weights", "spectrum"):
+        assert main(["plot", "run.h5", f"{kind}.pdf", "--kind", kind]) == 0
+        assert (tmp_path / f"{kind}.pdf").read_bytes().startswith(b"%PDF")
+    assert main(["plot", "run.h5"]) == 0 and (tmp_path / "run.png").exists()
+    assert main(["plot", "run.h5"]) == 2 and main(["plot", "run.h5", "--force"]) == 0
+    capsys.readouterr()
+    for wrong, words in (
+        (["plot", "run.h5", "a.png", "--kind", "wights"], "did you mean 'weights'"),
+        (["plot", "missing.h5"], "no such file"),
+        (["show", "run.csv"], "run.csv"),
+        (["resume", "run.h5"], "run.h5"),
+        (["resume", "."], "a folder"),
+    ):
+        assert main(wrong) == 2
+        captured = capsys.readouterr()
+        assert words in captured.err and captured.err.count("\n") == 1
+
+
+def test_starts_are_a_batch(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    batch = [*SMALL, "--starts", "3", "--checkpoint", "kept"]
+    assert main([*batch, "--out", "batch.h5", "--csv", "batch.csv"]) == 0
+    assert "batch of 3: 3 converged" in capsys.readouterr().out
+    header, *rows = (tmp_path / "batch.csv").read_text().splitlines()
+    assert header.startswith("start,seed,loss") and len(rows) == 3
+    losses = [entry.loss for entry in gf.load("batch.h5")]
+    assert main([*batch, "--out", "same.h5"]) == 0  # from the folder
+    assert [entry.loss for entry in gf.load("same.h5")] == losses
+    assert main(["show", "batch.h5"]) == 0 and main(["plot", "batch.h5", "--kind", "losses"]) == 0
+    assert main(["plot", "batch.h5", "a.png", "--kind", "weights"]) == 2
+
+
+def test_losses_of_samples(tmp_path, capsys, monkeypatch, rng):
+    monkeypatch.chdir(tmp_path)
+    X = rng.standard_normal((40, 2))
+    np.save("X.npy", X)
+    np.save("y.npy", np.where(X[:, 0] > 0.3 * X[:, 1] ** 2, "inside", "outside"))
+    classes = ["train", "--student", "2-2-2", "--activation", "tanh", "--bias", "--inputs", "X.npy"]
+    options = ["--targets", "y.npy", "--loss", "cross_entropy", "--weight-decay", "0.05", "--out", "run.h5"]
+    assert main([*classes, *options]) == 0
+    result = gf.load("run.h5")
+    assert result.problem.options["weight_decay"] == 0.05
+    assert result.problem.classes_.tolist() == ["inside", "outside"]
+    none = ["--solver", "none", "--samples", "40"]
+    assert main([*SMALL, *none, "--csv", "none.csv"]) in (0, 1)
+    assert len((tmp_path / "none.csv").read_text().splitlines()) == 2
+
+
+def test_info(capsys):
+    assert main(["info"]) == 0
+    text = capsys.readouterr().out
+    for word in (
+        gf.__version__,
+        "numba ",
+        "cores",
+        "GRADFLOW_CACHE_DIR",
+        "@software{gradflow",
+        "@article{brea2023",
+    ):
+        assert word in text

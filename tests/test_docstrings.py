@@ -1,27 +1,35 @@
-"""Docstrings: their examples run, their parameters are those of the function, their formulas are right."""
+"""Docstrings: complete, their examples run, their parameters are the function's, their formulas are right."""
 
 from __future__ import annotations
 
+import ast
 import doctest
+import enum
+import functools
 import importlib
 import inspect
 import pkgutil
 import re
+import sys
+import textwrap
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.special
 import scipy.stats
+from numpydoc.docscrape import NumpyDocString
+from numpydoc.validate import validate
 
 import gradflow as gf
+from gradflow.support import errors
 
 ROOT = Path(__file__).parents[1]
 MODULES = [
     module.name
     for module in pkgutil.walk_packages(gf.__path__, "gradflow.")
-    if not module.name.startswith("gradflow.theory")  # tests/theory/test_names.py
-    and ">>>" in Path(importlib.util.find_spec(module.name).origin).read_text()
+    if ">>>" in Path(importlib.util.find_spec(module.name).origin).read_text()
 ]
 """Those with examples, found without running what they import late."""
 
@@ -36,42 +44,140 @@ def test_examples_in_docstrings(name, tmp_path, monkeypatch):
     assert found.attempted > 0 and found.failed == 0
 
 
-HOMES = ("networks", "activations", "inputs", "spherical", "order_parameters", "teachers")
-"""Modules whose public classes and functions have docstrings in numpydoc form."""
-
-
-def described() -> dict[str, object]:
+def public_names() -> dict[str, object]:
+    """Functions and classes of every `__all__`, by where they are defined."""
     found = {}
-    for module in (gf, gf.teachers):
-        for name in module.__all__:
-            value = getattr(module, name)
-            own = getattr(value, "__module__", "") in [f"gradflow.{home}" for home in HOMES]
-            if callable(value) and own and not hasattr(value, "_fields"):  # a NamedTuple is a sentence
-                found[value.__qualname__] = value
-    for cls in (gf.MLP, gf.Activation):
-        for name in vars(cls):
-            if not name.startswith("_") and callable(getattr(cls, name)) and "tree" not in name:
-                found[f"{cls.__name__}.{name}"] = getattr(cls, name)
-    return found
+    for name in ["gradflow", *(module.name for module in pkgutil.walk_packages(gf.__path__, "gradflow."))]:
+        module = importlib.import_module(name) if name != "gradflow.__main__" else None
+        values = [getattr(module, public) for public in getattr(module, "__all__", ())]
+        values = [value for value in values if callable(value) and not isinstance(value, types.ModuleType)]
+        found |= {f"{value.__module__}.{value.__qualname__}": value for value in values}
+    return dict(sorted(found.items()))
 
 
-@pytest.mark.parametrize("name", described())
-def test_docstrings_list_their_parameters(name):
-    value = described()[name]
-    text = inspect.getdoc(value)
-    assert text and len(text.splitlines()[0]) <= 110 and text.splitlines()[0].endswith((".", ":"))
-    sections = dict(
-        re.findall(r"^([A-Z][a-z]+)\n-+\n((?:.*\n?)*?)(?=^[A-Z][a-z]+\n-+\n|\Z)", text, re.MULTILINE)
-    )
-    listed = re.findall(r"^(\S[^:\n]*?)(?: : .*)?$", sections.get("Parameters", ""), re.MULTILINE)
-    names = [argument for line in listed for argument in line.split(", ")]
-    wanted = [
+NAMES = public_names()
+METHODS = {
+    f"{name}.{key}": value
+    for name, cls in NAMES.items()
+    if inspect.isclass(cls)
+    for key, value in vars(cls).items()
+    if not key.startswith("_")
+    and (inspect.isfunction(value) or isinstance(value, classmethod | staticmethod))
+}
+WANTED = {
+    "GL06": "an unknown section",
+    "GL07": "sections in another order than numpydoc's",
+    "PR02": "a parameter that there is not",
+    "PR10": "no space before a colon",
+    "RT01": "no Returns",
+    "YD01": "no Yields",
+    "EX01": "no Examples",
+}
+
+
+def sections(value) -> NumpyDocString:
+    return NumpyDocString(inspect.getdoc(value) or "")
+
+
+def arguments(value) -> list[str]:
+    if inspect.isclass(value) and issubclass(value, Exception) and "__init__" not in vars(value):
+        return []  # Python's own
+    return [
         parameter.name
         for parameter in inspect.signature(value).parameters.values()
-        if parameter.name != "self" and parameter.kind is not parameter.VAR_KEYWORD
+        if parameter.name not in ("self", "cls") and not parameter.name.startswith("_")
     ]
-    in_a_sentence = "Parameters" not in sections and len(wanted) <= 1
-    assert in_a_sentence or names == wanted, (names, wanted)
+
+
+def described(value, section: str) -> set[str]:
+    """Names in a section, those of the classes that one is derived from included."""
+    owners = inspect.getmro(value) if inspect.isclass(value) else (value,)
+    entries = [entry.name or entry.type for owner in owners for entry in sections(owner)[section]]
+    return {name.strip("* ") for entry in entries for name in entry.split(",")}
+
+
+def raised(value) -> set[str]:
+    """The exceptions of this package that its own code raises, by name."""
+    bodies = [vars(value).get(name) for name in ("__init__", "__post_init__")]
+    found = set()
+    for body in bodies if inspect.isclass(value) else [value]:
+        if inspect.isfunction(body) and body.__module__.startswith("gradflow"):
+            try:
+                tree = ast.parse(textwrap.dedent(inspect.getsource(body)))
+            except OSError:  # made by dataclasses
+                continue
+            nodes = [node.exc for node in ast.walk(tree) if isinstance(node, ast.Raise)]
+            found |= {
+                node.func.id for node in nodes if isinstance(node, ast.Call) and hasattr(node.func, "id")
+            }
+    return {name for name in found if issubclass(getattr(errors, name, Exception), gf.GradflowError)}
+
+
+def is_claim(value) -> bool:
+    """Whether it makes a `theory.Check`: a claim says itself in its first line, and `theory.run` runs it.
+
+    What it takes are the sizes of its cases, and constants that tests change to see it fail.
+    """
+    returns = "" if inspect.isclass(value) else value.__annotations__.get("return", "")
+    home = vars(sys.modules[value.__module__]).get("__all__", ())
+    return re.search(r"\bCheck\b", str(returns)) is not None and "register" not in home
+
+
+def lacking(name: str, value) -> set[str]:
+    """What the docstring of a public function or class has not."""
+    if is_claim(value):
+        return set() if sections(value)["Summary"] else {"no summary"}
+    found = {code for code, _ in validate(name)["errors"]}
+    missing = {text for code, text in WANTED.items() if code in found}
+    if not sections(value)["Summary"]:
+        missing.add("no summary")
+    if inspect.isclass(value) and issubclass(value, enum.Enum):
+        return missing
+    firsts = [entry.name.split(",")[0].strip("* ") for entry in sections(value)["Parameters"]]
+    if (places := [arguments(value).index(first) for first in firsts]) != sorted(places):
+        missing.add("parameters in another order")
+    named = described(value, "Parameters") | described(value, "Attributes")
+    missing |= {f"nothing on {argument}" for argument in arguments(value) if argument not in named}
+    return missing | {
+        f"nothing on {error}" for error in raised(value) if error not in described(value, "Raises")
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_public_docstrings_are_complete(name):
+    """Parameters (or fields, as Attributes), Returns, Raises and an example, in numpydoc's form."""
+    assert not lacking(name, NAMES[name])
+    first = inspect.getdoc(NAMES[name]).splitlines()[0]
+    assert len(first) <= 110 and first.endswith((".", ":"))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_public_methods_say_what_they_take(name):
+    """Its arguments, in a sentence or in a section; an override may leave it to what it overrides."""
+    value = METHODS[name]
+    value = value.__func__ if isinstance(value, classmethod | staticmethod) else value
+    cls, key = name.rsplit(".", 1)
+    assert any(vars(base)[key].__doc__ for base in NAMES[cls].__mro__ if key in vars(base))
+    if value.__doc__:
+        words = set(re.findall(r"\w+", value.__doc__.replace("θ", " theta ")))
+        assert set(arguments(value)) <= words
+        assert described(value, "Parameters") <= set(arguments(value))
+
+
+def test_every_public_method_has_a_docstring():
+    """Of all classes: ruff's D102, but an override inherits that of what it overrides."""
+    missing = []
+    for module in pkgutil.walk_packages(gf.__path__, "gradflow."):
+        if module.name == "gradflow.__main__":
+            continue
+        for cls in vars(importlib.import_module(module.name)).values():
+            if inspect.isclass(cls) and cls.__module__ == module.name and not cls.__name__.startswith("_"):
+                for key, value in vars(cls).items():
+                    own = inspect.isroutine(value) or isinstance(value, property | functools.cached_property)
+                    owners = [vars(base)[key] for base in cls.__mro__ if key in vars(base)]
+                    if own and not key.startswith("_") and not any(owner.__doc__ for owner in owners):
+                        missing.append(f"{module.name}.{cls.__name__}.{key}")
+    assert not missing
 
 
 def test_the_formulas_of_the_activations_are_right():

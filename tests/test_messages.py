@@ -80,8 +80,12 @@ def test_settings_are_given_by_name(cls):
             r"^teacher: got targets of shape \(5, 1\); allowed: integer labels \(5,\), as of y\[:, 0\]",
         ),
         (
-            lambda: gf.Problem(np.array(["a", "b"] * 2 + ["a"]), CLASSES, X, loss="cross_entropy"),
-            "^teacher: got text; .*labels as integers: numpy.unique",
+            lambda: gf.Problem(np.array(["a", "b"] * 2 + ["a"]), CLASSES, X),
+            "^teacher: got text; .*loss='cross_entropy'",
+        ),
+        (
+            lambda: gf.Problem(np.array(["a", "b", "c", "a", "a"]), CLASSES, X, loss="cross_entropy"),
+            r"^teacher: got 3 classes \('a', 'b', 'c'\); allowed: at most 2, the student's outputs",
         ),
         (
             lambda: gf.Problem([0, 1, 0, 1, 0], STUDENT, X, loss="cross_entropy"),

@@ -22,7 +22,9 @@ from ..support.eigen import newton_step, symmetric_eigen, zero_tolerance
 from ..support.errors import ArgumentError
 from ..support.progress import Monitor
 from ..support.stopping import StopReason
+from .charts import replaced
 from .coordinates import Coordinates
+from .limit_network import LimitNetwork, Unit
 from .limits import limit, scatter
 from .saturation import Saturation, saturated
 
@@ -79,6 +81,17 @@ class Channel:
     grad_norm: float
     rest: np.ndarray
 
+    def network(self, problem: Problem) -> LimitNetwork:
+        """The limit as a function of the inputs."""
+        assert problem.student is not None
+        coordinates = Coordinates(problem.student, self.pair, self.signs)
+        theta = np.zeros(coordinates.size)
+        theta[coordinates.rest] = self.rest
+        begin = LimitNetwork.of(problem.student.with_flat(theta))
+        unit = Unit("pair", self.pair, problem.student.neuron_activations(0)[self.pair[0]])
+        outs = [np.array([self.c]), np.array([1.0])]
+        return replaced(begin, 0, self.pair, unit, [self.w, self.v], outs, np.zeros(1))
+
     def __str__(self) -> str:
         i, j = self.pair
         return (
@@ -126,9 +139,11 @@ def candidates(problem: Problem, theta: np.ndarray) -> list[tuple[tuple[int, int
 def recognised(
     problem: Problem, theta: np.ndarray, refinement: R, monitor: Monitor
 ) -> tuple[Channel | Saturation | None, Refinement | R]:
-    """What goes to infinity as a stage of a run: the channel or neuron, and the refinement that ends there;
-    or None and the refinement that there was. A neuron is looked for after a refinement only: a flow that
-    has come near its limit is not yet at the minimum of the rest."""
+    """What goes to infinity as a stage of a run, and the refinement that ends there.
+
+    The channel or neuron; or None and the refinement that there was. A neuron is looked for after a
+    refinement only: a flow that has come near its limit is not yet at the minimum of the rest.
+    """
     began, before = time.monotonic(), problem.objective.counts()
     found: tuple[Channel | Saturation, np.ndarray] | None = recognise(problem, theta, monitor)
     if found is None and refinement is not None:

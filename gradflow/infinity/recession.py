@@ -64,6 +64,7 @@ def separates(problem: Problem, theta: np.ndarray) -> bool:
         options.get("loss") != "cross_entropy"
         or options["weight_decay"] > 0
         or options["barrier"] is not None
+        or options.get("merge")
     ):
         return False
     assert problem.student is not None and isinstance(problem.inputs, Samples)

@@ -102,6 +102,7 @@ class Record:
 
     @cached_property
     def is_polynomial(self) -> bool:
+        """Whether σ is a polynomial."""
         return bool(self.powers) and not self.parts
 
     @cached_property

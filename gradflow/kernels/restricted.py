@@ -5,17 +5,18 @@ L̂(φ) = L(θ)/U, ∂L̂/∂φ_i = ∂L/∂θ_i u_i/U, and so on. With powers o
 
 The descriptor holds the inner kernel's address and descriptor, the sizes p (free) and P (all), and the
 addresses of the indices (p,) of the free parameters, of the full vector (P,) with the frozen values, of
-the units u (p,) and of u/U (p,), behind which stands 1/U.
+the units u (p,) and of u/U (p,), behind which stands 1/U; then, where there is a linearisation, the addresses
+of its two kernels (`objective.Linear`).
 """
 
 from __future__ import annotations
 
 from .math.abi import call_six, inner_jit
 from .math.blas import copy
-from .math.memory import allocate, clear, load, release, spoil, store, word
+from .math.memory import allocate, clear, load, release, set_word, spoil, store, word
 
 INNER_DERIVATIVES, INNER_PRODUCT, INNER_DESCRIPTOR, FREE_SIZE, FULL_SIZE, INDICES, FROZEN = range(7)
-UNITS, SLOPES = 7, 8
+UNITS, SLOPES, INNER_LINEARISE, INNER_TIMES = range(7, 11)
 """Words of the descriptor."""
 
 
@@ -102,3 +103,41 @@ def product(descriptor, theta, v, loss, gradient, result):
     if result != 0:
         _narrow(descriptor, image, slopes, result)
     release(point)
+
+
+def linearise(descriptor, theta, memory, loss, gradient, unused):
+    """L̂ and ∇L̂, and the inner linearisation (`objective.Linear`)."""
+    free, size = word(descriptor, FREE_SIZE), word(descriptor, FULL_SIZE)
+    point = allocate(2 * size)
+    if point == 0:
+        spoil(loss, 1)
+        spoil(gradient, free)
+        set_word(memory, 0, 0)
+        return
+    full_gradient = point + 8 * size
+    copy(size, word(descriptor, FROZEN), point)
+    _widen(descriptor, theta, point)
+    call_six(
+        word(descriptor, INNER_LINEARISE), word(descriptor, INNER_DESCRIPTOR), point, memory, loss,
+        full_gradient, 0,
+    )  # fmt: skip
+    _divide(descriptor, loss)
+    _narrow(descriptor, full_gradient, word(descriptor, SLOPES), gradient)
+    release(point)
+
+
+def times(descriptor, memory, v, result, unused_1, unused_2):
+    """∇²L̂ v by the inner linearisation."""
+    free, size = word(descriptor, FREE_SIZE), word(descriptor, FULL_SIZE)
+    direction = allocate(2 * size)
+    if direction == 0:
+        spoil(result, free)
+        return
+    image = direction + 8 * size
+    clear(direction, size)
+    _widen(descriptor, v, direction)
+    call_six(
+        word(descriptor, INNER_TIMES), word(descriptor, INNER_DESCRIPTOR), memory, direction, image, 0, 0
+    )  # fmt: skip
+    _narrow(descriptor, image, word(descriptor, SLOPES), result)
+    release(direction)

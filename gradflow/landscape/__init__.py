@@ -58,7 +58,30 @@ __all__ = [
 
 
 def spectrum(result, tolerance: float | None = None) -> Spectrum:
-    """`result.spectrum(tolerance)`; raises `ArgumentError` for anything but a `Result`."""
+    """The spectrum of ∇²L at the end point of a result: `Result.spectrum`.
+
+    Parameters
+    ----------
+    result : Result
+        Of any problem.
+    tolerance : float, optional
+        Relative to the largest |λ|: what counts as zero, 8 p ε unless given.
+
+    Returns
+    -------
+    Spectrum
+
+    Raises
+    ------
+    ArgumentError
+        For anything but a `Result`.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> gf.landscape.spectrum(gf.train(teacher, student, progress=False)).index
+    0
+    """
     if not isinstance(result, Result):
         raise ArgumentError("result", type(result).__name__, "a Result")
     return result.spectrum(tolerance)

@@ -52,19 +52,45 @@ class Terms(NamedTuple):
 class Ansatz:
     """Students Σ_i a_i σ(w_i·x) and orthonormal teachers Σ_j c_j σ(r_j e_j·x), x ~ N(0, I), in blocks.
 
-    teachers         sizes m_t of the blocks of teachers; all permutations within a block are symmetries
-    groups           for each group of student neurons the block it is tied to (one neuron per teacher of
-                     the block, permuted with it), or None for a single neuron, which no symmetry moves
-    unused           number of input dimensions without a teacher: one more block
-    activation       "erf" or "relu"
-    teacher_outputs  c of each block, 1 unless given
-    teacher_norms    r of each block, 1 unless given
-    train_outputs    False: every a_i is 1 and does not move
+    Attributes
+    ----------
+    teachers : tuple
+        Sizes m_t of the blocks of teachers; all permutations within a block are symmetries.
+    groups : tuple
+        For each group of student neurons the block it is tied to (one neuron per teacher of the block,
+        permuted with it), or None for a single neuron, which no symmetry moves.
+    unused : float or int
+        Number of input dimensions without a teacher: one more block.
+    activation : str
+        "erf" or "relu".
+    teacher_outputs : tuple or None
+        c of each block, 1 unless given.
+    teacher_norms : tuple or None
+        r of each block, 1 unless given.
+    train_outputs : bool
+        False: every a_i is 1 and does not move.
 
+    Raises
+    ------
+    ArgumentError
+        For blocks and groups that do not fit together, sizes that are not positive, other activations.
+
+    Notes
+    -----
     A point is x: for each group its weight on every block, where a group tied to a block of two or more
     has two there, own (w_ii) and the others (w_ij), then a. By symmetry a critical point of L(x) is one
     of the full loss. Sizes may be fractions as long as nothing is expanded: families are then followed
     in a continuous size. L is that of `PopulationLoss` (no ½).
+
+    Examples
+    --------
+    >>> ansatz = gf.landscape.Ansatz(teachers=(3,), groups=(0, None))
+    >>> x = ansatz.point([[(1.0, 0.1), 0.9], [0.5, -0.3]])
+    >>> ansatz.student(x).weights[0]
+    array([[1. , 0.1, 0.1],
+           [0.1, 1. , 0.1],
+           [0.1, 0.1, 1. ],
+           [0.5, 0.5, 0.5]])
     """
 
     teachers: tuple
@@ -132,7 +158,20 @@ class Ansatz:
         return np.array([parameter.size for parameter in self.parameters], dtype=np.float64)
 
     def position(self, group: int, block: int, own: bool = False) -> int:
-        """Index in x; −1 where there is no such number (own weights apart, a block of one; a fixed)."""
+        """Where a number of the ansatz stands in x.
+
+        Parameters
+        ----------
+        group, block : int
+            Of student neurons, of coordinates (−1 for the output weight).
+        own : bool, default False
+            Whether it is w_ii of a group tied to the block.
+
+        Returns
+        -------
+        int
+            −1 where there is no such number (own weights apart, a block of one; a fixed).
+        """
         return self._positions.get((group, block, own), -1)
 
     @cached_property
@@ -140,9 +179,22 @@ class Ansatz:
         return {(p.group, p.block, p.own): i for i, p in enumerate(self.parameters)}
 
     def point(self, values: Sequence) -> np.ndarray:
-        """x from one row per group: its weights on the blocks (a pair (own, others) where tied), then a.
+        """The point x of such values: one row per group, its weights on the blocks, then a.
 
-        The second number of a pair is left out where the block has one teacher; a is needed in any case.
+        Parameters
+        ----------
+        values : sequence
+            Rows with one weight per block, a pair (own, others) where the group is tied, and then a. The
+            second number of a pair is left out where the block has one teacher; a is needed in any case.
+
+        Returns
+        -------
+        ndarray, shape (p,)
+
+        Raises
+        ------
+        ArgumentError
+            For rows that do not fit.
         """
         x = np.zeros(len(self.parameters))
         rows = sequence("values", values, "one row per group")
@@ -167,7 +219,7 @@ class Ansatz:
         return x
 
     def check(self, argument: str, x) -> np.ndarray:
-        """A point x as an array (p,), else `ArgumentError`."""
+        """The point x as an array (p,); else `ArgumentError`, which calls it by the name `argument`."""
         point = real_array(argument, x, 1)
         if point.size != len(self.parameters):
             allowed = f"shape ({len(self.parameters)},): see parameters"

@@ -13,9 +13,26 @@ from .ansatz import Ansatz
 class AnsatzLoss(Objective):
     """L as a function of y = √size · x: distances, gradients and Hessians are those of the full θ.
 
-    ansatz   what is tied to what; `to_point(y)` and `from_point(x)` convert
+    Parameters
+    ----------
+    ansatz : Ansatz
+        What is tied to what; `to_point(y)` and `from_point(x)` convert.
 
+    Raises
+    ------
+    ArgumentError
+        For anything but an `Ansatz`.
+
+    Notes
+    -----
     Cost: one kernel evaluation per kind of pair, whatever the sizes of the blocks.
+
+    Examples
+    --------
+    >>> ansatz = gf.landscape.Ansatz(teachers=(3,), groups=(0,))
+    >>> loss = gf.landscape.AnsatzLoss(ansatz)
+    >>> abs(loss.loss(loss.from_point(ansatz.point([[(1.0, 0.0), 1.0]])))) < 1e-14
+    True
     """
 
     def __init__(self, ansatz: Ansatz):
@@ -31,9 +48,11 @@ class AnsatzLoss(Objective):
         self._constants: dict = {}
 
     def to_point(self, y: np.ndarray) -> np.ndarray:
+        """The parameters x of the ansatz from the scaled ones y that are minimised over."""
         return y / self._roots
 
     def from_point(self, x: np.ndarray) -> np.ndarray:
+        """The scaled parameters y of the parameters x of the ansatz."""
         return np.asarray(x, dtype=np.float64) * self._roots
 
     def all_derivatives(self, theta):
@@ -81,7 +100,7 @@ class AnsatzLoss(Objective):
         return value, gradient, 0.5 * (hessian + hessian.T)
 
     def precise(self, x, mp) -> tuple:
-        """L and ∂L/∂x in the arithmetic of an mpmath context, x a list of its numbers."""
+        """L and ∂L/∂x in the arithmetic of the mpmath context `mp`, x a list of its numbers."""
         if mp.dps not in self._constants:
             self._constants[mp.dps] = self._precise_constant(mp)
         value, gradient = self._constants[mp.dps], [mp.mpf(0)] * self.size

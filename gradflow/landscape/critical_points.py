@@ -56,17 +56,44 @@ def critical_points(
 ) -> CriticalPoints:
     """Critical points of L from `starts` random students, each tried with every method.
 
-    methods   "minimum": trust-region Newton on L; "gradient norm": Gauss–Newton on |∇L|²; "newton":
-              Newton on ∇L = 0 with a pseudo-inverse and steps of bounded length; "eigenvectors":
-              uphill along the lowest 1–3 modes, downhill along the others; "perturbed saddles": minimise
-              from both sides of the lowest mode of every saddle that the others found
-    scale     of the starting points: Glorot-normal weights times `scale`
-    rates     as for `train`: parameters of rate zero stay as they are in problem.student
-    images    True: points with equal loss and Hessian spectrum are one (images of each other under
-              permutations of the teachers), and so are degenerate points with equal loss, index and number
-              of zero eigenvalues (a manifold of critical points, with dead or duplicate neurons); False:
-              only permutations, signs and scalings of the student's neurons make points one
+    Parameters
+    ----------
+    problem : Problem
+        Its student has one hidden layer.
+    starts : int, default 100
+        Number of random students.
+    seed : int
+        Every number depends on it alone.
+    methods : sequence of str
+        "minimum": trust-region Newton on L; "gradient norm": Gauss–Newton on |∇L|²; "newton": Newton on ∇L
+        = 0 with a pseudo-inverse and steps of bounded length; "eigenvectors": uphill along the lowest 1–3
+        modes, downhill along the others; "perturbed saddles": minimise from both sides of the lowest mode
+        of every saddle that the others found. All of them unless given.
+    scale : float, default 1.0
+        Of the starting points: Glorot-normal weights times `scale`.
+    rates : optional
+        As for `train`: parameters of rate zero stay as they are in problem.student.
+    images : bool, default True
+        True: points with equal loss and Hessian spectrum are one (images of each other under permutations
+        of the teachers), and so are degenerate points with equal loss, index and number of zero eigenvalues
+        (a manifold of critical points, with dead or duplicate neurons); False: only permutations, signs and
+        scalings of the student's neurons make points one.
+    max_iterations : int, default 300
+        Of each run.
+    progress : bool, optional
+        Whether a line is shown; None: where standard error is a terminal.
 
+    Returns
+    -------
+    CriticalPoints
+
+    Raises
+    ------
+    ArgumentError
+        For other problems and methods.
+
+    Notes
+    -----
     An index is stated where it is the same a Newton step further on; near degenerate saddles, at which
     Newton's method only creeps, the degenerate point itself is sought (`refiners.bordered`), which has exact
     zeros, and where there is none the point's index is None and `inertia.reason` says why.
@@ -75,6 +102,13 @@ def critical_points(
     Spectra of homogeneous neurons are those at |(w, b)|^k = |a|. Runs that end with a relu neuron at zero
     weights, where L has no Hessian, do not count as ended at a critical point. Ctrl-C ends the search with
     what was found. Every number depends on the seed alone.
+
+    Examples
+    --------
+    >>> problem = gf.Problem(gf.teachers.orthonormal(2, 2), gf.MLP.random((2, 1, 1), bias=False, seed=0))
+    >>> points = gf.landscape.critical_points(problem, 5, seed=0, methods=["minimum", "newton"])
+    >>> [point.index for point in points if point.index == 0]
+    [0]
     """
     starts, max_iterations = integer("starts", starts, 1), integer("max_iterations", max_iterations, 1)
     scale = number("scale", scale)

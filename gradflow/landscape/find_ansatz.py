@@ -20,21 +20,43 @@ UNIT = 1e-14
 
 
 def find_ansatz(result, tolerance: float = 1e-6) -> tuple[Ansatz, np.ndarray]:
-    """The ansatz of a student on orthogonal teachers, and x (p,): for `symmetric_point`, `follow`, `blocks`.
+    """The ansatz of a student on orthogonal teachers, and x: for `symmetric_point`, `follow`, `blocks`.
 
-    result      a `Result` for standard Gaussian inputs, or a student `MLP` and its teacher as a pair. One
-                hidden layer, one output, no biases, erf or relu, weights in the teachers' span. Output
-                weights that rates of zero hold at one are left out of x
-    tolerance   numbers that differ by less are equal: distances of neurons in function space, in units of the
-                largest one (`FunctionSpace.chart`)
+    Parameters
+    ----------
+    result : Result or tuple of two MLP
+        A `Result` for standard Gaussian inputs, or a student and its teacher. One hidden layer, one output,
+        no biases, erf or relu, weights in the teachers' span. Output weights that rates of zero hold at one
+        are left out of x.
+    tolerance : float, default 1e-6
+        Numbers that differ by less are equal: distances of neurons in function space, in units of the
+        largest one (`FunctionSpace.chart`).
 
+    Returns
+    -------
+    ansatz : Ansatz
+    x : ndarray, shape (p,)
+
+    Raises
+    ------
+    ArgumentError
+        For any other problem.
+
+    Notes
+    -----
     Teachers are in one block if exchanging them is undone by a permutation of the neurons. A block in which
     some neuron has more than one weight of its own, or whose neurons have one in another block too, is split
     into single teachers: less symmetry than the point has, but a valid ansatz. Signs of erf neurons are
     those with a > 0, those of erf teachers with c > 0; relu neurons are `balanced` unless a is frozen, relu
     teachers have |v| = 1.
 
-    Raises `ArgumentError` for any other problem.
+    Examples
+    --------
+    >>> teacher = gf.teachers.orthonormal(3, 3)
+    >>> student = gf.MLP([[[1.0, 0.0, 0.0], [0.0, 0.5, 0.5]], [[1.0, 0.8]]])
+    >>> ansatz, x = gf.landscape.find_ansatz((student, teacher))
+    >>> ansatz.teachers, ansatz.groups
+    ((1, 2), (None, None))
     """
     student, axes, frozen = _pair(result)
     tolerance = number("tolerance", tolerance, minimum=0.0)

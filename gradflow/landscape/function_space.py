@@ -146,11 +146,11 @@ class FunctionSpace:
         return 0.5 * largest**2 * np.maximum(square, 0.0)
 
     def chart(self, neurons: Neurons, a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers whose differences are distances of neurons (without biases): (n, d) for the direction of w,
-        and (n, 1 + m) for |w| and a.
+        """Numbers whose differences are distances of neurons: (n, d) for directions, (n, 1 + m) for sizes.
 
-        ŵ · ‖∂f/∂ŵ‖, log|w| · ‖∂f/∂log|w|‖ and a · ‖σ‖ of f = aσ(w·x), in units of the largest neuron; where
-        it is larger, of f = σ in units of the largest σ. Homogeneous neurons are to have |w| = 1.
+        They are ŵ · ‖∂f/∂ŵ‖, log|w| · ‖∂f/∂log|w|‖ and a · ‖σ‖ of f = aσ(w·x), without
+        biases, in units of the largest neuron; where it is larger, of f = σ in units of the largest σ.
+        Homogeneous neurons are to have |w| = 1.
         """
         n, d = neurons.rows.shape
         lengths = np.linalg.norm(neurons.rows, axis=1)

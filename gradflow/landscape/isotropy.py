@@ -20,14 +20,38 @@ ORTHOGONAL = 1e-12
 def isotropy(problem, student, tolerance: float = 1e-6) -> int | None:
     """The order of the group of teacher permutations that leave a student fixed, up to its own symmetries.
 
-    student    an `MLP` or a `Result`
-    tolerance  of numbers that are to be equal: distances of neurons in function space, x ~ N(0, I), in units
-               of the largest one (`FunctionSpace.chart`)
+    Parameters
+    ----------
+    problem : Problem
+        Its teacher says what is exchanged.
+    student : MLP or Result
+        The point.
+    tolerance : float, default 1e-6
+        Of numbers that are to be equal: distances of neurons in function space, x ~ N(0, I), in units of
+        the largest one (`FunctionSpace.chart`).
 
-    None unless the problem's teacher has orthogonal weight vectors and neither network has biases. Teachers
-    are exchanged as functions: only those of one c σ(v·x) up to the direction of v, while (v, c) and (−v, −c)
-    of an odd σ, or (v, c) and (2v, c/2) of relu, are one. A teacher of an even σ may be mirrored as well, and
-    then its signed permutations count. The student's symmetries are those of `same_point`.
+    Returns
+    -------
+    int or None
+        None unless the problem's teacher has orthogonal weight vectors and neither network has biases.
+
+    Raises
+    ------
+    ArgumentError
+        For anything but a `Problem` and a network.
+
+    Notes
+    -----
+    Teachers are exchanged as functions: only those of one c σ(v·x) up to the direction of v, while (v, c) and
+    (−v, −c) of an odd σ, or (v, c) and (2v, c/2) of relu, are one. A teacher of an even σ may be mirrored as
+    well, and then its signed permutations count. The student's symmetries are those of `same_point`.
+
+    Examples
+    --------
+    >>> teacher = gf.teachers.orthonormal(3, 3)
+    >>> student = gf.MLP([[[1.0, 0.0, 0.0], [0.0, 0.5, 0.5]], [[1.0, 0.8]]])
+    >>> gf.landscape.isotropy(gf.Problem(teacher, student), student)
+    2
     """
     if not isinstance(problem, Problem):
         raise ArgumentError("problem", type(problem).__name__, "a Problem")
@@ -117,11 +141,34 @@ def _with_marks(columns: np.ndarray, fixed: np.ndarray, marks: np.ndarray, even:
 def isotropy_order(matrix: np.ndarray, rows: np.ndarray | None = None, tolerance: float = 1e-6) -> int:
     """How many permutations of the columns are undone by a permutation of the rows.
 
-    matrix   (n, k), for a network the weights on k equal orthonormal teachers
-    rows     (n, m) numbers that belong to the rows: output weights
+    Parameters
+    ----------
+    matrix : ndarray, shape (n, k)
+        For a network the weights on k equal orthonormal teachers.
+    rows : ndarray, shape (n, m), optional
+        Numbers that belong to the rows: output weights.
+    tolerance : float, default 1e-6
+        Numbers within it of each other count as equal.
 
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ArgumentError
+        For `rows` of another length.
+
+    Notes
+    -----
     The order of the isotropy group of a critical point is that of its student in teacher coordinates.
-    Numbers within `tolerance` of each other count as equal.
+
+    Examples
+    --------
+    >>> gf.landscape.isotropy_order(np.eye(4))
+    24
+    >>> gf.landscape.isotropy_order(np.array([[2.0, 1.0, 1.0]]))
+    2
     """
     matrix = real_array("matrix", matrix, 2)
     own = np.zeros((len(matrix), 0)) if rows is None else real_array("rows", rows, 2)

@@ -60,6 +60,7 @@ class Labels:
         return np.where(alike, np.sqrt(np.maximum(squares, 0.0) / sizes), np.inf)
 
     def rows(self) -> list[dict]:
+        """The table, one row for every neuron."""
         rows = []
         for i in range(self.student.sizes[1]):
             kind, residual, allowed, teachers, partner = self.label(i)
@@ -79,6 +80,7 @@ class Labels:
         return rows
 
     def label(self, i: int) -> tuple[str, float, float, tuple[int, ...], int | None]:
+        """Of neuron i its kind, the residual and what is allowed, the teachers, a duplicate's partner."""
         exact, loose = self.tolerance, self.loose
         if self.asleep[i]:
             return "dead", 0.0, exact, (), None
@@ -112,8 +114,10 @@ class Labels:
         return self.between(i, self.own.chosen([j]), sign * one, K[i, j], K[j, j], one)
 
     def between(self, i: int, other: Neurons, c: np.ndarray, both: float, square: float, a=None) -> float:
-        """‖aσ_i − cτ‖ / ‖cτ‖ for one other neuron τ with output weights c, of which ⟨σ_i, τ⟩ and ‖τ‖² are
-        known; a those of i unless given."""
+        """‖aσ_i − cτ‖ / ‖cτ‖ for another neuron τ with output weights c; a those of i unless given.
+
+        Of τ, ⟨σ_i, τ⟩ (`both`) and ‖τ‖² (`square`) are known.
+        """
         a = self.a[i] if a is None else a
         whole = (a @ a) * self.products[i, i] + (c @ c) * square
         found = whole - 2 * (a @ c) * both

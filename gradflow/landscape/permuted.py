@@ -9,13 +9,31 @@ from .isotropy import value_classes
 
 
 def permuted(a, b, tolerance: float = 1e-6) -> tuple[np.ndarray, np.ndarray] | None:
-    """(rows, columns) with a = b[rows][:, columns], entry by entry, or None where there are none.
+    """The permutations of rows and columns that take one matrix to another.
 
-    a, b       matrices (n, k), for networks the weights on k equal orthonormal teachers
-    tolerance  entries within it of each other, in a chain of such, count as equal
+    Parameters
+    ----------
+    a, b : array_like, shape (n, k)
+        For networks the weights on k equal orthonormal teachers.
+    tolerance : float, default 1e-6
+        Entries within it of each other, in a chain of such, count as equal.
 
+    Returns
+    -------
+    tuple of two ndarrays, or None
+        (rows, columns) with a = b[rows][:, columns], entry by entry, or None where there are none.
+
+    Notes
+    -----
     Exact: colours of rows and columns are refined by what they contain; where symmetry keeps some of them
     equal, one is fixed and all its possible images are tried.
+
+    Examples
+    --------
+    >>> a = np.array([[1.0, 2.0], [3.0, 4.0]])
+    >>> rows, columns = gf.landscape.permuted(a, a[::-1, ::-1])
+    >>> rows, columns
+    (array([1, 0]), array([1, 0]))
     """
     a, b = real_array("a", a, 2), real_array("b", b, 2)
     tolerance = number("tolerance", tolerance, minimum=0.0)

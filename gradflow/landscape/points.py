@@ -16,12 +16,28 @@ from .table import table
 class CriticalPoint:
     """One critical point, or one class of them under the symmetries.
 
-    student, loss, grad_norm   the point of smallest gradient norm among the hits
-    eigenvalues     of ∇²L over the parameters that move, ascending
-    inertia         index and number of zeros, where they are certain (`support.eigen.inertia`)
-    isotropy        order of the group of teacher permutations that leave the point fixed; None unless the
-                    teachers are orthogonal
-    hits            how many runs ended there, by method
+    Attributes
+    ----------
+    student : MLP
+        The point of smallest gradient norm among the hits.
+    loss, grad_norm : float
+        L and the ∞-norm of ∇L there.
+    eigenvalues : ndarray, shape (p,)
+        Of ∇²L over the parameters that move, ascending.
+    inertia : Inertia
+        Index and number of zeros, where they are certain (`support.eigen.inertia`).
+    isotropy : int or None
+        Order of the group of teacher permutations that leave the point fixed; None unless the teachers are
+        orthogonal.
+    hits : dict of str to int
+        How many runs ended there, by method.
+
+    Examples
+    --------
+    >>> problem = gf.Problem(gf.teachers.orthonormal(2, 2), gf.MLP.random((2, 1, 1), bias=False, seed=0))
+    >>> point = gf.landscape.critical_points(problem, 5, seed=0, methods=["minimum"])[0]
+    >>> point.index, point.zero, point.eigenvalues.size
+    (0, 0, 3)
     """
 
     student: MLP
@@ -44,9 +60,21 @@ class CriticalPoint:
 
 
 class CriticalPoints(list):
-    """Critical points in the order of their losses.
+    """Critical points in the order of their losses: a list of `CriticalPoint`.
 
-    runs, ended   how many runs were made, and how many of them ended at a critical point
+    Parameters
+    ----------
+    points : list of CriticalPoint
+        In any order.
+    runs, ended : int
+        How many runs were made, and how many of them ended at a critical point.
+
+    Examples
+    --------
+    >>> problem = gf.Problem(gf.teachers.orthonormal(2, 2), gf.MLP.random((2, 1, 1), bias=False, seed=0))
+    >>> points = gf.landscape.critical_points(problem, 5, seed=0, methods=["minimum"])
+    >>> points.runs, points.ended
+    (5, 5)
     """
 
     def __init__(self, points: list, runs: int, ended: int):

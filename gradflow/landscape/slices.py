@@ -30,13 +30,28 @@ DEPENDENT = 1e-12
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Slice:
-    """L over origin + x e₁ + y e₂.
+    """L over a plane, origin + x e₁ + y e₂.
 
-    x, y        coordinates along the two orthonormal directions, (p,) and (q,)
-    losses      L, shape (p, q): losses[i, j] is at (x[i], y[j])
-    directions  e₁ and e₂, (2, P)
-    grad_norms  with `minimised`, the ∞-norm of ∇L along the complement at each point: how well the
-                minimum was found; else None
+    Attributes
+    ----------
+    x, y : ndarray, shapes (p,) and (q,)
+        Coordinates along the two orthonormal directions.
+    losses : ndarray, shape (p, q)
+        L: losses[i, j] is at (x[i], y[j]).
+    origin : ndarray, shape (P,)
+        Where x = y = 0.
+    directions : ndarray, shape (2, P)
+        e₁ and e₂.
+    grad_norms : ndarray or None, shape (p, q)
+        With `minimised`, the ∞-norm of ∇L along the complement at each point: how well the minimum was
+        found; else None.
+
+    Examples
+    --------
+    >>> problem = gf.Problem(gf.teachers.orthonormal(2, 2), gf.MLP.random((2, 1, 1), bias=False, seed=0))
+    >>> found = gf.landscape.slice_plane(problem, problem.theta0, np.eye(2, 3), [0.0, 0.1], [0.0, 0.1, 0.2])
+    >>> found.losses.shape
+    (2, 3)
     """
 
     x: np.ndarray
@@ -48,9 +63,31 @@ class Slice:
 
 
 def plane(points) -> tuple[np.ndarray, np.ndarray]:
-    """Origin and orthonormal directions of the plane through three points θ (P,) each.
+    """Origin and orthonormal directions of the plane through three points.
 
-    The first direction points from the first point to the second. Raises if they lie on a line.
+    Parameters
+    ----------
+    points : sequence of three array_like, shape (P,)
+        Not on a line.
+
+    Returns
+    -------
+    origin : ndarray, shape (P,)
+        The first point.
+    directions : ndarray, shape (2, P)
+        The first one points from the first point to the second.
+
+    Raises
+    ------
+    ArgumentError
+        Where they lie on a line, or are of different sizes.
+
+    Examples
+    --------
+    >>> origin, directions = gf.landscape.plane([[0.0, 0.0, 1.0], [2.0, 0.0, 1.0], [1.0, 3.0, 1.0]])
+    >>> directions
+    array([[1., 0., 0.],
+           [0., 1., 0.]])
     """
     points = sequence("points", points, "three points that are not on a line")
     if len(points) != 3:
@@ -72,12 +109,43 @@ def plane(points) -> tuple[np.ndarray, np.ndarray]:
 def slice_plane(
     problem, origin, directions, x, y, *, minimised: bool = False, rates=None, max_iterations: int = 200
 ) -> Slice:
-    """L on a grid of the plane origin + x d₁ + y d₂ (d made orthonormal).
+    """L on a grid of a plane, origin + x d₁ + y d₂ (d made orthonormal).
 
-    minimised   the minimum of L over the orthogonal complement of the plane at every grid point, each
-                found from its neighbour's (a snake over the grid) or from the plane itself, where L
-                is lower there: a local minimum, never above the plane
-    rates       as for `train`: of the complement only parameters of rate other than zero move
+    Parameters
+    ----------
+    problem : Problem
+        Whose loss.
+    origin : array_like, shape (P,)
+        Where x = y = 0.
+    directions : array_like, shape (2, P)
+        Two independent ones.
+    x, y : array_like
+        Coordinates.
+    minimised : bool, default False
+        The minimum of L over the orthogonal complement of the plane at every grid point, each found from
+        its neighbour's (a snake over the grid) or from the plane itself, where L is lower there: a local
+        minimum, never above the plane.
+    rates : array_like, shape (P,), optional
+        As for `train`: of the complement only parameters of rate other than zero move.
+    max_iterations : int, default 200
+        Of each minimisation.
+
+    Returns
+    -------
+    Slice
+
+    Raises
+    ------
+    ArgumentError
+        For shapes that do not fit, dependent directions, and rates that leave nothing to move.
+
+    Examples
+    --------
+    >>> problem = gf.Problem(gf.teachers.orthonormal(2, 2), gf.MLP.random((2, 1, 1), bias=False, seed=0))
+    >>> around = np.linspace(-0.5, 0.5, 3)
+    >>> found = gf.landscape.slice_plane(problem, problem.theta0, np.eye(2, 3), around, around)
+    >>> bool(found.losses[1, 1] == problem.loss(problem.theta0))
+    True
     """
     _check(problem)
     moving = check_rates(rates, problem.size) != 0
@@ -127,9 +195,22 @@ def slice_plane(
 class Path:
     """L on the straight line from one point to another.
 
-    fractions  s in [0, 1], (m,); `losses` there
-    barrier    max over s of L(s) − [(1−s) L(0) + s L(1)], at least 0, refined beyond the grid
-    distance   |θ(1) − θ(0)|
+    Attributes
+    ----------
+    fractions, losses : ndarray, shape (m,)
+        s in [0, 1], and L there.
+    barrier : float
+        Max over s of L(s) − [(1−s) L(0) + s L(1)], at least 0, refined beyond the grid.
+    distance : float
+        |θ(1) − θ(0)|.
+
+    Examples
+    --------
+    >>> a, b = (gf.MLP.random((2, 2, 1), bias=False, seed=seed) for seed in (0, 1))
+    >>> problem = gf.Problem(gf.teachers.orthonormal(2, 2), a)
+    >>> path = gf.landscape.connectivity(problem, a, b)
+    >>> path.losses.shape, path.barrier >= 0
+    ((51,), True)
     """
 
     fractions: np.ndarray
@@ -139,14 +220,40 @@ class Path:
 
 
 def connectivity(problem, a, b, *, matched: bool = True, scaled: bool = True, count: int = 51) -> Path:
-    """The loss on the straight line between two students (Results or MLPs) of a problem.
+    """The loss on the straight line between two students of a problem.
 
-    matched   b is first moved by the permutation and signs of hidden neurons (one hidden layer) that
-              bring it nearest to a, without a change of the function (`same_point`, `arranged`). The
-              barrier of the nearest image is mostly, not always, lower
-    scaled    homogeneous neurons are then normalised in both, to |(w, b)|^k = |a|. False leaves output
-              weights as they are: for problems that freeze them
-    count     points on the line; around the highest of them the barrier is refined
+    Parameters
+    ----------
+    problem : Problem
+        Whose loss.
+    a, b : Result or MLP
+        The ends.
+    matched : bool, default True
+        b is first moved by the permutation and signs of hidden neurons (one hidden layer) that bring it
+        nearest to a, without a change of the function (`same_point`, `arranged`). The barrier of the
+        nearest image is mostly, not always, lower.
+    scaled : bool, default True
+        Homogeneous neurons are then normalised in both, to |(w, b)|^k = |a|. False leaves output weights as
+        they are: for problems that freeze them.
+    count : int, default 51
+        Points on the line; around the highest of them the barrier is refined.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ArgumentError
+        For networks of other sizes than the problem's.
+
+    Examples
+    --------
+    >>> a = gf.MLP.random((2, 2, 1), bias=False, seed=0)
+    >>> b = gf.MLP([a.weights[0][::-1], a.weights[1][:, ::-1]])
+    >>> problem = gf.Problem(gf.teachers.orthonormal(2, 2), a)
+    >>> gf.landscape.connectivity(problem, a, b).distance
+    0.0
     """
     _check(problem)
     count = integer("count", count, 2)

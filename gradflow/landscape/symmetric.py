@@ -36,9 +36,29 @@ NULL_CUT = 1e-11
 class SymmetricPoint:
     """A critical point of an ansatz.
 
-    x          its numbers, rounded to Float64; `digits` are the same as decimal strings
-    loss       L there; `loss_digits` to 30 digits
-    residual   largest |∂L/∂θ| over all entries of the full θ, by arithmetic of `DIGITS` digits
+    Attributes
+    ----------
+    ansatz : Ansatz
+        What is tied to what.
+    x : ndarray, shape (p,)
+        Its numbers, rounded to Float64.
+    loss : float
+        L there.
+    residual : float
+        Largest |∂L/∂θ| over all entries of the full θ, by arithmetic of `DIGITS` digits.
+    digits : tuple of str
+        The numbers to 30 digits.
+    loss_digits : str
+        L to 30 digits.
+
+    Examples
+    --------
+    >>> ansatz = gf.landscape.Ansatz(teachers=(2,), groups=(None,))
+    >>> point = gf.landscape.symmetric_point(ansatz, ansatz.point([[0.7, 1.0]]))
+    >>> point.loss_digits
+    '0.0232216806253367164990651200388'
+    >>> point.spectrum.index
+    0
     """
 
     ansatz: Ansatz
@@ -65,13 +85,35 @@ class SymmetricPoint:
 def symmetric_point(
     ansatz: Ansatz, start, target: str = "critical point", max_iterations: int = 300
 ) -> SymmetricPoint:
-    """A critical point of L within the ansatz, from x = `start` (p,).
+    """A critical point of L within the ansatz.
 
-    target   "critical point" (Newton on ∇L, saddles included) or "minimum" (within the ansatz: the full
-             loss may have directions of descent that break the symmetry)
+    Parameters
+    ----------
+    ansatz : Ansatz
+        What is tied to what.
+    start : array_like, shape (p,)
+        Where to begin.
+    target : str, default "critical point"
+        "critical point" (Newton on ∇L, saddles included) or "minimum" (within the ansatz: the full loss may
+        have directions of descent that break the symmetry).
+    max_iterations : int, default 300
+        Of Newton's method in Float64.
 
+    Returns
+    -------
+    SymmetricPoint
+
+    Notes
+    -----
     Newton in Float64, then to `DIGITS` digits with the residual in mpmath. A run that ends anywhere else
     gives a large `residual`: look at it.
+
+    Examples
+    --------
+    >>> ansatz = gf.landscape.Ansatz(teachers=(3,), groups=(None,))
+    >>> point = gf.landscape.symmetric_point(ansatz, ansatz.point([[0.7, 1.0]]))
+    >>> point.residual < 1e-25
+    True
     """
     from mpmath import mp
 
@@ -95,13 +137,39 @@ def follow(
 ) -> list[SymmetricPoint]:
     """Critical points of the ansätze family(s) for all sizes s in turn, each found from those before.
 
-    family   an ansatz with the same numbers for every size s > 0 between the sizes, fractions included
-    start    x (p,) near the point at the first size
-    ratio    > 1; sizes that are further apart are joined by steps of this factor. Each begins on the
-             straight line in log s through the last two points
+    Parameters
+    ----------
+    family : callable
+        size → an ansatz with the same numbers for every size s > 0 between the sizes, fractions included.
+    sizes : sequence of numbers
+        In the order in which they are visited.
+    start : array_like, shape (p,)
+        Near the point at the first size.
+    ratio : float, default 1.2
+        > 1; sizes that are further apart are joined by steps of this factor. Each begins on the straight
+        line in log s through the last two points.
 
+    Returns
+    -------
+    list of SymmetricPoint
+        One for each size.
+
+    Raises
+    ------
+    ArgumentError
+        For sizes that are not positive and finite.
+
+    Notes
+    -----
     A step whose end is not a critical point (residual above `NEAR`) is halved, `HALVINGS` times at most; an
     end that is none even so carries its residual, and the next one begins there.
+
+    Examples
+    --------
+    >>> family = lambda k: gf.landscape.Ansatz(teachers=(k,), groups=(None,))
+    >>> points = gf.landscape.follow(family, [2, 3, 4], family(2).point([[0.7, 1.0]]))
+    >>> [point.ansatz.teachers for point in points]
+    [(2,), (3,), (4,)]
     """
     ratio = number("ratio", ratio, minimum=1.0, exclusive=True)
     wanted = sequence("sizes", sizes, "a sequence of sizes")

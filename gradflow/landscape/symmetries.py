@@ -29,14 +29,29 @@ SURE = 1e3
 class Match(NamedTuple):
     """How two points lie to each other, up to the symmetries of a hidden layer.
 
-    same         whether every neuron is, as a function, what it is matched with: apart ≤ tolerance
-    distance     Euclidean norm of the difference of the matched parameters, scalings normalised
-    permutation  neuron i of the first point is neuron permutation[i] of the second
-    signs        the sign that neuron takes
-    tolerance    as given
-    apart        the largest distance of two matched neurons in function space, in units of the largest
-                 neuron; of aσ(w·x + b) and, unless σ is homogeneous, of σ(w·x + b) alone. An estimate from 64
-                 draws of the inputs where it is above a thousand tolerances
+    Attributes
+    ----------
+    same : bool
+        Whether every neuron is, as a function, what it is matched with: apart ≤ tolerance.
+    distance : float
+        Euclidean norm of the difference of the matched parameters, scalings normalised.
+    permutation : ndarray
+        Neuron i of the first point is neuron permutation[i] of the second.
+    signs : ndarray
+        The sign that neuron takes.
+    tolerance : float
+        As given.
+    apart : float
+        The largest distance of two matched neurons in function space, in units of the largest neuron; of
+        aσ(w·x + b) and, unless σ is homogeneous, of σ(w·x + b) alone. An estimate from 64 draws of the
+        inputs where it is above a thousand tolerances.
+
+    Examples
+    --------
+    >>> a = gf.MLP.random((2, 2, 1), bias=False, seed=0)
+    >>> match = gf.landscape.same_point(a, gf.MLP([a.weights[0][::-1], a.weights[1][:, ::-1]]))
+    >>> match.same, match.permutation
+    (True, array([1, 0]))
     """
 
     same: bool
@@ -69,6 +84,20 @@ def neuron_vectors(student: MLP) -> np.ndarray:
     """One row (w, b, a) per hidden neuron, with |(w, b)|^k = |a| where σ is homogeneous of degree k.
 
     For those the function depends on |w|^k a only, so that rows of networks with the same function agree.
+
+    Parameters
+    ----------
+    student : MLP
+        One hidden layer.
+
+    Returns
+    -------
+    ndarray, shape (n, m)
+
+    Examples
+    --------
+    >>> gf.landscape.neuron_vectors(gf.MLP([[[3.0, 4.0]], [[20.0]]], activation="relu"))
+    array([[ 6.,  8., 10.]])
     """
     w, a = incoming(student), np.array(student.weights[1].T)
     for i, sigma in enumerate(student.neuron_activations(0)):
@@ -89,8 +118,28 @@ def balanced(student: MLP) -> MLP:
 def arranged(student: MLP, match: Match, scaled: bool = True) -> MLP:
     """The second network of a match with its neurons in the order and with the signs of the first.
 
-    The same function: the output bias takes up what mirrored neurons leave. scaled: homogeneous neurons
-    `balanced`, else as they are.
+    The same function: the output bias takes up what mirrored neurons leave.
+
+    Parameters
+    ----------
+    student : MLP
+        The second network.
+    match : Match
+        What `same_point` says.
+    scaled : bool, default True
+        Homogeneous neurons `balanced`, else as they are.
+
+    Returns
+    -------
+    MLP
+
+    Examples
+    --------
+    >>> a = gf.MLP.random((2, 2, 1), bias=False, seed=0)
+    >>> b = gf.MLP([a.weights[0][::-1], a.weights[1][:, ::-1]])
+    >>> back = gf.landscape.arranged(b, gf.landscape.same_point(a, b))
+    >>> bool((back.flat() == a.flat()).all())
+    True
     """
     rows = neuron_vectors(student) if scaled else np.column_stack([incoming(student), student.weights[1].T])
     rows = np.where(match.signs[:, None] < 0, (rows * mirror(student, ALL_SIGNS))[match.permutation],
@@ -109,10 +158,26 @@ def _from_vectors(like: MLP, rows: np.ndarray, last) -> MLP:
 
 
 def mirror(student: MLP, symmetries=SIGNS) -> np.ndarray:
-    """The factors (n, m) that turn `neuron_vectors` into those of the mirrored neurons.
+    """The factors that turn `neuron_vectors` into those of the mirrored neurons.
 
     (−w, −b, −a) for odd σ, (−w, −b, a) for even σ; ones for σ without one of these symmetries. Where σ is
     odd but for a constant or even but for a linear term mirroring adds a `remainder` to the network.
+
+    Parameters
+    ----------
+    student : MLP
+        One hidden layer.
+    symmetries : tuple of str, default ("odd", "even")
+        Those symmetries of σ that count.
+
+    Returns
+    -------
+    ndarray, shape (n, m)
+
+    Examples
+    --------
+    >>> gf.landscape.mirror(gf.MLP.random((2, 1, 1), "tanh", bias=False, seed=0))
+    array([[-1., -1., -1.]])
     """
     inputs, outputs = incoming(student).shape[1], student.sizes[-1]
     factors = np.ones((student.sizes[1], inputs + outputs))
@@ -144,14 +209,36 @@ def remainder(student: MLP, mirrored) -> np.ndarray:
 def same_point(a, b, tolerance: float = SAME_POINT) -> Match:
     """Whether two points are one, up to permutations, signs and scalings of the hidden neurons.
 
-    a, b       a `Result` or an `MLP` each, of equal architecture with one hidden layer
-    tolerance  of `Match.apart`, for x ~ N(0, I) or the inputs of a `Result`
+    Parameters
+    ----------
+    a, b : Result or MLP
+        Of equal architecture with one hidden layer.
+    tolerance : float, default SAME_POINT
+        Of `Match.apart`, for x ~ N(0, I) or the inputs of a `Result`.
 
+    Returns
+    -------
+    Match
+
+    Raises
+    ------
+    ArgumentError
+        For different architectures.
+
+    Notes
+    -----
     Signs are those of odd activations (−w, −b, −a) and of even ones (−w, −b, a). Of those that are odd but
     for a constant or even but for a linear term (relu, softplus, gelu …) a set of neurons may be mirrored if
     its `remainder` is a constant that an output bias takes up, or zero: for relu if Σ a_i w_i = 0 over the
     set. Scalings are those of homogeneous ones, normalised to |(w, b)|^k = |a|. The permutation is the best
     one (assignment), the set of mirrored neurons the one that it brings about.
+
+    Examples
+    --------
+    >>> a = gf.MLP.random((2, 2, 1), bias=False, seed=0)
+    >>> b = gf.MLP([-a.weights[0], -a.weights[1]])
+    >>> gf.landscape.same_point(a, b).same
+    True
     """
     first, second = network("a", a), network("b", b)
     tolerance = number("tolerance", tolerance, minimum=0.0)

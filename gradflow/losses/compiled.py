@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -12,13 +13,27 @@ import numpy as np
 from ..kernels import xla
 from ..kernels.math import abi
 from ..networks import MLP
-from ..objective import ROUNDING, Counts, GradientSizes, Kernel, Objective
+from ..objective import ROUNDING, Counts, GradientSizes, Kernel, Linear, Objective
 from ..support import memory
+from ..support.errors import ArgumentError
+from ..support.validate import integer
 from ..support.x64 import require_x64
 from .scales import Targets, network_sizes, output_start, weight_blocks
 
 KERNEL_GOAL = 1e-13
 """Expectations that are less accurate than this are reported with a warning."""
+
+
+def thread_limit(given: int | None = None) -> int:
+    """How many threads a kernel may use: as given, or GRADFLOW_NUM_THREADS, or the cores of the process."""
+    if given is None:
+        setting = os.environ.get("GRADFLOW_NUM_THREADS")
+        if setting is None:
+            return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if not setting.isdecimal() or int(setting) == 0:
+            raise ArgumentError("GRADFLOW_NUM_THREADS", repr(setting), "an integer ≥ 1")
+        return int(setting)
+    return integer("threads", given, 1)
 
 
 class KernelOracle(NamedTuple):
@@ -27,9 +42,11 @@ class KernelOracle(NamedTuple):
     derivatives: Any
 
     def loss_and_gradient(self, theta):
+        """L and ∇L at a traced θ."""
         return xla.loss_and_gradient(self.derivatives, theta)
 
     def hessian(self, theta):
+        """∇²L at a traced θ."""
         return xla.hessian(self.derivatives, theta)
 
 
@@ -114,6 +131,30 @@ class KernelLoss(Objective):
         return result
 
     @cached_property
+    def _plain_descriptor(self) -> np.ndarray:
+        """The descriptor of the kernels without the second derivatives of the network."""
+        raise NotImplementedError
+
+    def gauss_newton(self, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        result = np.empty(1 + self.size)
+        matrix = memory.empty("student", self.size, self.size)
+        addresses = (result.ctypes.data, result.ctypes.data + 8, matrix.ctypes.data)
+        self._call_derivatives(self._plain_descriptor.ctypes.data, theta.ctypes.data, 0, *addresses)
+        self._python_counts[1] += 1
+        return float(result[0]), result[1:], matrix
+
+    def gauss_newton_diagonal(self, theta: np.ndarray) -> np.ndarray:
+        return 2.0 * self.jacobian_squares(theta).sum(axis=0)
+
+    def gauss_newton_product(self, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
+        result = np.empty(self.size)
+        self._call_product(
+            self._plain_descriptor.ctypes.data, theta.ctypes.data, v.ctypes.data, 0, 0, result.ctypes.data
+        )
+        self._python_counts[2] += 1
+        return result
+
+    @cached_property
     def oracle(self) -> KernelOracle:
         require_x64()  # addresses, too, would lose their upper half
         counter = self._traced_counts.ctypes.data
@@ -121,7 +162,13 @@ class KernelLoss(Objective):
 
     @cached_property
     def kernel(self) -> Kernel:
-        return Kernel(self.derivatives, lambda: self.product, self._address, self._traced_counts, self)
+        return Kernel(
+            self.derivatives, lambda: self.product, self._address, self._traced_counts, self, self._linear
+        )
+
+    def _linear(self) -> Linear | None:
+        """The linearisation of ∇L for Krylov methods, if there is one."""
+        return None
 
     def counts(self) -> Counts:
         return Counts(*(a + int(b) for a, b in zip(self._python_counts, self._traced_counts)))

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 from collections.abc import Sequence
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
-from numba import types
 
 from ..activations import Activation
 from ..inputs import Samples
-from ..kernels.empirical import chunks
 from ..kernels.empirical import derivatives as empirical
 from ..kernels.empirical import network_blocks as nb
 from ..kernels.empirical import product as empirical_product
 from ..kernels.empirical.samples import jacobian, samples, squares
-from ..kernels.math import abi
+from ..kernels.math import abi, team
 from ..networks import MLP
 from ..objective import EPS, ROUNDING, GradientSizes
 from ..support import memory
 from ..support.errors import ArgumentError
 from ..support.settings import one_of
 from ..support.validate import integer, number, real_array, resolution
-from .compiled import KernelLoss
-from .kinked import Pieces
+from .compiled import KernelLoss, thread_limit
+from .kinked import Pieces, bends
 from .scales import check_targets, sample_targets, term_sizes
 from .separable import HiddenLayer
 
@@ -40,19 +36,8 @@ _CHUNK_BYTES = 1 << 28  # what all partial Hessians together may take
 # Multiply-adds that are worth starting a thread (an activation counts as 20): about 100 µs of work.
 _THREAD_OPERATIONS, _THREAD_OPERATIONS_HESSIAN = 1_500_000, 4_000_000
 
-_WORKER = types.int64(types.int64)
-
 _OF_ONE_DESCRIPTOR = frozenset({"kernel", "oracle", "product", "_call_product"})
 """What a batch must not take over from the whole."""
-
-
-@cache
-def _pool() -> np.ndarray:
-    """The slots in which helping threads wait: one pool for the process, never given back, because a
-    helper may still look at its slot while the interpreter ends."""
-    slots = np.zeros(chunks.SLOT_WORDS * chunks.MAX_THREADS, dtype=np.int64)
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(slots))
-    return slots
 
 
 class EmpiricalLoss(KernelLoss):
@@ -68,6 +53,7 @@ class EmpiricalLoss(KernelLoss):
     sample_weight  Float[Array, "samples"], ≥ 0 and not all zero, or None
     weight_decay   λ ≥ 0 adds λ‖θ‖²
     barrier        c adds (‖θ‖²/(2P) − c)³/3 where ‖θ‖²/(2P) > c, so that no parameter runs away
+    merge          (i, j, μ) adds μ/2 (|w_i − w_j|² + (b_i − b_j)²) of two neurons of the first hidden layer
     threads        at most so many; by default GRADFLOW_NUM_THREADS, or the cores this process may use.
                    The results have the same bits for every number
 
@@ -84,6 +70,7 @@ class EmpiricalLoss(KernelLoss):
         loss: str = "squared",
         weight_decay: float = 0.0,
         barrier: float | None = None,
+        merge: Sequence | None = None,
         threads: int | None = None,
     ):
         if loss not in LOSSES:
@@ -106,10 +93,11 @@ class EmpiricalLoss(KernelLoss):
         self._inputs = _feature_rows(X, ones=True)
         self._targets = _feature_rows(targets, ones=False)
         self._weights = np.ones(count) if data.sample_weight is None else _scaled(data.sample_weight)
-        self._penalty = np.array([weight_decay, corner])
+        self._merged, strength = _merged_pairs(student, merge)
+        self._penalty = np.array([weight_decay, corner, strength])
         self.sum_of_squares = loss == "squared" and corner == np.inf
         self._indices: np.ndarray | None = None
-        self._threads = _threads(threads)
+        self._threads = thread_limit(threads)
         header = np.zeros(nb.LAYER, np.int64)
         header[nb.LAYERS] = len(student.weights)
         header[nb.SIZE] = student.size
@@ -120,13 +108,14 @@ class EmpiricalLoss(KernelLoss):
         header[nb.WEIGHTS] = self._weights.ctypes.data
         header[nb.KIND] = LOSSES[loss]
         header[nb.PENALTY] = self._penalty.ctypes.data
-        header[nb.WORKER] = abi.compile_function(empirical.work, _WORKER).address
-        header[nb.HELPER] = abi.compile_function(chunks.linger, _WORKER).address
-        header[nb.POOL] = _pool().ctypes.data
+        header[nb.MERGED], header[nb.MERGED_COUNT] = self._merged.ctypes.data, len(self._merged)
+        header[nb.WORKER] = abi.compile_function(empirical.work, team.WORKER).address
+        header[nb.HELPER] = abi.compile_function(team.linger, team.WORKER).address
+        header[nb.POOL] = team.pool().ctypes.data
         self._finish(np.concatenate([header, _layers(student)]))
         squared = loss == "squared"
         self.measure(student, sample_targets(student, targets, self._weights, squared, X))
-        self.scalable = squared and weight_decay == 0.0 and corner == np.inf
+        self.scalable = squared and weight_decay == 0.0 and corner == np.inf and strength == 0.0
         # A sum of squares of residuals, each rounded to ε times an output; not so the others.
         largest = np.maximum(self.targets.spread, self.targets.size) if squared else self.targets.spread
         self.loss_floor = (EPS**2 if squared else EPS) * float(largest @ largest)
@@ -138,7 +127,7 @@ class EmpiricalLoss(KernelLoss):
             empirical.derivatives,
             empirical_product.product,
             descriptor,
-            (self._inputs, self._targets, self._weights, self._penalty, self._indices),
+            (self._inputs, self._targets, self._weights, self._penalty, self._merged, self._indices),
         )
         self.sample_count = int(descriptor[nb.COUNT])
         self._gauss_newton = descriptor.copy()
@@ -147,7 +136,7 @@ class EmpiricalLoss(KernelLoss):
     @cached_property
     def product(self) -> int:
         for descriptor in (self.descriptor, self._gauss_newton):
-            descriptor[nb.PRODUCT_WORKER] = abi.compile_function(empirical_product.work, _WORKER).address
+            descriptor[nb.PRODUCT_WORKER] = abi.compile_function(empirical_product.work, team.WORKER).address
         return super().product
 
     def batch(self, selection: range | Sequence[int]) -> EmpiricalLoss:
@@ -184,14 +173,23 @@ class EmpiricalLoss(KernelLoss):
         part._finish(descriptor)
         return part
 
+    @property
+    def has_gauss_newton(self) -> bool:  # type: ignore[override]
+        return self.sum_of_squares
+
+    @property
+    def _plain_descriptor(self) -> np.ndarray:
+        return self._gauss_newton
+
+    def gauss_newton(self, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """With cross-entropy and penalties too: Jᵀ A J, A the Hessian of the loss in the outputs."""
+        return super().gauss_newton(_vector(theta))
+
     def gauss_newton_product(self, theta: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """G v, shape (P,): the Hessian without second derivatives of the network (penalties included)."""
-        result = np.empty(self.size)
-        theta, v = _vector(theta), _vector(v)
-        product = self._call_product
-        address = self._gauss_newton.ctypes.data
-        product(address, theta.ctypes.data, v.ctypes.data, 0, 0, result.ctypes.data)
-        return result
+        return super().gauss_newton_product(_vector(theta), _vector(v))
+
+    def gauss_newton_diagonal(self, theta: np.ndarray) -> np.ndarray:
+        return super().gauss_newton_diagonal(theta) + 2.0 * self._penalty[0]
 
     def outputs(self, theta: np.ndarray) -> np.ndarray:
         """f(x_s), shape (samples, outputs)."""
@@ -211,7 +209,7 @@ class EmpiricalLoss(KernelLoss):
         """The same loss with its linear parameters apart; None where `HiddenLayer` cannot say it."""
         student, chosen = self._student, self._chosen()
         sigma = student.activations[0] if len(student.weights) == 2 else None
-        plain = self.sum_of_squares and self._penalty[0] == 0.0
+        plain = self.sum_of_squares and self._penalty[0] == 0.0 and self._penalty[2] == 0.0
         if not (isinstance(sigma, Activation) and plain):
             return None
         weights = self._weights[chosen]
@@ -227,14 +225,14 @@ class EmpiricalLoss(KernelLoss):
     def pieces(self) -> Pieces | None:
         """The smooth pieces of L, each time with phases of their own; None where no activation has a kink."""
         hidden = range(len(self._student.weights) - 1)
-        kinked = any(sigma.kinks for l in hidden for sigma in self._student.neuron_activations(l))
+        kinked = any(bends(sigma) for l in hidden for sigma in self._student.neuron_activations(l))
         return Pieces(self, self._student) if kinked else None
 
     def residual_vector(self, theta: np.ndarray) -> np.ndarray:
         """ρ (m,), see `least_squares`."""
         theta = _vector(theta)
         residuals = (self.outputs(theta) - self._targets[:, self._chosen()].T).T * self._scale()
-        return self._with_decay(residuals.ravel(), theta)
+        return self._with_penalties(residuals.ravel(), theta)
 
     def least_squares(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """ρ (m,) and its Jacobian (m, P), columns contiguous, with L = |ρ|².
@@ -254,7 +252,12 @@ class EmpiricalLoss(KernelLoss):
         rows = columns.reshape(self.size, -1)
         if self._penalty[0] > 0.0:
             rows = np.hstack([rows, np.sqrt(self._penalty[0]) * np.eye(self.size)])
-        return self._with_decay(f.ravel(), theta), rows.T
+        if self._penalty[2] > 0.0:
+            root, number = np.sqrt(0.5 * self._penalty[2]), np.arange(len(self._merged))
+            apart = np.zeros((self.size, number.size))
+            apart[self._merged[:, 0], number], apart[self._merged[:, 1], number] = root, -root
+            rows = np.hstack([rows, apart])
+        return self._with_penalties(f.ravel(), theta), rows.T
 
     def jacobian_squares(self, theta: np.ndarray) -> np.ndarray:
         theta = _vector(theta)
@@ -266,13 +269,17 @@ class EmpiricalLoss(KernelLoss):
     def gradient_sizes(self, theta: np.ndarray) -> GradientSizes:
         """Penalties add theirs: weight decay is a sum of squares √λ θ_i, none of them explained yet."""
         size, rounding = super().gradient_sizes(theta)
-        decay, corner = self._penalty
+        decay, corner, strength = self._penalty
         if decay > 0.0 or corner < np.inf:
             mean_square = float(theta @ theta) / theta.size
             barrier = max(0.5 * mean_square - corner, 0.0) ** 2 / theta.size
             size = size + 2.0 * np.sqrt(decay) * np.linalg.norm(self.targets.spread)
             size = size + barrier * np.sqrt(mean_square)
             rounding = rounding + ROUNDING * (2.0 * decay + barrier) * np.abs(theta)
+        if strength > 0.0:
+            size, rounding, (a, b) = size.copy(), rounding.copy(), self._merged.T
+            size[[*a, *b]] += np.sqrt(2.0 * strength) * np.linalg.norm(self.targets.spread)
+            rounding[[*a, *b]] += ROUNDING * strength * np.tile(np.abs(theta[a]) + np.abs(theta[b]), 2)
         return GradientSizes(size, rounding)
 
     def loss_error(self, theta: np.ndarray) -> float:
@@ -287,9 +294,15 @@ class EmpiricalLoss(KernelLoss):
         weights = self._weights[self._chosen()]
         return np.sqrt(weights / weights.sum())
 
-    def _with_decay(self, residuals: np.ndarray, theta: np.ndarray) -> np.ndarray:
-        decay = self._penalty[0]
-        return np.concatenate([residuals, np.sqrt(decay) * theta]) if decay > 0.0 else residuals
+    def _with_penalties(self, residuals: np.ndarray, theta: np.ndarray) -> np.ndarray:
+        decay, _, strength = self._penalty
+        parts = [residuals]
+        if decay > 0.0:
+            parts.append(np.sqrt(decay) * theta)
+        if strength > 0.0:
+            a, b = self._merged.T
+            parts.append(np.sqrt(0.5 * strength) * (theta[a] - theta[b]))
+        return np.concatenate(parts) if len(parts) > 1 else residuals
 
     def per_sample_gradients(self, theta: np.ndarray) -> np.ndarray:
         """The gradient of every sample's own loss, shape (samples, P), without weights and penalties."""
@@ -317,19 +330,28 @@ def _scaled(weights: np.ndarray) -> np.ndarray:
     return weights / 2.0 ** np.floor(np.log2(weights.max()))
 
 
+def _merged_pairs(student: MLP, given) -> tuple[np.ndarray, float]:
+    """Pairs of parameters (m, 2) of two neurons that shall be one, and the strength μ."""
+    if given is None:
+        return np.zeros((0, 2), np.int64), 0.0
+    allowed = "(i, j, μ): two neurons of the first hidden layer, and how strongly they are drawn together"
+    if not isinstance(given, (tuple, list)) or len(given) != 3 or len(student.weights) < 2:
+        raise ArgumentError("merge", repr(given), allowed)
+    n, m = student.weights[0].shape
+    i, j = (integer(f"merge[{k}]", given[k], 0, n - 1) for k in range(2))
+    if i == j:
+        raise ArgumentError("merge", repr(given), allowed)
+    strength = number("merge[2]", given[2], minimum=0.0)
+    if not np.isfinite(strength):
+        raise ArgumentError("merge[2]", given[2], "a finite number ≥ 0")
+    first, second = m * i + np.arange(m), m * j + np.arange(m)
+    if student.biases[0] is not None:
+        first, second = np.append(first, n * m + i), np.append(second, n * m + j)
+    return np.ascontiguousarray(np.stack([first, second], axis=1), dtype=np.int64), strength
+
+
 def _vector(theta) -> np.ndarray:
     return np.ascontiguousarray(theta, dtype=np.float64)
-
-
-def _threads(given: int | None) -> int:
-    if given is None:
-        setting = os.environ.get("GRADFLOW_NUM_THREADS")
-        if setting is None:
-            return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        if not setting.isdecimal() or int(setting) == 0:
-            raise ArgumentError("GRADFLOW_NUM_THREADS", repr(setting), "an integer ≥ 1")
-        return int(setting)
-    return integer("threads", given, 1)
 
 
 def target_array(argument: str, given, loss: str) -> np.ndarray:
@@ -416,7 +438,7 @@ def _partition(descriptor: np.ndarray, sizes: tuple[int, ...], threads: int) -> 
         count, parts_hessian, _CACHE_BYTES_HESSIAN // (8 * (rows + size))
     )
     work, work_hessian = count * (3 * size + 20 * neurons), count * size**2 // 2
-    threads = min(threads, chunks.MAX_THREADS)
+    threads = min(threads, team.MAX_THREADS)
     descriptor[nb.THREADS] = min(threads, max(1, work // _THREAD_OPERATIONS))
     descriptor[nb.THREADS_HESSIAN] = min(threads, max(1, work_hessian // _THREAD_OPERATIONS_HESSIAN))
 

@@ -36,10 +36,17 @@ class States(NamedTuple):
     slopes: np.ndarray
 
 
+def bends(activation: Activation) -> tuple[float, ...]:
+    """Where σ' or σ'' jumps; of one's own activations, where σ' does."""
+    if activation.record.is_sum:
+        return activation.record.kinks
+    return tuple(float(z) for z in activation.kinks)
+
+
 def one_sided(activation: Activation) -> np.ndarray:
     """σ, σ', σ'' to the left and to the right of every kink, shape (kinks, 2, 3)."""
     rows = []
-    for kink in activation.kinks:
+    for kink in bends(activation):
         left = -NEXT if kink == 0.0 else np.nextafter(kink, -np.inf)
         right = NEXT if kink == 0.0 else np.nextafter(kink, np.inf)
         value, first, second = activation.derivatives(np.array([left, right]))
@@ -78,7 +85,7 @@ class Pieces:
         self.loss, self.student, self.neurons = loss, student, neurons
         self.size, count = student.size, int(loss.descriptor[nb.COUNT])
         self.layers = np.repeat(np.arange(hidden), student.sizes[1:-1])
-        kinks = [np.array(sigma.kinks) for sigma in neurons]
+        kinks = [np.array(bends(sigma)) for sigma in neurons]
         most = max((k.size for k in kinks), default=0)
         self.kinked = np.array([k.size > 0 for k in kinks])
         self.ends = np.full((len(neurons), most + 2), np.inf)

@@ -10,17 +10,17 @@ import numpy as np
 from ..activations import ACTIVATIONS
 from ..inputs import Gaussian
 from ..kernels.activation_table import CONSTANT, POLYNOMIAL, Record, kind_of
-from ..kernels.math import abi
+from ..kernels.math import abi, team
 from ..kernels.pairs import expansion_tables, roads, serving
 from ..kernels.pairs.units import ALPHA, FIELDS, FIRST_ORDER_ROWS, NORM, PAIR, VALUE
 from ..kernels.population import derivatives as population
-from ..kernels.population import double_double
+from ..kernels.population import double_double, linearised
 from ..kernels.population import geometry as pair_geometry
 from ..networks import MLP
-from ..objective import DoubleDoubleLoss
+from ..objective import DoubleDoubleLoss, Linear
 from ..support.errors import ArgumentError
 from . import expansion
-from .compiled import KernelLoss
+from .compiled import KernelLoss, thread_limit
 from .scales import LARGEST, Moments, moment_targets, output_start, population_squares
 
 _SAMPLES = "; samples (inputs=X) work for any network"
@@ -161,6 +161,34 @@ class PopulationLoss(KernelLoss):
                 self._call_derivatives(one.ctypes.data, point.ctypes.data, 0, value.ctypes.data, 0, 0)
                 squares[o] = value[0]
         return Moments(squares, means, sizes)
+
+    has_gauss_newton = True
+
+    @cached_property
+    def _plain_descriptor(self) -> np.ndarray:
+        descriptor = self.descriptor.copy()
+        descriptor[pair_geometry.GAUSS_NEWTON] = 1
+        return descriptor
+
+    def _linear(self) -> Linear | None:
+        descriptor = self.descriptor
+        room = np.zeros(1, dtype=np.int64)
+        ask = abi.callable_from_python(abi.compile_function(linearised.room).address)
+        ask(descriptor.ctypes.data, room.ctypes.data, 0, 0, 0, 0)
+        if room[0] == 0:
+            return None
+        for place, work in (
+            (pair_geometry.LINEARISE_WORK, linearised.linearise_work),
+            (pair_geometry.INNER_WORK, linearised.inner_work),
+            (pair_geometry.IMAGE_WORK, linearised.image_work),
+            (pair_geometry.HELPER, team.linger),
+        ):
+            descriptor[place] = abi.compile_function(work, team.WORKER).address
+        descriptor[pair_geometry.SGEMM] = abi.blas_address("sgemm")
+        descriptor[pair_geometry.POOL] = team.pool().ctypes.data
+        descriptor[pair_geometry.THREADS] = thread_limit()
+        linearise = abi.compile_function(linearised.linearise).address
+        return Linear(linearise, abi.compile_function(linearised.times).address, int(room[0]))
 
     def jacobian_squares(self, theta: np.ndarray) -> np.ndarray:
         _, student, law = self._networks

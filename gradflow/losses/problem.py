@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import textwrap
 from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,37 +21,64 @@ from ..support.settings import one_of
 from ..support.validate import real_array
 from ..support.x64 import require_x64
 from .empirical import LOSSES, EmpiricalLoss, target_array
-from .from_jax import JaxLoss
+from .from_jax import JaxLoss, StoredLoss
+from .kinked import bends
 from .mixture import population_loss
 from .population import check_double_double
+from .structure import Structure
 
 
 class Problem:
-    """L(θ) = mean over inputs of the sum over outputs of (f_θ − f*)²; no ½.
+    """The loss that `train` minimises: the mean over inputs of the sum over outputs of (f_θ − f*)²; no ½.
 
-    teacher   an `MLP`; with samples also a function of X (samples, features), or the targets
-              themselves, (samples, outputs)
-    student   an `MLP`: its architecture, and its parameters as the starting point θ₀
-    inputs    None or a law for infinitely many inputs: `Gaussian`, `Mixture`, or with
-              homogeneous activations `Sphere`, `Ball`, `StudentT`; samples X (samples, features) or
-              `Samples` for the (weighted) mean over them
+    Parameters
+    ----------
+    teacher : MLP, callable or array_like
+        A network; with samples also a function of X (samples, features), or the targets themselves, shape
+        (samples, outputs).
+    student : MLP
+        Its architecture, and its parameters as the starting point θ₀.
+    inputs : optional
+        None or a law for infinitely many inputs: `Gaussian`, `Mixture`, or with homogeneous activations
+        `Sphere`, `Ball`, `StudentT`; samples X, shape (samples, features), or `Samples` for the (weighted)
+        mean over them.
+    reduce : bool, default True
+        True: `train` follows a population problem whose law is spherically symmetric in the span of the
+        teacher's and the initial weights, where that is smaller than the input space. The path is the same;
+        False: not so.
+    loss : {"squared", "cross_entropy"}
+        With samples: "cross_entropy" of softmax(f_θ(x)) against labels (samples,), integers or text,
+        probabilities (samples, outputs), or the softmax of a teacher network's outputs.
+    weight_decay : float, default 0
+        With samples: λ ≥ 0 adds λ‖θ‖².
+    barrier : float, optional
+        With samples: c adds (‖θ‖²/(2P) − c)³/3 where ‖θ‖²/(2P) > c, so that weights that would drift to
+        infinity stay bounded.
+    merge : tuple (i, j, μ), optional
+        With samples: adds μ/2 (|w_i − w_j|² + (b_i − b_j)²) of two neurons of the first hidden layer.
+    threads : int, optional
+        With samples: at most so many; by default GRADFLOW_NUM_THREADS or the cores of the process. The
+        results have the same bits for every number.
 
-    reduce    True: `train` follows a population problem whose law is spherically symmetric in the span
-              of the teacher's and the initial weights, where that is smaller than the input space. The
-              path is the same; False: not so
+    Attributes
+    ----------
+    theta0 : ndarray, shape (P,)
+        The starting point.
+    classes_ : ndarray or None
+        Of labels: output k is class `classes_[k]`.
 
-    With samples also:
+    Raises
+    ------
+    ArgumentError
+        For shapes that do not fit, targets that are not finite, and networks for which there is no population
+        loss here.
 
-    loss          "squared", or "cross_entropy" of softmax(f_θ(x)) against integer labels (samples,),
-                  probabilities (samples, outputs), or the softmax of a teacher network's outputs
-    weight_decay  λ ≥ 0 adds λ‖θ‖²
-    barrier       c adds (‖θ‖²/(2P) − c)³/3 where ‖θ‖²/(2P) > c: weights that would drift to infinity
-                  stay bounded
-    threads       at most so many; by default GRADFLOW_NUM_THREADS or the cores of the process. The
-                  results have the same bits for every number
-
-    Raises `ArgumentError` for shapes that do not fit, targets that are not finite, and networks for
-    which there is no population loss here.
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(2, 3), gf.MLP.random((3, 1, 1), bias=False, seed=0)
+    >>> problem = Problem(teacher, student)
+    >>> problem.gradient(problem.theta0).shape, problem.hessian(problem.theta0).shape
+    ((4,), (4, 4))
     """
 
     student: MLP | None
@@ -57,6 +87,9 @@ class Problem:
     theta0: np.ndarray
     options: dict
     reduce: bool
+    classes_: np.ndarray | None = None
+    structure: Structure | None = None
+    source: str | None = None
 
     def __init__(
         self,
@@ -68,6 +101,7 @@ class Problem:
         loss: str = "squared",
         weight_decay: float = 0.0,
         barrier: float | None = None,
+        merge: tuple[int, int, float] | None = None,
         threads: int | None = None,
     ):
         if not isinstance(student, MLP):
@@ -76,16 +110,26 @@ class Problem:
             raise ArgumentError("reduce", repr(reduce), "True or False")
         if loss not in LOSSES:
             raise ArgumentError("loss", repr(loss), one_of(loss, LOSSES))
-        self._pose(teacher, student, inputs, reduce, threads, loss, weight_decay, barrier)
+        self._pose(teacher, student, inputs, reduce, threads, loss, weight_decay, barrier, merge)
         _ = self.objective  # what cannot be used is said now
 
     @classmethod
-    def posed(cls, teacher, student: MLP | None, inputs=None) -> Problem:
-        """The same problem with nothing checked or compiled that its `objective` does not ask for first."""
+    def posed(cls, teacher, student: MLP | None, inputs=None, threads: int | None = None) -> Problem:
+        """The same problem with nothing checked or compiled that its `objective` does not ask for first.
+
+        Parameters
+        ----------
+        teacher, student, inputs, threads
+            As in `Problem`.
+
+        Returns
+        -------
+        Problem
+        """
         if not isinstance(student, MLP):
             raise ArgumentError("student", repr(student), "a gradflow.MLP")
         problem = object.__new__(cls)
-        problem._pose(teacher, student, inputs)
+        problem._pose(teacher, student, inputs, threads=threads)
         return problem
 
     def _pose(
@@ -98,10 +142,15 @@ class Problem:
         loss: str = "squared",
         weight_decay: float = 0.0,
         barrier: float | None = None,
+        merge: tuple[int, int, float] | None = None,
     ) -> None:
         self.teacher, self.student, self.inputs = teacher, student, as_inputs(inputs)
         self.theta0 = student.flat()
         self.options = {"loss": loss, "weight_decay": weight_decay, "barrier": barrier}
+        if merge is not None:
+            self.options["merge"] = merge
+        if loss == "cross_entropy" and not callable(teacher):
+            self.teacher, self.classes_ = labelled(teacher, student.sizes[-1])
         self.reduce, self._threads = bool(reduce), threads
 
     @cached_property
@@ -111,9 +160,10 @@ class Problem:
         refresh_ceiling()
         samples = self.inputs.samples
         if samples is None:
-            for name, default in (("loss", "squared"), ("weight_decay", 0.0), ("barrier", None)):
-                if self.options[name] != default:
-                    raise ArgumentError(name, repr(self.options[name]), f"{default!r} without samples")
+            for name, value in self.options.items():
+                default = {"loss": "squared", "weight_decay": 0.0}.get(name)
+                if value != default:
+                    raise ArgumentError(name, repr(value), f"{default!r} without samples")
             if not isinstance(self.teacher, MLP):
                 given = type(self.teacher).__name__
                 raise ArgumentError("teacher", given, "a gradflow.MLP (or give samples: inputs=X)")
@@ -142,31 +192,115 @@ class Problem:
 
     @classmethod
     def from_jax(cls, loss: Callable, theta0) -> Problem:
-        """Any smooth scalar JAX function of flat θ (P,), with its starting point; derivatives by JAX."""
+        """Any smooth scalar JAX function of the parameters, with its starting point; derivatives by JAX.
+
+        Parameters
+        ----------
+        loss : callable
+            Of what `theta0` is, one Float64 value; JAX must be able to trace it.
+        theta0 : array_like, shape (P,), or a JAX pytree
+            The starting point: a flat vector, or arrays in dicts, lists, tuples, or any registered class (an
+            `MLP`, an Equinox module of arrays), which become Float64.
+
+        Returns
+        -------
+        Problem
+            Its methods take flat θ (P,), leaf after leaf; `parameters` gives the structure back. A result can
+            be saved, with the parameters and the source text of `loss` as a note.
+
+        Raises
+        ------
+        ArgumentError
+            For leaves that are no finite arrays, for no parameters, and for a function that JAX cannot trace
+            or that gives anything but a finite number at θ₀.
+
+        Examples
+        --------
+        >>> start = {"shift": np.array([1.0, 2.0]), "scale": np.array(3.0)}
+        >>> bowl = lambda p: ((p["shift"] - 1.0) ** 2).sum() + (p["scale"] - 2.0) ** 2
+        >>> problem = Problem.from_jax(bowl, start)
+        >>> problem.gradient(problem.theta0)
+        array([2., 0., 2.])
+        >>> problem.parameters(problem.theta0)
+        {'scale': array(3.), 'shift': array([1., 2.])}
+        """
         require_x64()
         problem = object.__new__(cls)
         problem.student = problem.teacher = problem.inputs = None
-        problem.theta0 = real_array("theta0", theta0, 1)
+        problem.structure, problem.theta0 = Structure.of("theta0", theta0)
         problem.options = {}
         problem.reduce = False
-        allowed = "a function of θ (P,) that JAX can trace, with one Float64 value"
+        allowed = "a function of θ that JAX can trace, with one Float64 value"
         if problem.theta0.size == 0:
             raise ArgumentError("theta0", "an empty vector", "one parameter at least")
         if not callable(loss):
             raise ArgumentError("loss", type(loss).__name__, allowed)
+        function, tree = loss, problem.structure
+        if tree is not None:
+
+            def function(theta):
+                return loss(tree.tree(theta))
+
         try:
-            kind = jax.eval_shape(loss, jax.ShapeDtypeStruct(problem.theta0.shape, np.float64))
+            kind = jax.eval_shape(function, jax.ShapeDtypeStruct(problem.theta0.shape, np.float64))
             shape, dtype = kind.shape, kind.dtype
         except Exception as error:  # whatever the user's code raises under tracing
             given = f"a function that fails under tracing ({type(error).__name__}: {error})"
             raise ArgumentError("loss", given, allowed) from error
         if shape != () or dtype != np.float64:
             raise ArgumentError("loss", f"a result of shape {shape} and type {dtype}", allowed)
-        problem.objective = JaxLoss(loss, problem.theta0.size, problem.theta0)
+        problem.source = _source(loss)
+        problem.objective = JaxLoss(function, problem.theta0.size, problem.theta0)
         value = problem.objective.loss(problem.theta0)
         if not np.isfinite(value):
             raise ArgumentError("loss", f"{value} at theta0", "a finite number there")
         return problem
+
+    @classmethod
+    def stored(
+        cls, theta0: np.ndarray, structure: Structure | None, source: str | None, floor: float
+    ) -> Problem:
+        """A problem of `from_jax` as a file has it: all but the code of its loss.
+
+        Parameters
+        ----------
+        theta0 : ndarray, shape (P,)
+            The starting point, flat.
+        structure : Structure or None
+            The pytree that it is.
+        source : str or None
+            The source text of the loss.
+        floor : float
+            Its `loss_floor`.
+
+        Returns
+        -------
+        Problem
+            Evaluating it says what is missing.
+        """
+        problem = object.__new__(cls)
+        problem.student = problem.teacher = problem.inputs = None
+        problem.theta0, problem.structure, problem.source = theta0, structure, source
+        problem.options, problem.reduce = {}, False
+        problem.objective = StoredLoss(theta0.size, floor)
+        return problem
+
+    def parameters(self, theta) -> Any:
+        """θ in the user's structure: the pytree given to `from_jax`, or the student network.
+
+        Parameters
+        ----------
+        theta : array_like, shape (P,)
+
+        Returns
+        -------
+        object
+            With NumPy arrays; θ itself where `from_jax` was given a vector.
+        """
+        theta = self._point(theta).copy()
+        if self.student is not None:
+            return self.student.with_flat(theta)
+        return theta if self.structure is None else self.structure.tree(theta)
 
     @property
     def size(self) -> int:
@@ -181,7 +315,7 @@ class Problem:
             return 0
         hidden = range(len(self.student.weights) - 1)
         return samples.X.shape[0] * sum(
-            bool(s.kinks) for l in hidden for s in self.student.neuron_activations(l)
+            bool(bends(s)) for l in hidden for s in self.student.neuron_activations(l)
         )
 
     def loss(self, theta) -> float:
@@ -205,7 +339,7 @@ class Problem:
         return self.objective.loss_and_gradient(self._point(theta))
 
     def hessian(self, theta) -> np.ndarray:
-        """∇²L(θ), shape (P, P), symmetric bit by bit. Raises `MemoryLimitError` if it does not fit."""
+        """∇²L(θ), shape (P, P), symmetric bit by bit; `MemoryLimitError` if it does not fit."""
         check_hessian_memory(self.size)
         return self.objective.hessian(self._point(theta))
 
@@ -223,15 +357,15 @@ class Problem:
         return theta
 
     def gauss_newton_product(self, theta, v) -> np.ndarray:
-        """G v, shape (P,): the Hessian without second derivatives of the network (samples only)."""
+        """G(θ) v, shape (P,): the Hessian without second derivatives of the network (samples only)."""
         return self._samples("gauss_newton_product")(self._point(theta), self._point(v, "v"))
 
     def residuals(self, theta) -> np.ndarray:
-        """f(x_s) − y_s, shape (samples, outputs); softmax(f) − y with cross-entropy (samples only)."""
+        """f(x_s) − y_s at θ, shape (samples, outputs); softmax(f) − y with cross-entropy (samples only)."""
         return self._samples("residuals")(self._point(theta))
 
     def per_sample_gradients(self, theta) -> np.ndarray:
-        """The gradient of every sample's own loss, shape (samples, P) (samples only)."""
+        """The gradient of every sample's own loss at θ, shape (samples, P) (samples only)."""
         return self._samples("per_sample_gradients")(self._point(theta))
 
     def _samples(self, name: str) -> Callable:
@@ -265,7 +399,8 @@ class Problem:
         teacher = (
             self.targets if callable(self.teacher) and not isinstance(self.teacher, MLP) else self.teacher
         )
-        return _rebuild, (teacher, self.student, self.inputs, {"reduce": self.reduce, **self.options})
+        options = {"reduce": self.reduce, **self.options}
+        return _rebuild, (teacher, self.student, self.inputs, options, self.classes_)
 
     def __repr__(self) -> str:
         if self.student is None:
@@ -273,8 +408,40 @@ class Problem:
         return f"Problem({self.teacher!r}, {self.student!r}, {self.inputs!r})"
 
 
-def _rebuild(teacher, student, inputs, options) -> Problem:
-    return Problem(teacher, student, inputs, **options)
+def _source(function: Any) -> str | None:
+    """The source text of a function as a note for people; never run. None where there is none."""
+    try:
+        return textwrap.dedent(inspect.getsource(function))
+    except (OSError, TypeError):
+        return None
+
+
+def labelled(given: Any, outputs: int) -> tuple[Any, np.ndarray | None]:
+    """Labels (samples,) that are text as integers, and the classes in order: output k is class k.
+
+    Other targets stay as they are; integers have the classes 0 … outputs − 1.
+    """
+    array = np.asarray(given) if np.ndim(given) == 1 else None
+    if array is None or array.size == 0:
+        return given, None
+    text = array.dtype.kind in "US" or (
+        array.dtype.kind in "OT" and all(isinstance(entry, str) for entry in array)
+    )
+    if not text:
+        return given, np.arange(outputs) if array.dtype.kind in "iub" else None
+    classes, labels = np.unique(array.astype(str), return_inverse=True)
+    if classes.size > outputs:
+        shown = ", ".join(map(repr, classes[:6].tolist())) + (", …" if classes.size > 6 else "")
+        raise ArgumentError(
+            "teacher", f"{classes.size} classes ({shown})", f"at most {outputs}, the student's outputs"
+        )
+    return labels, classes
+
+
+def _rebuild(teacher, student, inputs, options, classes=None) -> Problem:
+    problem = Problem(teacher, student, inputs, **options)
+    problem.classes_ = classes
+    return problem
 
 
 def check_precision(precision, problem: Problem) -> None:

@@ -94,8 +94,11 @@ def mixed(parts: list[Moments], shares: np.ndarray) -> Moments:
 
 
 def moment_targets(moments: Moments, objective, student: MLP) -> Targets:
-    """The targets that a teacher of these moments is; where it is constant, within rounding, what the
-    student's starting point is from the best constant, by the `objective`."""
+    """The targets that a teacher of these moments is.
+
+    Where it is constant, within rounding, what the student's starting point is from the best constant, by
+    the `objective`.
+    """
     squares, means, sizes = moments
     bias = student.biases[-1] is not None
     variance = squares - means**2 if bias else squares
@@ -142,6 +145,7 @@ class Blocks(NamedTuple):
 
 
 def weight_blocks(student: MLP) -> Blocks:
+    """The slices of θ that belong to a layer's weights or its bias, and that of the output layer."""
     blocks, start, output = [], 0, slice(0)
     for W, b in zip(student.weights, student.biases):
         output = slice(start, start + W.size)
@@ -205,8 +209,7 @@ def population_squares(student: MLP, theta: np.ndarray, law: Gaussian) -> np.nda
     if not (np.isfinite(mu).all() and np.isfinite(tau).all()):
         return np.full((A.shape[0], student.size), np.inf)
     zeta, shares = _nodes(mu, tau)
-    layer = student.activations[0]
-    kinds = layer if isinstance(layer, tuple) else (layer,) * tau.size
+    kinds = student.neuron_activations(0)
     values, slopes = np.empty_like(zeta), np.empty_like(zeta)
     for sigma in set(kinds):
         chosen = np.array([kind == sigma for kind in kinds])

@@ -38,22 +38,36 @@ def tangents(student: MLP, teacher, inputs, *, last_alone: bool = False, softmax
     last_alone  the last input dimension stands for others (no weights there): it is not mixed with them
     softmax     cross-entropy
     """
+    named = named_tangents(student, teacher, inputs, last_alone=last_alone, softmax=softmax)
+    return np.concatenate([np.zeros((0, student.size)), *named.values()])
+
+
+def named_tangents(
+    student: MLP, teacher, inputs, *, last_alone: bool = False, softmax: bool = False
+) -> dict[str, np.ndarray]:
+    """The same family by family, (m, P) each, by the words for them."""
     layers = [_Layer(student, layer) for layer in range(len(student.weights) - 1)]
     for layer in layers:
         layer.all()
     if not layers:
-        return np.zeros((0, student.size))
+        return {}
     _asleep(layers, inputs)
     _unseen(layers[0], inputs)
     _rotations(layers[0], teacher, inputs, last_alone)
     if softmax:
         last = layers[-1]
+        last.family = "a constant added to all outputs"
         for column in np.eye(last.w.shape[0]):
             last.add(A=np.outer(np.ones(last.A.shape[0]), column))
         if student.biases[-1] is not None:
             last.add(c=np.ones(last.A.shape[0]))
-    rows = np.concatenate([layer.found() for layer in layers])
-    return rows[np.abs(rows).max(axis=1) > EQUAL * (1e-300 + np.abs(student.flat()).max())]
+    least = EQUAL * (1e-300 + np.abs(student.flat()).max())
+    families: dict[str, list[np.ndarray]] = {}
+    for layer in layers:
+        for family, row in layer.found:
+            if np.abs(row).max() > least:
+                families.setdefault(family, []).append(row)
+    return {family: np.array(rows) for family, rows in families.items()}
 
 
 class _Layer:
@@ -68,10 +82,8 @@ class _Layer:
         self.kinds = student.neuron_activations(layer)
         self.norms = np.linalg.norm(self.w, axis=1)
         self.scale = float(self.norms.max(initial=0.0))
-        self._found: list[np.ndarray] = []
-
-    def found(self) -> np.ndarray:
-        return np.array(self._found).reshape(len(self._found), self.student.size)
+        self.family = ""
+        self.found: list[tuple[str, np.ndarray]] = []
 
     def add(self, w=None, A=None, c=None) -> None:
         """One more tangent: changes of w (biases as last column), of A, and of the next layer's bias c."""
@@ -84,17 +96,20 @@ class _Layer:
             weights[self.layer + 1] = A
         if c is not None:
             biases[self.layer + 1] = c
-        self._found.append(MLP(weights, biases, list(self.student.activations)).flat())
+        tangent = MLP(weights, biases, list(self.student.activations)).flat()
+        self.found.append((self.family, tangent))
 
     def all(self) -> None:
         """Tangents that depend on the weights alone."""
         eye = np.eye(len(self.w))
         biased = all(b is not None for b in self.student.biases[self.layer : self.layer + 2])
         for i, sigma in enumerate(self.kinds):
+            self.family = "scale of neurons"
             if sigma.degree is not None:
                 self.add(eye[i][:, None] * self.w, -sigma.degree * self.A * eye[i])
             if _linear(sigma) and biased:
                 self.add(w=np.outer(eye[i], np.eye(self.width + 1)[-1]), c=-self.A[:, i])
+        self.family = "neurons mixed"
         for i, j in combinations(range(len(self.w)), 2):
             sigma = self.kinds[i]
             if sigma != self.kinds[j]:
@@ -115,6 +130,7 @@ class _Layer:
         flat = factor == 0.0 and float(self.kinds[i].derivatives(np.zeros(1), 1)[1][0]) == 0.0
         own = np.eye(m) if flat else _basis(self.A[:, [j for j, _, _ in group]].T)
         bias = self.student.biases[self.layer + 1]
+        self.family = "output weights of dead neurons" if factor == 0.0 else "output weights of equal neurons"
         if factor == 0.0 and (constant == 0.0 or bias is not None):
             for j, _, value in group:
                 for row in own:
@@ -172,6 +188,7 @@ class _Layer:
 
     def silent(self, i: int) -> None:
         """Everything about a neuron."""
+        self.family = "neurons that no sample activates"
         one = np.eye(len(self.w))[i]
         for direction in np.eye(self.w.shape[1]):
             self.add(w=np.outer(one, direction))
@@ -209,6 +226,7 @@ def _unseen(first: _Layer, inputs) -> None:
         return
     seen = seen if biased else seen[:, :d]
     seen = np.asarray(np.linalg.qr(seen, mode="r")) if len(seen) > seen.shape[1] else seen
+    first.family = "directions that no input sees"
     for direction in scipy.linalg.null_space(seen, rcond=RANK).T:
         for one in np.eye(len(first.w)):
             first.add(w=np.outer(one, direction))
@@ -241,6 +259,7 @@ def _rotations(first: _Layer, teacher, inputs, last_alone: bool) -> None:
     used = int((sizes > RANK * max(float(sizes.max(initial=0.0)), 1e-300)).sum())
     if last_alone:
         free = np.column_stack([free, np.eye(first.width)[-1]])
+    first.family = "rotations of the inputs"
     inside = W @ factor @ free
     inside[:, used:] = 0.0
     for p in range(used):

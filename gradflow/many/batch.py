@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import scipy.stats
@@ -31,7 +31,20 @@ CONFIDENCE = 0.95
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Failure:
-    """A start without a result: its place in the batch and the exception that ended it."""
+    """A start without a result: its place in the batch and the exception that ended it.
+
+    Attributes
+    ----------
+    index : int
+        Its place in the batch.
+    error : BaseException
+        What ended it.
+
+    Examples
+    --------
+    >>> gf.Failure(3, ValueError("nothing to train"))
+    Failure(index=3, error=ValueError('nothing to train'))
+    """
 
     index: int
     error: BaseException
@@ -44,10 +57,23 @@ class Failure:
 class PointClass:
     """Runs that ended at one point up to the symmetries of its hidden neurons.
 
-    members    their places in the batch
-    example    the one with the smallest gradient
-    share      len(members) over the runs that ended at any critical point
-    interval   Wilson's 95 % interval of that share
+    Attributes
+    ----------
+    members : tuple of int
+        Their places in the batch.
+    example : Result
+        The one with the smallest gradient.
+    share : float
+        len(members) over the runs that ended at any critical point.
+    interval : tuple of two floats
+        Wilson's 95 % interval of that share.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> found = gf.train_many(teacher, student, starts=3, progress=False).classes()[0]
+    >>> len(found.members), found.example.converged
+    (2, True)
     """
 
     members: tuple[int, ...]
@@ -63,7 +89,19 @@ class PointClass:
 class Batch(Sequence):
     """The results of `train_many`, in the order of the students; a start that failed is a `Failure`.
 
-    A sequence of `Result` and `Failure`. Slices are batches.
+    Parameters
+    ----------
+    entries : iterable of Result and Failure
+        A batch is a sequence of them; slices are batches.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> batch = gf.train_many(teacher, student, starts=3, progress=False)
+    >>> len(batch), len(batch.failures), batch.best.converged
+    (3, 0, True)
+    >>> [len(found.members) for found in batch.classes()]
+    [2, 1]
     """
 
     def __init__(self, entries: Iterable[Result | Failure]):
@@ -136,10 +174,10 @@ class Batch(Sequence):
     def table(self, *, classes: bool = True, labels: bool = True) -> Any:
         """One row a start: a pandas DataFrame where pandas is installed, else a list of dictionaries.
 
-        start, seed, loss, grad_norm, converged, flow_ended (`Result.flow_ended`), flow_stop, refinement_stop,
-        seconds, failure; with
-        `classes` the number of its class in `classes()`, most frequent first; with `labels` how many of
-        its neurons have each label of `landscape.neurons`, in words. Both for one hidden layer.
+        start, seed, loss, grad_norm, converged, end (the kind of `Result.end`), flow_ended
+        (`Result.flow_ended`), flow_stop, refinement_stop, seconds, failure; with `classes` the number of its
+        class in `classes()`, most frequent first; with `labels` how many of its neurons have each label of
+        `landscape.neurons`, in words. Both for one hidden layer.
         """
         place = {}
         if classes and self._one_hidden_layer():
@@ -159,7 +197,7 @@ class Batch(Sequence):
         return all(s is not None and len(s.weights) == 2 for s in students)
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write all entries to one HDF5 file, in one step; `gradflow.load` reads it.
+        """Write all entries to one HDF5 file at `path`, in one step; `gradflow.load` reads it.
 
         Long arrays are compressed, and equal ones (the samples, the teacher) are there once. Failures are
         kept as their text. Raises `StorageError` as `Result.save` does.
@@ -179,7 +217,10 @@ class Batch(Sequence):
 
     @staticmethod
     def load(path: str | os.PathLike, *, activations: Mapping[str, Activation] | None = None) -> Batch:
-        """The batch stored at `path`; failures come back as `GradflowError` with their text."""
+        """The batch stored at `path`; failures come back as `GradflowError` with their text.
+
+        `activations` as in `gradflow.load`.
+        """
         known = {**ACTIVATIONS, **(activations or {})}
         entries: list[Result | Failure] = []
         with opened(path, FORMAT, SCHEMA) as file:
@@ -197,6 +238,9 @@ class Batch(Sequence):
         converged = sum(r.converged for r in results)
         lines = [f"batch of {len(self)}: {converged} converged, {len(results) - converged} not, "
                  f"{len(self.failures)} failed"]  # fmt: skip
+        kinds_of_ends = Counter(r.end.kind for r in results)
+        if results:
+            lines.append("  ends: " + ", ".join(f"{n} {kind}" for kind, n in kinds_of_ends.most_common()))
         stopped = sum(r.converged and r.flow_ended is False for r in results)
         if stopped:
             lines.append(
@@ -215,16 +259,45 @@ class Batch(Sequence):
         return f"<Batch: {len(self.results)} results, {len(self.failures)} failures>"
 
 
-def load(path: str | os.PathLike, *, activations: Mapping[str, Activation] | None = None) -> Result | Batch:
-    """What `Result.save` or `Batch.save` wrote to `path`, with the same bits.
+def load(
+    path: str | os.PathLike,
+    *,
+    activations: Mapping[str, Activation] | None = None,
+    loss: Callable[..., Any] | None = None,
+) -> Result | Batch:
+    """What `Result.save` or `Batch.save` wrote, with the same bits.
 
-    activations   a user's own activations by the names they were saved under
+    Parameters
+    ----------
+    path : path
+        The file.
+    activations : mapping of str to Activation, optional
+        A user's own activations by the names they were saved under.
+    loss : callable, optional
+        Of a result of `Problem.from_jax` that is to be gone on with: its loss again, which is code and not in
+        the file. Without it the numbers are there, and what needs the loss says so.
 
-    Raises `StorageError` for a file that is missing, truncated, foreign or of a newer schema, and for an
-    activation that is neither in the table nor given.
+    Returns
+    -------
+    Result or Batch
+
+    Raises
+    ------
+    StorageError
+        For a file that is missing, truncated, foreign or of a newer schema, and for an activation that is
+        neither in the table nor given.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> result = gf.train(teacher, student, progress=False)
+    >>> result.save("run.h5")
+    >>> bool((gf.load("run.h5").theta == result.theta).all())
+    True
     """
-    reader = Batch.load if form_of(path) == FORMAT else load_result
-    return reader(path, activations=activations)
+    if form_of(path) == FORMAT:
+        return Batch.load(path, activations=activations)
+    return load_result(path, activations=activations, loss=loss)
 
 
 def row_of(entry: Result | Failure) -> dict:
@@ -236,6 +309,7 @@ def row_of(entry: Result | Failure) -> dict:
                 "loss",
                 "grad_norm",
                 "converged",
+                "end",
                 "flow_ended",
                 "flow_stop",
                 "refinement_stop",
@@ -253,6 +327,7 @@ def row_of(entry: Result | Failure) -> dict:
         "loss": float(entry.loss),
         "grad_norm": float(entry.grad_norm),
         "converged": bool(entry.converged),
+        "end": entry.end.kind,
         "flow_ended": entry.flow_ended,
         "flow_stop": None if entry.flow is None else entry.flow.stop_reason.name,
         "refinement_stop": None if entry.refinement is None else entry.refinement.stop_reason.name,
@@ -262,7 +337,7 @@ def row_of(entry: Result | Failure) -> dict:
 
 
 def labels_of(entry: Result | Failure) -> str | None:
-    """ "2 copy, 1 average": the labels of a result's neurons, counted."""
+    """The labels of a result's neurons, counted: "2 copy, 1 average"."""
     if isinstance(entry, Failure) or entry.problem.student is None or len(entry.problem.student.weights) != 2:
         return None
     counted = sorted(Counter(kinds(entry)).items(), key=lambda item: (-item[1], item[0]))

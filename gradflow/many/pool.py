@@ -44,6 +44,7 @@ class Child(Monitor):
 
     @property
     def interrupted(self) -> bool:
+        """Whether Ctrl-C was pressed: that of the parent."""
         return self.parent.interrupted
 
     @interrupted.setter
@@ -90,6 +91,7 @@ class Bar:
             self.bar.refresh()
 
     def close(self) -> None:
+        """Leave the bar as it stands."""
         if self.bar is not None:
             self.bar.close()
 

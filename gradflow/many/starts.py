@@ -15,7 +15,7 @@ from ..networks import MLP
 from ..refiners import Refiner, default_refiner
 from ..run.plan import choose
 from ..run.result import Result
-from ..run.training import train
+from ..run.training import problem_of, train
 from ..solvers import FlowSolver, default_solver
 from ..support.errors import ArgumentError, StorageError
 from ..support.progress import Monitor
@@ -47,24 +47,57 @@ def train_many(
     progress: bool | None = None,
     **options,
 ) -> Batch:
-    """`train` for each of many students; a `Batch` of results in the order of the students.
+    """`train` for each of many students.
 
-    teacher   as in `train`; or a list of `Problem`s, and then neither students nor inputs
-    students  networks; or one, whose architecture `starts` students share that are drawn by
-              `MLP.random(…, seed=s)`; s is the `seed` of each result, and all of them follow from `seed`
-    inputs    as in `train`
-    workers   threads; by default the cores this process may use. Compiled code, where the time goes,
-              runs at once in all of them, and what is compiled for one serves all
-    executor  any `concurrent.futures.Executor` instead of threads: processes (spawned), a cluster's
-    checkpoint   a folder in which finished starts are kept: the same call goes on from there
-    progress  True, False, or None: a bar where standard error is a terminal or a notebook
-    options   solver, refiner, rates, precision: handed to every `train`
+    Parameters
+    ----------
+    teacher : MLP, callable, array_like, or list of Problem
+        As in `train`; or a list of `Problem`s, and then neither students nor inputs.
+    students : iterable of MLP, or MLP, optional
+        Networks; or one, whose architecture `starts` students share that are drawn by `MLP.random(…,
+        seed=s)`; s is the `seed` of each result, and all of them follow from `seed`.
+    inputs : optional
+        As in `train`.
+    starts : int, optional
+        Number of students to be drawn.
+    seed : int, default 0
+        Of the students to be drawn.
+    workers : int, optional
+        Threads; by default the cores this process may use. Compiled code, where the time goes, runs at once
+        in all of them, and what is compiled for one serves all.
+    executor : Executor, optional
+        Any `concurrent.futures.Executor` instead of threads: processes (spawned), a cluster's.
+    checkpoint : path, optional
+        A folder in which finished starts are kept: the same call goes on from there.
+    progress : bool, optional
+        True, False, or None: a bar where standard error is a terminal or a notebook.
+    **options
+        solver, refiner, rates, precision: handed to every `train`.
 
+    Returns
+    -------
+    Batch
+        In the order of the students.
+
+    Raises
+    ------
+    ArgumentError
+        For unknown options before anything runs; and where every start fails for one argument.
+    StorageError
+        For a checkpoint of another batch.
+
+    Notes
+    -----
     The numbers are those of `train` called one by one, to the last bit, whatever runs them. A start that
-    raises leaves a `Failure` with its exception in its place; where each one fails for the same argument
-    that `ArgumentError` is raised. Ctrl-C returns what there is: runs under way as interrupted results, the
-    others as failures. Raises `ArgumentError` for unknown options before anything runs, `StorageError` for a
-    checkpoint of another batch.
+    raises leaves a `Failure` with its exception in its place. Ctrl-C returns what there is: runs under way as
+    interrupted results, the others as failures.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> batch = gf.train_many(teacher, student, starts=3, seed=1, progress=False)
+    >>> [result.converged for result in batch]
+    [True, True, True]
     """
     if progress is not None and not isinstance(progress, (bool, np.bool_)):
         raise ArgumentError("progress", repr(progress), "True, False or None")
@@ -110,8 +143,10 @@ def train_many(
 
 
 def check_options(options: dict) -> None:
-    """`ArgumentError` for an option that `train` does not have, with the nearest that it has, and for a
-    solver or a refiner that there is not."""
+    """Refuse an option that `train` does not have, a solver or a refiner that there is not.
+
+    `ArgumentError` names the nearest that there is.
+    """
     for name in options:
         if name not in OPTIONS:
             raise ArgumentError(name, f"the unknown option {name!r}", one_of(name, sorted(OPTIONS)))
@@ -148,10 +183,13 @@ def _activations(job: tuple) -> dict[str, Activation]:
     problem, *networks = job[:3]
     if isinstance(problem, Problem):
         networks = [problem.teacher, problem.student]
-    networks = [network for network in (problem, *networks) if isinstance(network, MLP)]
-    layers = [layer for network in networks for layer in network.activations]
-    flat = [a for layer in layers for a in (layer if isinstance(layer, tuple) else (layer,))]
-    return {activation.name: activation for activation in flat}
+    return {
+        activation.name: activation
+        for network in (problem, *networks)
+        if isinstance(network, MLP)
+        for layer in range(len(network.activations))
+        for activation in network.neuron_activations(layer)
+    }
 
 
 def _store(path, jobs: list[tuple], seed: int, options: dict) -> Store:
@@ -177,9 +215,8 @@ def _work(job: tuple) -> Result:
 def run_one(given: tuple, threads: int, options: dict, monitor: Monitor | None) -> Result:
     """`train` of a problem, or of (teacher, student, inputs), with so many threads in its kernels."""
     teacher, student, inputs = given
-    if not isinstance(teacher, Problem) and isinstance(student, MLP):
-        teacher, student, inputs = Problem(teacher, student, inputs, threads=threads), None, None
-    return train(teacher, student, inputs, progress=False if monitor is None else monitor, **options)
+    problem = problem_of(teacher, student, inputs, threads)
+    return train(problem, progress=False if monitor is None else monitor, **options)
 
 
 def keep(store: Store, key: str, cell: Cell, again: bool = False) -> None:

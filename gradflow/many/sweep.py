@@ -42,30 +42,59 @@ def sweep(
     progress: bool | None = None,
     **options,
 ) -> Sweep:
-    """`make(**cell)` and `train` for every cell of a grid; what is finished is kept and never done again.
+    """Train for every cell of a grid, `make(**cell)`; what is finished is kept and never done again.
 
-    grid      axes by name, each with its values: numbers, texts, booleans, None, or tuples of these;
-              {"width": [1, 2], "seed": range(50)} has a hundred cells
-    make      called with one value of each axis. It returns a `Problem`, or what `train` takes as a tuple
-              (teacher, student, inputs) or as a dictionary with the key "teacher" and any options of
-              `train`; or a `Result`; or any other dictionary of plain values, which is the cell's row
-    measure   plain values of a result by name, to stand in its row; called where the run was
-    store     a folder: every finished cell in a file of its own (temporary name, renamed), all in one when
-              the last is done. The same call in any later process goes on from it, also with more values on
-              some axes, or with fewer.
-              None keeps results in memory only
-    executor  any `concurrent.futures.Executor`; processes need functions that they can import. None: threads
-    workers   threads, where there is no executor
-    keep      "results", or "rows" where files with whole results are not wanted
-    retry     whether cells that failed run again
-    progress  True, False, or None: a bar where standard error is a terminal or a notebook
-    options   solver, refiner, rates, precision: handed to every `train`
+    Parameters
+    ----------
+    grid : mapping of str to iterable
+        Axes by name, each with its values: numbers, texts, booleans, None, or tuples of these; {"width":
+        [1, 2], "seed": range(50)} has a hundred cells.
+    make : callable
+        Called with one value of each axis. It returns a `Problem`, or what `train` takes as a tuple
+        (teacher, student, inputs) or as a dictionary with the key "teacher" and any options of `train`; or
+        a `Result`; or any other dictionary of plain values, which is the cell's row.
+    measure : callable, optional
+        Result → plain values by name, to stand in its row; called where the run was.
+    store : path, optional
+        A folder: every finished cell in a file of its own (temporary name, renamed), all in one when the
+        last is done. The same call in any later process goes on from it, also with more values on some
+        axes, or with fewer. None keeps results in memory only.
+    executor : Executor, optional
+        Any `concurrent.futures.Executor`; processes need functions that they can import. None: threads.
+    workers : int, optional
+        Threads, where there is no executor.
+    keep : {"results", "rows"}
+        "rows" where files with whole results are not wanted.
+    retry : bool, default False
+        Whether cells that failed run again.
+    progress : bool, optional
+        True, False, or None: a bar where standard error is a terminal or a notebook.
+    **options
+        solver, refiner, rates, precision: handed to every `train`.
 
-    Returns a `Sweep`. The numbers do not depend on the executor. A cell that raises is kept as a failure with
-    its exception's text. Ctrl-C and a dead worker end the sweep early with what is there (the latter with a
-    `RuntimeWarning`). Raises `ArgumentError` for input that cannot be used, before anything runs;
-    `StorageError` for a folder made by another grid, function, version or settings, naming what differs, and
-    where it cannot be written (a full disk): what is finished is kept.
+    Returns
+    -------
+    Sweep
+        The numbers do not depend on the executor. A cell that raises is kept as a failure with its
+        exception's text. Ctrl-C and a dead worker end the sweep early with what is there (the latter with a
+        `RuntimeWarning`).
+
+    Raises
+    ------
+    ArgumentError
+        For input that cannot be used, before anything runs.
+    StorageError
+        For a folder made by another grid, function, version or settings, naming what differs, and where it
+        cannot be written (a full disk): what is finished is kept.
+
+    Examples
+    --------
+    >>> teacher = gf.teachers.orthonormal(3, 4)
+    >>> def make(width, seed):
+    ...     return teacher, gf.MLP.random((4, width, 1), bias=False, seed=seed), None
+    >>> found = gf.sweep({"width": [1, 2], "seed": range(2)}, make, progress=False)
+    >>> [result.converged for result in found.results()]
+    [True, True, True, True]
     """
     axes = _axes(grid)
     if not callable(make):
@@ -127,10 +156,27 @@ def sweep(
 class Sweep:
     """The cells of a grid and what became of them, in the order of the grid (the last axis runs fastest).
 
-    grid        axis name → its values
-    cells       one dictionary for each cell
-    unfinished  those that have neither a result nor a failure yet
-    trouble     why cells are unfinished, if a worker died; else None
+    Parameters
+    ----------
+    grid : mapping of str to list
+        Axis name → its values.
+    store : optional
+        The folder where finished cells are kept.
+
+    Attributes
+    ----------
+    cells : list of dict
+        One for each cell.
+    unfinished : list of dict
+        Those that have neither a result nor a failure yet.
+    trouble : str or None
+        Why cells are unfinished, if a worker died.
+
+    Examples
+    --------
+    >>> found = gf.sweep({"n": [1, 2, 3]}, lambda n: {"square": n * n}, progress=False)
+    >>> [row["square"] for row in found.rows()]
+    [1, 4, 9]
     """
 
     def __init__(self, grid: Mapping[str, list], store: Store | None = None):
@@ -147,7 +193,7 @@ class Sweep:
 
     @staticmethod
     def load(store: str | os.PathLike) -> Sweep:
-        """The sweep in a folder, as far as it has come, without running anything."""
+        """The sweep in a folder `store`, as far as it has come, without running anything."""
         folder = Store(store)
         if folder.manifest.get("kind") != "sweep":
             raise ArgumentError("store", f"a folder of a {folder.manifest.get('kind')}", "one of a sweep")
@@ -158,6 +204,7 @@ class Sweep:
 
     @property
     def unfinished(self) -> list[dict]:
+        """Cells that have neither a result nor an exception yet."""
         return [cell for cell, key in zip(self.cells, self._keys) if key not in self._memory]
 
     @property
@@ -169,12 +216,12 @@ class Sweep:
     def results(self, *, activations: Mapping[str, Activation] | None = None) -> list[Result | None]:
         """The result of every cell, read from the folder; None where there is none.
 
-        activations   a user's own activations by name, if networks have such
+        `activations`: a user's own ones by name, if networks have such.
         """
         return [self.result(cell, activations=activations) for cell in self.cells]
 
     def result(self, cell: Mapping[str, Any], *, activations=None) -> Result | None:
-        """The result of one cell, given by its value on each axis."""
+        """The result of one `cell`, given by its value on each axis; `activations` as in `results`."""
         key = None
         if isinstance(cell, Mapping) and set(cell) == set(self.grid):
             key = key_of({axis: _plain(axis, cell[axis]) for axis in self.grid})
@@ -225,7 +272,7 @@ class Sweep:
         return xarray.Dataset({n: (tuple(self.grid), v.reshape(shape)) for n, v in data.items()}, coordinates)
 
     def add(self, cell: dict, kept: Cell) -> None:
-        """Note a finished cell; its result stays in memory only where there is no folder."""
+        """Note a finished `cell`; what is `kept` of it stays in memory only where there is no folder."""
         self._memory[key_of(cell)] = kept if self._store is None else kept._replace(result=None)
 
     def lost(self) -> str:

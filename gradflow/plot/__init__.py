@@ -21,18 +21,20 @@ May import everything below it but the command line.
 from .flows import gradients, losses, trajectories
 from .grids import phase, slice
 from .networks import weights
-from .pages import check_path, overview, save_overview
+from .pages import PICTURES, check_path, overview, save, save_overview
 from .spectra import spectrum
 from .style import COLUMN, STYLE
 
 __all__ = [
     "COLUMN",
+    "PICTURES",
     "STYLE",
     "check_path",
     "gradients",
     "losses",
     "overview",
     "phase",
+    "save",
     "save_overview",
     "slice",
     "spectrum",

@@ -20,21 +20,56 @@ MANY = 8
 def losses(results, *, ax=None, labels: Iterable[str] | None = None):
     """L(t) along the flow of one result or several, and where the refinement ended.
 
-    results   a `Result`, or some of them (a `Batch` too: its failures are left out)
-    labels    one for each; numbers unless given
+    Parameters
+    ----------
+    results : Result or iterable of Result
+        A `Batch` too: its failures are left out.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure unless given.
+    labels : iterable of str, optional
+        One for each; numbers unless given.
 
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Notes
+    -----
     Logarithmic axes. A loss that cannot be told from zero, or that comes out negative, is drawn as an open
-    marker at its error bound. The refined loss is a filled marker at the end of its line. Returns the axes.
+    marker at its error bound. The refined loss is a filled marker at the end of its line.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> gf.plot.losses(gf.train(teacher, student, progress=False)).get_yscale()
+    'log'
     """
     return _curves(results, ax, labels, "losses", "loss", "loss $L$", lambda r: r.loss_bound)
 
 
 @drawing
 def gradients(results, *, ax=None, labels: Iterable[str] | None = None):
-    """|∇L|_∞ along the flow of one result or several, and at the end point; as `losses`. Returns the axes.
+    """The gradient norm |∇L|_∞ along the flow of one result or several, and at the end point.
 
+    Parameters
+    ----------
+    results, ax, labels
+        As in `losses`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Notes
+    -----
     Drawn at the samples between steps, down to the first one below the flow's `gtol`: what follows, and the
     end of the last step, is λ_max times the error of θ.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> gf.plot.gradients(gf.train(teacher, student, progress=False)).get_xscale()
+    'log'
     """
     name = "$|\\nabla L|_\\infty$"
     return _curves(results, ax, labels, "grad_norms", "grad_norm", name, lambda r: 0.0, _resolved)
@@ -87,11 +122,30 @@ def _curves(
 def trajectories(result: Result, *, ax=None, teachers: bool = True, threshold: float = 0.1):
     """How the weight vectors of a student move: w_i(t)·v_j/|v_j| over t, a colour for each student neuron.
 
-    result      with a flow, of a network with a hidden layer
-    teachers    along the teacher's weight vectors; False: every weight w_ij
-    threshold   lines that stay below this part of the largest one are grey and thin
+    Parameters
+    ----------
+    result : Result
+        With a flow, of a network with a hidden layer.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure unless given.
+    teachers : bool, default True
+        Along the teacher's weight vectors; False: every weight w_ij.
+    threshold : float, default 0.1
+        Lines that stay below this part of the largest one are grey and thin.
 
-    A line's end carries "i→j", student and teacher neuron. Returns the axes.
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Notes
+    -----
+    A line's end carries "i→j", student and teacher neuron.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> len(gf.plot.trajectories(gf.train(teacher, student, progress=False)).lines) >= 6
+    True
     """
     ax = axes(ax)
     if result.flow is None or result.problem.student is None or result.flow.times.size < 3:

@@ -15,12 +15,34 @@ from .style import axes, drawing
 def phase(table: Any, x: str, y: str, value: str, *, ax=None, cmap: str = "viridis", limits=None):
     """A number over two columns of a table: a cell for each pair of values, the mean of several rows.
 
-    table     a pandas DataFrame, or rows as dictionaries (`Sweep.rows()`, `Batch.table()`)
-    x, y      its columns along the axes
-    value     the column that is shown; truth values count 0 and 1
-    limits    (lowest, highest) of the colours, those of the numbers unless given
+    Parameters
+    ----------
+    table : pandas.DataFrame or list of dict
+        As `Sweep.rows()` and `Batch.table()` give them.
+    x, y : str
+        Its columns along the axes.
+    value : str
+        The column that is shown; truth values count 0 and 1.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure unless given.
+    cmap : str, default "viridis"
+        matplotlib's colour map.
+    limits : tuple (lowest, highest), optional
+        Of the colours, those of the numbers unless given.
 
-    Pairs without a row stay blank. Returns the axes.
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Notes
+    -----
+    Pairs without a row stay blank.
+
+    Examples
+    --------
+    >>> rows = [{"k": k, "n": n, "loss": k / n} for k in (2, 3) for n in (1, 2)]
+    >>> gf.plot.phase(rows, "k", "n", "loss").get_xlabel()
+    'k'
     """
     columns = _columns(table, x, y, value)
     across, up = (np.unique(columns[name]) for name in (x, y))
@@ -47,13 +69,39 @@ def phase(table: Any, x: str, y: str, value: str, *, ax=None, cmap: str = "virid
 
 @drawing
 def slice(found, *, ax=None, points=None, cmap: str = "viridis"):
-    """log₁₀ L over a plane through parameter space, with contour lines.
+    """A picture of log₁₀ L over a plane through parameter space, with contour lines.
 
-    found    what `landscape.slice_plane` returns
-    points   (m, 2) coordinates in the plane to be marked (of the points it was drawn through, say)
+    Parameters
+    ----------
+    found : landscape.Slice
+        What `landscape.slice_plane` returns.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure unless given.
+    points : array_like, shape (m, 2), optional
+        Coordinates in the plane to be marked (of the points it was drawn through, say).
+    cmap : str, default "viridis"
+        matplotlib's colour map.
 
-    Losses that are zero or negative within rounding take the colour of the smallest positive one. Returns the
-    axes.
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ArgumentError
+        For anything else, and losses that are all zero.
+
+    Notes
+    -----
+    Losses that are zero or negative within rounding take the colour of the smallest positive one.
+
+    Examples
+    --------
+    >>> problem = gf.Problem(gf.teachers.orthonormal(2, 2), gf.MLP.random((2, 1, 1), bias=False, seed=0))
+    >>> around = np.linspace(-0.5, 0.5, 5)
+    >>> found = gf.landscape.slice_plane(problem, problem.theta0, np.eye(2, 3), around, around)
+    >>> gf.plot.slice(found, points=[[0.0, 0.0]]).get_aspect()
+    1.0
     """
     if not isinstance(found, Slice):
         raise ArgumentError("found", type(found).__name__, "a Slice, from gradflow.landscape.slice_plane")

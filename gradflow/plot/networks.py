@@ -17,12 +17,34 @@ NUMBERS = 80
 def weights(result, *, ax=None, order: bool = True):
     """The hidden weight vectors of a student along those of its teacher, and the output weights beside.
 
-    result   a `Result`, or an `MLP` (its weights themselves)
-    order    rows sorted by the teacher neuron that is nearest
+    Parameters
+    ----------
+    result : Result or MLP
+        Of an `MLP` the weights themselves are shown.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure unless given.
+    order : bool, default True
+        Rows sorted by the teacher neuron that is nearest.
 
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ArgumentError
+        For anything else.
+
+    Notes
+    -----
     Cells are w_i·v_j/|v_j|. Neurons of an odd activation are shown with a_i ≥ 0, as (w, b, a) and
     (−w, −b, −a) are one function: copies look alike whatever their sign. The bars are a_i, for several
-    outputs their norm. Returns the axes.
+    outputs their norm.
+
+    Examples
+    --------
+    >>> gf.plot.weights(gf.MLP.random((4, 2, 1), bias=False, seed=0)).get_ylabel()
+    'student neuron'
     """
     ax = axes(ax, height=2.2)
     if not isinstance(result, (Result, MLP)):

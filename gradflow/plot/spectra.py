@@ -13,10 +13,32 @@ from .style import COLORS, axes, drawing, say
 def spectrum(result, *, ax=None):
     """|λ| of every eigenvalue of ∇²L, ascending by λ: negative open, positive filled, zeros on a line below.
 
-    result   a `Result`, or what has `eigenvalues` and `tolerance` (the spectra of `result` and `landscape`)
+    Parameters
+    ----------
+    result : Result or spectrum
+        A `Result`, or what has `eigenvalues` and `tolerance` (the spectra of `result` and `landscape`).
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; a new figure unless given.
 
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ArgumentError
+        For anything else.
+
+    Notes
+    -----
     The axis is logarithmic and holds the eigenvalues that are not zero; those within the tolerance of zero
-    are crosses on a line of their own under it, with their number. Returns the axes.
+    are crosses on a line of their own under it, with their number.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> gf.plot.spectrum(gf.train(teacher, student, progress=False)).get_yscale()
+    'log'
     """
     ax = axes(ax)
     if isinstance(result, Result):

@@ -238,6 +238,3 @@ class AnsatzLoss:
                 if isinstance(theirs, int):
                     H[mine][theirs] += kind.number * K
         return H
-
-
-__all__ = ["AnsatzLoss", "Kind", "Parameter"]

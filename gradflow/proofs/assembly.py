@@ -157,6 +157,3 @@ def put(H: list, i: int, j: int, value) -> None:
     """An entry and its mirror image."""
     H[i][j] = value
     H[j][i] = value
-
-
-__all__ = ["Assembly", "dot", "put"]

@@ -7,34 +7,19 @@ and adds what it lost to r.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import contextmanager
 
 from ..support.errors import MissingExtraError
 
 try:
     import flint
-    from flint import acb, arb, arb_mat, ctx
+    from flint import acb as acb
+    from flint import arb as arb
+    from flint import arb_mat as arb_mat
+    from flint import ctx
 except ImportError as error:  # pragma: no cover - tested in a process without it
     raise MissingExtraError("python-flint", "prove", "a proof in ball arithmetic") from error
-
-__all__ = [
-    "Balls",
-    "acb",
-    "arb",
-    "arb_mat",
-    "bounds",
-    "exact",
-    "from_text",
-    "largest",
-    "midpoint",
-    "precision",
-    "square_root",
-    "to_text",
-    "upper",
-    "version",
-    "widened",
-]
 
 
 class Balls:
@@ -68,12 +53,6 @@ def version() -> str:
 def exact(values: Iterable[float]) -> list:
     """Floats as balls of radius zero."""
     return [arb(float(value)) for value in values]
-
-
-def widened(center: Sequence, radius) -> list:
-    """Balls of radius `radius` (≥ 0, rounded up) around exact numbers."""
-    around = arb(0, radius)
-    return [c + around for c in center]
 
 
 def midpoint(ball) -> float:

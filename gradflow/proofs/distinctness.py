@@ -15,8 +15,22 @@ BITS = 96
 class Distinction(NamedTuple):
     """Whether two points are proved distinct, up to what, and how; true if they are.
 
-    up_to    "every symmetry of the problem" (permutations and rotations of inputs and teachers that leave
-             the loss as it is included), or "the network's symmetries" (order of neurons, signs, scales)
+    Attributes
+    ----------
+    proved : bool
+        Whether they are proved distinct.
+    up_to : str
+        "every symmetry of the problem" (permutations and rotations of inputs and teachers that leave the
+        loss as it is included), or "the network's symmetries" (order of neurons, signs, scales).
+    reason : str
+        How, or why not.
+
+    Examples
+    --------
+    >>> teacher = gf.teachers.orthonormal(2, 2)
+    >>> proof = gf.certify(gf.Problem(teacher, teacher), teacher.flat())
+    >>> bool(gf.proofs.distinct(proof, proof))
+    False
     """
 
     proved: bool
@@ -165,6 +179,3 @@ def _matched(one: list, other: list, alike) -> bool:
         return False
 
     return all(place(i, set()) for i in range(len(one)))
-
-
-__all__ = ["Distinction", "distinct"]

@@ -181,6 +181,3 @@ class EmpiricalBalls:
                     H[a][at] = H[a][at] + value
                     H[at][a] = H[at][a] + value
         return H
-
-
-__all__ = ["ACTIVATIONS", "EmpiricalBalls"]

@@ -273,6 +273,3 @@ def _on_surface(loss, full: list, shape: _Shape, i: int) -> list[int] | None:
     for column, move in zip(columns, newton):
         full[column] = full[column] - move
     return columns
-
-
-__all__ = ["prove_family"]

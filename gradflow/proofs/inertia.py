@@ -72,6 +72,3 @@ def defect(vectors: np.ndarray) -> float:
         found = float(np.abs(vectors.T @ vectors - np.eye(p)).sum(axis=1).max()) * (1 + p * 2.0**-50)
     found += p * p * 2.0**-51
     return found if found < 0.5 else np.inf
-
-
-__all__ = ["Inertia", "by_discs", "defect", "inertia"]

@@ -198,6 +198,3 @@ def _product(b: int, c: int):
                 ]
 
     return entries
-
-
-__all__ = ["Representation", "matrices", "refine", "representations"]

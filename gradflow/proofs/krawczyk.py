@@ -65,12 +65,8 @@ class Zero:
 
     @property
     def index(self) -> int:
+        """The number of negative eigenvalues."""
         return int((self.eigenvalues < 0).sum())
-
-
-def symmetric_part(rows: Sequence[Sequence], free: Sequence[int]) -> list:
-    """The rows and columns that move."""
-    return [[rows[i][j] for j in free] for i in free]
 
 
 def find_zero(
@@ -228,6 +224,3 @@ def _test(gradient, hessian, center, free, bits, radius, D) -> Zero:
         found.unique_radius = (arb(float(D.min())) * rho * arb(1 - lost).sqrt() / arb(p).sqrt()).lower()
     found.proved = True
     return found
-
-
-__all__ = ["PRECISIONS", "Zero", "find_zero", "symmetric_part"]

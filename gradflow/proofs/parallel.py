@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .balls import square_root
-from .pairs import Pair, relu_from
+from .pairs import relu_from
 
 NEAR = 0.01
 """Units with sin²θ below this are taken as parallel: a division by √D widens a box of radius r to about
@@ -30,9 +30,11 @@ class Metric(NamedTuple):
     C: list | None
 
     def entry(self, a: int, b: int):
+        """C_ab."""
         return (1 if a == b else 0) if self.C is None else self.C[a][b]
 
     def root(self, a: int):
+        """√C_aa."""
         return 1 if self.C is None else self.C[a][a].sqrt()
 
 
@@ -110,6 +112,3 @@ def _outer_of_unit(vector, square, metric: Metric, d: int):
 def _symmetric(bound):
     """The ball of all |x| ≤ bound."""
     return type(bound)(0, bound)
-
-
-__all__ = ["Metric", "Pair", "are_near", "near_pair"]

@@ -81,6 +81,7 @@ class PopulationLoss:
         return i * self.d + a
 
     def bias_at(self, i: int) -> int:
+        """The position of the bias of neuron i."""
         return self.n * self.d + i
 
     def output_at(self, i: int, r: int) -> int:
@@ -295,6 +296,3 @@ def _biased_value(x, s, t, q, b, c):
     for slope, v in zip((p.s, p.t, p.q, p.b, p.c), (s, t, q, b, c)):
         value += slope * arb(0, v.rad())
     return value
-
-
-__all__ = ["ACTIVATIONS", "PopulationLoss"]

@@ -25,7 +25,7 @@ FORMULAS = (
 class Proof:
     """What was proved about a point, or why nothing was.
 
-    Parameters
+    Attributes
     ----------
     exists : bool
         A critical point within `radius` of θ is proved to exist.
@@ -76,6 +76,13 @@ class Proof:
     See Also
     --------
     gradflow.certify, gradflow.verify_proof
+
+    Examples
+    --------
+    >>> teacher = gf.teachers.orthonormal(2, 2)
+    >>> proof = gf.certify(gf.Problem(teacher, teacher), teacher.flat())
+    >>> proof.exists, proof.index, proof.is_minimum
+    (True, 0, True)
     """
 
     exists: bool
@@ -251,7 +258,7 @@ class Proof:
         )
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write the proof as JSON, all numbers exact.
+        """Write the proof as JSON to the file at `path`, all numbers exact.
 
         Raises
         ------
@@ -282,10 +289,26 @@ def _below_one(value: float) -> str:
 def load_proof(path: str | os.PathLike) -> Proof:
     """A proof as it was saved; nothing is checked but that it is complete.
 
+    Parameters
+    ----------
+    path : path
+        What `Proof.save` wrote.
+
+    Returns
+    -------
+    Proof
+
     Raises
     ------
     StorageError
         For files that are missing, foreign or incomplete.
+
+    Examples
+    --------
+    >>> teacher = gf.teachers.orthonormal(2, 2)
+    >>> gf.certify(gf.Problem(teacher, teacher), teacher.flat()).save("proof.json")
+    >>> gf.proofs.load_proof("proof.json").exists
+    True
     """
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -324,6 +347,3 @@ def no_proof(reason: str, setting: dict, theta: tuple, free: tuple, **known) -> 
         "box": 0.0, "gauges": (), "undecided": 0, "center": theta,
     }  # fmt: skip
     return Proof(False, reason=reason, problem=setting, theta=theta, free=free, **(values | known))
-
-
-__all__ = ["FORMAT", "Proof", "load_proof", "no_proof"]

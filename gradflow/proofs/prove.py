@@ -159,6 +159,7 @@ def _scale(setting: dict, theta: Sequence[float], i: int) -> float:
 
 
 def below(ball) -> float:
+    """A float below the ball: its lower bound, one float nearer to zero."""
     value = bounds(ball)[0]
     return float(np.nextafter(value, 0.0))
 
@@ -218,6 +219,3 @@ def _signs_by_blocks(loss, found: Zero, moving):
     if seen != everything:
         undecided += abs(everything - seen)
     return Inertia(negative, undecided, positive), tuple(blocks)
-
-
-__all__ = ["LOSS_BITS", "SLACK", "WITHIN", "below", "digits", "locate", "loss_at", "prove", "verdict"]

@@ -190,6 +190,8 @@ def setting_of(problem: Problem) -> dict[str, Any]:
             raise ArgumentError("problem", "another loss", "the squared loss without weight decay")
         if problem.options.get("barrier") is not None:
             raise ArgumentError("problem", "a barrier", "the squared loss without a barrier")
+        if problem.options.get("merge") is not None:
+            raise ArgumentError("problem", "a merge penalty", "the squared loss without penalties")
         X, weight = problem.inputs.X, problem.inputs.sample_weight
         return {
             "kind": "empirical", "activation": name, **common, "X": hexadecimal(X),
@@ -252,6 +254,3 @@ def _symmetric(point: SymmetricPoint, within: float, bits: tuple) -> Proof:
         "train_outputs": bool(ansatz.train_outputs),
     }
     return prove(setting, x.tolist(), within=within, precisions=bits)
-
-
-__all__ = ["AGREE", "certify", "setting_of"]

@@ -120,6 +120,3 @@ def pivots(A: np.ndarray, count: int) -> list[int]:
 
 def _dot(a: Sequence, b: Sequence):
     return sum((x * y for x, y in zip(a, b)), arb(0))
-
-
-__all__ = ["complement", "pivots", "regular", "rotation_gauge"]

@@ -15,7 +15,25 @@ from .settings import build, floats
 
 
 class Verification(NamedTuple):
-    """Whether a proof holds, why not, and the proof as it was found again; true if it holds."""
+    """Whether a proof holds; true if it does.
+
+    Attributes
+    ----------
+    holds : bool
+        Whether all that it claims follows again.
+    reason : str
+        Why not.
+    proof : Proof
+        The proof as it was found again.
+
+    Examples
+    --------
+    >>> teacher = gf.teachers.orthonormal(2, 2)
+    >>> proof = gf.certify(gf.Problem(teacher, teacher), teacher.flat())
+    >>> verification = gf.verify_proof(proof)
+    >>> bool(verification), verification.reason
+    (True, '')
+    """
 
     holds: bool
     reason: str
@@ -143,6 +161,3 @@ def _compare(claimed: Proof, found: Proof) -> tuple[bool, str]:
     if not (low <= found.loss[0] and found.loss[1] <= high):
         return False, f"L between {found.loss}, not within the {claimed.loss} claimed"
     return True, ""
-
-
-__all__ = ["Verification", "verify_proof"]

@@ -205,6 +205,3 @@ def copy_of(row: np.ndarray, target: np.ndarray, relu: bool) -> tuple[float, flo
         factor = 1.0 if row @ target >= 0 else -1.0
     apart = float(np.abs(row - factor * target).max())
     return (apart / float(np.abs(row).max()) if relu else apart), factor
-
-
-__all__ = ["copy_of", "is_silent", "prove_zero"]

@@ -22,17 +22,35 @@ CLEAR = 1e-3
 class Certificate:
     """The evidence on which `Recovery.exact` rests.
 
-    rmse, held_out   root of the loss on the queries used in fits, and on those that no fit has seen
-    floor            what counts as zero for both
-    smaller          the least root of the loss that was found with one neuron fewer; NaN if none was tried
-    singular         the smallest singular value of the Jacobian J of the outputs (root mean square over
-                     queries) in the parameters that the queries determine
-    undetermined     (P,) bool: parameters that the queries do not determine, as weights from a pixel that is
-                     never lit; flat as in `MLP.flat`
-    errors           (P,) bound |δθ_p| ≤ rmse |row p of J⁺|; infinite where undetermined
-    neuron_errors    (m,) the same for the pre-activations of each neuron, relative to their size
-    hidden           number of directions in parameter space that change neurons, on more than 1 % of the
-                     queries, but not the outputs
+    Attributes
+    ----------
+    rmse, held_out : float
+        Root of the loss on the queries used in fits, and on those that no fit has seen.
+    floor : float
+        What counts as zero for both.
+    smaller : float
+        The least root of the loss that was found with one neuron fewer; NaN if none was tried.
+    singular : float
+        The smallest singular value of the Jacobian J of the outputs (root mean square over queries) in the
+        parameters that the queries determine.
+    undetermined : ndarray, shape (P,)
+        Bool: parameters that the queries do not determine, as weights from a pixel that is never lit; flat
+        as in `MLP.flat`.
+    errors : ndarray, shape (P,)
+        Bound |δθ_p| ≤ rmse |row p of J⁺|; infinite where undetermined.
+    neuron_errors : ndarray, shape (m,)
+        The same for the pre-activations of each neuron, relative to their size.
+    hidden : int
+        Number of directions in parameter space that change neurons, on more than 1 % of the queries, but
+        not the outputs.
+
+    Examples
+    --------
+    >>> teacher = gf.teachers.parity(2, 2, seed=0)
+    >>> X = np.random.default_rng(0).uniform(-(3**0.5), 3**0.5, (2000, 2))
+    >>> certificate = gf.recovery.recover(X, teacher(X), activation="g").certificate
+    >>> certificate.at_floor, certificate.irreducible, certificate.identified
+    (True, True, True)
     """
 
     rmse: float

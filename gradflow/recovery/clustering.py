@@ -35,11 +35,25 @@ STEPS, WINDOW = 400, 60
 class Clusters(NamedTuple):
     """A clustering of the neurons of several students.
 
-    merges    the linkage matrix of `scipy.cluster.hierarchy`
-    height    where the tree was cut
-    labels    (neurons,) the number of each one's cluster
-    large     labels of clusters of at least γN neurons
-    kept      those of them whose median angle is within β
+    Attributes
+    ----------
+    merges : ndarray
+        The linkage matrix of `scipy.cluster.hierarchy`.
+    height : float
+        Where the tree was cut.
+    labels : ndarray, shape (neurons,)
+        The number of each one's cluster.
+    large : ndarray
+        Labels of clusters of at least γN neurons.
+    kept : ndarray
+        Those of them whose median angle is within β.
+
+    Examples
+    --------
+    >>> rows = np.repeat(np.eye(2), 4, axis=0)
+    >>> clusters = gf.recovery.cluster(rows, students=4, gamma=0.8, beta=0.1)
+    >>> clusters.labels, clusters.kept
+    (array([1, 1, 1, 1, 2, 2, 2, 2], dtype=int32), array([1, 2], dtype=int32))
     """
 
     merges: np.ndarray
@@ -52,10 +66,31 @@ class Clusters(NamedTuple):
 def cluster(rows: np.ndarray, students: int, gamma: float, beta: float) -> Clusters:
     """Average linkage, cut where most clusters have at least γN members (A.3).
 
-    rows   (neurons, d + 1), canonical up to the symmetry class
+    Parameters
+    ----------
+    rows : ndarray, shape (neurons, d + 1)
+        Canonical up to the symmetry class.
+    students : int
+        N, from which the rows come.
+    gamma : float
+        Clusters count from γN members on.
+    beta : float
+        The largest median angle of a cluster that is kept.
 
+    Returns
+    -------
+    Clusters
+
+    Notes
+    -----
     Among the heights with the largest number of large clusters it is the last of the first run, after which
     the next merge changes that number. Clusters whose median angle exceeds β are dropped.
+
+    Examples
+    --------
+    >>> rows = np.repeat(np.eye(3), 5, axis=0)
+    >>> len(gf.recovery.cluster(rows, students=5, gamma=0.8, beta=0.1).kept)
+    3
     """
     merges = hierarchy.average(pdist(rows))
     least = max(int(np.ceil(gamma * students - 1e-9)), 2)

@@ -73,6 +73,14 @@ def recover_deep(
     A student that comes near zero loss is reduced: a neuron of any layer is removed, the layer above it
     fitted by least squares to its pre-activations as they were, and all parameters by
     Levenberg–Marquardt; the removal that costs least and does not raise the loss stands.
+
+    Examples
+    --------
+    >>> teacher = gf.teachers.parity(8, (4, 2), seed=1)
+    >>> X = gf.teachers.uniform_inputs(8, 2000, seed=1)
+    >>> found = gf.recovery.recover_deep(X, teacher(X), activation="g", students=1)
+    >>> found.exact  # one student is too few
+    False
     """
     X, Y, eps = queries(X, Y, teacher, inputs)
     symmetry_of(activation)

@@ -23,13 +23,25 @@ KINDS = ("copy", "duplicate", "zero", "constant", "linear", "linear duplicate", 
 class Group:
     """Neurons of a student that belong together (section 4 and figure 2 of the paper).
 
-    kind      "copy" (one neuron of its own), "duplicate" (several with one weight vector), "zero" (they
-              cancel, or have no output weight), "constant" (their output does not vary), "linear" (mirror
-              images whose even parts cancel), "linear duplicate" (mirror images that do not), "off-bound"
-              (linear or zero on all inputs)
-    members   their numbers in the student
-    residual  the root mean square that is lost by putting their replacement in their place, in units of
-              that of the outputs
+    Attributes
+    ----------
+    kind : str
+        "copy" (one neuron of its own), "duplicate" (several with one weight vector), "zero" (they cancel,
+        or have no output weight), "constant" (their output does not vary), "linear" (mirror images whose
+        even parts cancel), "linear duplicate" (mirror images that do not), "off-bound" (linear or zero on
+        all inputs).
+    members : tuple[int, ...]
+        Their numbers in the student.
+    residual : float
+        The root mean square that is lost by putting their replacement in their place, in units of that of
+        the outputs.
+
+    Examples
+    --------
+    >>> student = gf.MLP([[[1.0, 2.0], [-1.0, -2.0]], [[1.0, -2.0]]], [[0.5, -0.5], [0.0]], "tanh")
+    >>> small = gf.recovery.simplify(student, np.random.default_rng(0).standard_normal((50, 2)))
+    >>> [group.kind for group in small.groups]
+    ['duplicate']
     """
 
     kind: str
@@ -41,11 +53,25 @@ class Group:
 class Simplified:
     """A student without its redundant neurons.
 
-    network   the neurons that are left, with the output bias
-    affine    Θ (outputs, d): f(x) = network(x) + Θx; zero where `signs` could explain it
-    groups    every neuron of the student, by kind
-    signs     of the neurons of `network`, for even + linear activations; else None
-    residual  root mean square difference to the student, in units of that of its outputs
+    Attributes
+    ----------
+    network : MLP
+        The neurons that are left, with the output bias.
+    affine : ndarray
+        Θ (outputs, d): f(x) = network(x) + Θx; zero where `signs` could explain it.
+    groups : tuple[Group, ...]
+        Every neuron of the student, by kind.
+    signs : Signs or None
+        Of the neurons of `network`, for even + linear activations; else None.
+    residual : float
+        Root mean square difference to the student, in units of that of its outputs.
+
+    Examples
+    --------
+    >>> student = gf.MLP([[[1.0, 2.0], [0.0, 0.0]], [[1.0, 1.0]]], [[0.5, 1.0], [0.0]], "tanh")
+    >>> small = gf.recovery.simplify(student, np.random.default_rng(0).standard_normal((50, 2)))
+    >>> small.network.sizes, small.count("constant")
+    ((2, 1, 1), 1)
     """
 
     network: MLP

@@ -19,7 +19,7 @@ from .neuron_types import absorb, simplify
 from .reduction import reduce
 from .result import Recovery
 from .search import NEAR, Budget, search
-from .students import JOINT_OUTPUTS, Student, Task, fit, polish
+from .students import Student, Task, fit, polish
 from .symmetry import Symmetry, can_be_told, symmetry_of
 
 
@@ -321,6 +321,3 @@ def _automatic(X, Y, floor, eps, budget: Budget, seed, progress) -> Recovery:
     listed = ", ".join(f"{name} {rmse:.1g}" for name, rmse in sorted(reached.items(), key=lambda e: e[1]))
     given = f"answers that no activation of the table explains; RMSE reached: {listed}"
     raise ArgumentError("activation", given, "the activation of the network, as an Activation or by name")
-
-
-__all__ = ["JOINT_OUTPUTS", "recover"]

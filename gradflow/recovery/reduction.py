@@ -32,8 +32,7 @@ def removal_costs(task: Task, student: Student, each: float = 5.0) -> np.ndarray
 def reduce(
     task: Task, student: Student, *, iterations: int = 60, each: float = 5.0, goal: float | None = None
 ) -> tuple[Student, float]:
-    """The smallest network at the floor that removals from this student lead to, and the least loss with one
-    neuron fewer.
+    """The smallest network at the floor that removals lead to, and the least loss with one neuron fewer.
 
     The neurons whose removal costs least go first, half of them at once where that is possible (bisection);
     after each removal the rest is fitted again and must be at the floor, or below `goal` if that is given.

@@ -21,18 +21,39 @@ from .symmetry import symmetry_of
 class Recovery:
     """A network found from queries and answers, and how certain it is.
 
-    network      the network; where no student reached the floor, the best one
-    rmse         √(mean Σ_o (network − answers)²) over all queries
-    exact        whether the network is the one that made the answers, decided without it: `certificate`
-    certificate  what that rests on; None where no student reached the floor
-    agreed       rows [w, b] that the better students have in common (m', d + 1)
-    affine       Θ (outputs, d) of a linear remainder that signs could not explain: answers = network(x) + Θx;
-                 None where there is none
-    signs        of the neurons, for even + linear activations; else None
-    groups       kinds of neurons in the student that was reduced: kind → number
-    method       "recover" or "expand_and_cluster"
-    students     number, widths and losses of the students, in the order in which they were fitted
-    equivalent   other activations of which the same network can be made, if the activation was searched
+    Attributes
+    ----------
+    network : MLP
+        The network; where no student reached the floor, the best one.
+    rmse : float
+        √(mean Σ_o (network − answers)²) over all queries.
+    certificate : Certificate or None
+        What that rests on; None where no student reached the floor.
+    agreed : ndarray
+        Rows [w, b] that the better students have in common (m', d + 1).
+    students : tuple[dict, ...]
+        Number, widths and losses of the students, in the order in which they were fitted.
+    method : str
+        "recover" or "expand_and_cluster".
+    affine : ndarray or None
+        Θ (outputs, d) of a linear remainder that signs could not explain: answers = network(x) + Θx; None
+        where there is none.
+    signs : Signs or None
+        Of the neurons, for even + linear activations; else None.
+    groups : dict or None
+        Kinds of neurons in the student that was reduced: kind → number.
+    equivalent : tuple[str, ...]
+        Other activations of which the same network can be made, if the activation was searched.
+    details : dict
+        What a method tells of its way; see there.
+
+    Examples
+    --------
+    >>> teacher = gf.teachers.parity(2, 2, seed=0)
+    >>> X = np.random.default_rng(0).uniform(-(3**0.5), 3**0.5, (2000, 2))
+    >>> found = gf.recovery.recover(X, teacher(X), activation="g")
+    >>> found.exact, found.width
+    (True, 2)
     """
 
     network: MLP
@@ -121,14 +142,29 @@ class Recovery:
 class Comparison:
     """A network beside the teacher it should be.
 
-    pairs      (k, 2) numbers of the matched neurons, network's and teacher's
-    excess     neurons of the network more than the teacher has (negative: fewer)
-    inputs     (k,) cosine distances 1 − cos between weight vectors [w, b], up to the class's mirror image,
-               over directions in which the inputs vary
-    outputs    (k,) the same between output weight vectors
-    mirrored   (k,) whether the matched neuron is the mirror image
-    parameters largest difference of a parameter, up to permutation and the symmetry class; over directions
-               in which inputs vary
+    Attributes
+    ----------
+    pairs : ndarray, shape (k, 2)
+        Numbers of the matched neurons, network's and teacher's.
+    excess : int
+        Neurons of the network more than the teacher has (negative: fewer).
+    inputs : ndarray, shape (k,)
+        Cosine distances 1 − cos between weight vectors [w, b], up to the class's mirror image, over
+        directions in which the inputs vary.
+    outputs : ndarray, shape (k,)
+        The same between output weight vectors.
+    mirrored : ndarray, shape (k,)
+        Whether the matched neuron is the mirror image.
+    parameters : float
+        Largest difference of a parameter, up to permutation and the symmetry class; over directions in
+        which inputs vary.
+
+    Examples
+    --------
+    >>> teacher = gf.MLP([[[1.0, 2.0], [3.0, 0.0]], [[1.0, -1.0]]], [[0.5, 0.1], [0.0]], "tanh")
+    >>> comparison = gf.recovery.compare(teacher, teacher)
+    >>> comparison.excess, comparison.parameters
+    (0, 0.0)
     """
 
     pairs: np.ndarray

@@ -13,10 +13,23 @@ ENUMERATED = 16
 class Signs(NamedTuple):
     """What the linear remainder says about signs.
 
-    flipped     (m,) bool: neurons whose mirror image the teacher has
-    values      (m,) the t_i before rounding to 0 or −1; NaN where they are not determined one by one
-    residual    what the rounded t_i leave of the remainder, relative to the size of its terms
-    determined  whether no other choice of signs explains the remainder as well
+    Attributes
+    ----------
+    flipped : ndarray, shape (m,)
+        Bool: neurons whose mirror image the teacher has.
+    values : ndarray, shape (m,)
+        The t_i before rounding to 0 or −1; NaN where they are not determined one by one.
+    residual : float
+        What the rounded t_i leave of the remainder, relative to the size of its terms.
+    determined : bool
+        Whether no other choice of signs explains the remainder as well.
+
+    Examples
+    --------
+    >>> student = gf.MLP([[[1.0, 2.0], [-1.0, -2.0]], [[1.0, 2.0]]], [[0.5, -0.5], [0.0]], "softplus")
+    >>> small = gf.recovery.simplify(student, np.random.default_rng(0).standard_normal((50, 2)))
+    >>> small.signs.flipped, small.signs.values, small.signs.determined
+    (array([False]), array([-0.33333333]), False)
     """
 
     flipped: np.ndarray

@@ -106,6 +106,7 @@ class Student:
 
     @property
     def width(self) -> int:
+        """Number of neurons."""
         return len(self.V)
 
 

@@ -26,11 +26,26 @@ _UNIDENTIFIABLE = {
 class Symmetry:
     """What is equivalent for neurons (w, b, a) of one activation (A.2.3 of the paper).
 
-    mirror   −1 where σ(−z) = −σ(z) + constant: (−w, −b, −a) is the same; +1 where σ(−z) = σ(z) − cz:
-             (−w, −b, a) is, up to a linear function; 0 where nothing is
-    affine   whether mirror images differ by a linear function (c ≠ 0)
-    slope    that c;  constant  σ(z) + σ(−z) for mirror −1
-    scaling  whether (cw, cb, a/c) is the same for all c > 0
+    Attributes
+    ----------
+    activation : Activation
+        σ.
+    mirror : int
+        −1 where σ(−z) = −σ(z) + constant: (−w, −b, −a) is the same; +1 where σ(−z) = σ(z) − cz: (−w, −b, a)
+        is, up to a linear function; 0 where nothing is.
+    affine : bool
+        Whether mirror images differ by a linear function (c ≠ 0).
+    slope : float
+        That c.
+    constant : float
+        σ(z) + σ(−z) for mirror −1.
+    scaling : bool
+        Whether (cw, cb, a/c) is the same for all c > 0.
+
+    Examples
+    --------
+    >>> gf.recovery.symmetry_of("g").words
+    'no symmetry'
     """
 
     activation: Activation
@@ -50,7 +65,7 @@ class Symmetry:
         return " + ".join(parts)
 
     def canonical(self, V: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows [w, b] made comparable; the signs and the norms by which they were divided.
+        """Rows [w, b] of V made comparable; the signs and the norms by which they were divided.
 
         Signs are `row_signs` where the class has a mirror, and rows have unit norm where it has scaling.
         """
@@ -63,13 +78,18 @@ class Symmetry:
         return V * (signs / norms)[:, None], signs, norms
 
     def output_factor(self, signs: np.ndarray, norms: np.ndarray) -> np.ndarray:
-        """By what output weights are multiplied so that canonical rows compute the same."""
+        """By what output weights are multiplied so that canonical rows compute the same.
+
+        For the `signs` and `norms` that `canonical` gives.
+        """
         return (signs if self.mirror < 0 else np.ones_like(signs)) * norms
 
 
 def row_signs(V: np.ndarray) -> np.ndarray:
-    """±1 by which rows are multiplied so that their largest entry is positive (the first, as in the paper, is
-    often zero); the first of those within 1 % of the largest, so that rounding does not choose.
+    """±1 by which rows are multiplied so that their largest entry is positive.
+
+    The paper takes the first entry, which is often zero. Here it is the first of those within 1 % of the
+    largest, so that rounding does not choose.
     """
     size = np.abs(V)
     chosen = (size >= 0.99 * size.max(axis=1, keepdims=True, initial=0.0)).argmax(axis=1)
@@ -90,7 +110,27 @@ def can_be_told(sigma: Activation) -> bool:
 
 
 def symmetry_of(activation) -> Symmetry:
-    """The class of an activation; `ArgumentError` where it has none that weights can be recovered for."""
+    """The class of an activation: which neurons (w, b, a) are equivalent.
+
+    Parameters
+    ----------
+    activation : str or Activation
+        As in `MLP`.
+
+    Returns
+    -------
+    Symmetry
+
+    Raises
+    ------
+    ArgumentError
+        Where it has none that weights can be recovered for.
+
+    Examples
+    --------
+    >>> gf.recovery.symmetry_of("tanh").mirror, gf.recovery.symmetry_of("relu").scaling
+    (-1, True)
+    """
     sigma = resolve(activation)
     known = _why_not(sigma)
     if known is not None:

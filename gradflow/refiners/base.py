@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import math
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -21,8 +21,26 @@ EPS = float(np.finfo(np.float64).eps)
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Extended:
-    """What double-double adds to a refined point: the low parts of θ (P,) and of L, a bound on the
-    absolute error of L, and the number of Newton steps that were taken in double-double."""
+    """What double-double adds to a refined point.
+
+    Attributes
+    ----------
+    theta_low : ndarray, shape (P,)
+        The low parts of θ: the point is θ + θ_low.
+    loss_low, loss_bound : float
+        The low part of L, and a bound on the absolute error of L.
+    iterations : int
+        Newton steps that were taken in double-double.
+
+    Examples
+    --------
+    >>> teacher = gf.teachers.orthonormal(3, 4)
+    >>> student = gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> result = gf.train(teacher, student, precision="double-double", progress=False)
+    >>> extended = result.refinement.extended
+    >>> extended.theta_low.shape, extended.loss_bound < 1e-28
+    ((10,), True)
+    """
 
     theta_low: np.ndarray
     loss_low: float
@@ -30,12 +48,57 @@ class Extended:
     iterations: int
 
 
+class Stalled(NamedTuple):
+    """The last linear system of a refinement that did not succeed, if its products were used up.
+
+    residual   |b − H x| relative to |b|, where a thousandth was asked for
+    products   Hessian-vector products spent on it
+    condition  estimated condition number of H, from below
+    """
+
+    residual: float
+    products: int
+    condition: float
+
+    def __str__(self) -> str:
+        return (
+            f"relative residual {self.residual:.1e} after {self.products} products, "
+            f"condition number {self.condition:.1e} or more"
+        )
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Refinement:
     """The end point of a refinement, why it stopped there, and what it cost.
 
-    theta (P,), loss, grad_norm (∞-norm of ∇L); `iterations` counts accepted steps. With
-    precision="double-double" `extended` has the low parts, and loss and grad_norm hold at θ + θ_low.
+    Attributes
+    ----------
+    theta : ndarray, shape (P,)
+        The end point.
+    loss, grad_norm : float
+        L and the ∞-norm of ∇L there; with precision="double-double" at θ + θ_low.
+    stop_reason : StopReason
+        Why it stopped.
+    iterations : int
+        Accepted steps.
+    counts : Counts
+        Evaluations.
+    seconds : float
+        Wall-clock time.
+    settings : dict
+        The refiner's settings, with its name.
+    extended : Extended or None
+        The low parts, with precision="double-double".
+    stalled : Stalled or None
+        The linear system that was not solved, where that ended it.
+
+    Examples
+    --------
+    >>> teacher = gf.teachers.orthonormal(3, 4)
+    >>> student = gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> refinement = gf.train(teacher, student, progress=False).refinement
+    >>> refinement.settings["refiner"], refinement.grad_norm < 1e-14
+    ('TrustRegionNewton', True)
     """
 
     theta: np.ndarray
@@ -47,6 +110,7 @@ class Refinement:
     seconds: float
     settings: dict
     extended: Extended | None = None
+    stalled: Stalled | None = None
 
     def __repr__(self) -> str:
         return (
@@ -59,6 +123,7 @@ STOPPED = (
     StopReason.MAX_STEPS,
     StopReason.MAX_SECONDS,
     StopReason.NO_PROGRESS,
+    StopReason.KRYLOV,
     StopReason.VALLEY,
     StopReason.UNBOUNDED,
 )
@@ -103,6 +168,7 @@ class Kept:
         return self.theta, self.loss, self.norm
 
     def at_end(self, theta: np.ndarray, loss: float) -> bool:
+        """Whether this is a critical point, or L is zero there."""
         return self.objective.is_zero(theta, loss) or self.objective.is_critical(theta)
 
 
@@ -110,9 +176,19 @@ class Kept:
 class Refiner(Settings, abc.ABC):
     """Settings of a refinement.
 
-    gtol            stop when the ∞-norm of ∇L is at or below this; 0 goes on to the floor of Float64
-    max_iterations  limit on the number of steps
-    max_seconds     wall-clock limit
+    Parameters
+    ----------
+    gtol : float, default 0.0
+        Stop when the ∞-norm of ∇L is at or below this; 0 goes on to the floor of Float64.
+    max_iterations : int, default 1000
+        Limit on the number of steps.
+    max_seconds : float, default math.inf
+        Wall-clock limit.
+
+    Examples
+    --------
+    >>> gf.refiners.TrustRegionNewton(gtol=1e-10, max_iterations=50).settings()["max_iterations"]
+    50
     """
 
     gtol: float = 0.0
@@ -131,7 +207,22 @@ class Refiner(Settings, abc.ABC):
 
     @abc.abstractmethod
     def refine(self, objective: Objective, theta: np.ndarray, monitor: Monitor) -> Refinement:
-        """Refine `theta` (P,); a `Refinement` that says why it stopped."""
+        """Refine a point.
+
+        Parameters
+        ----------
+        objective : Objective
+            The loss of the parameters that move.
+        theta : ndarray, shape (P,)
+            Where to begin.
+        monitor : Monitor
+            Hears of each step and may interrupt.
+
+        Returns
+        -------
+        Refinement
+            Says why it stopped.
+        """
 
     def settings(self) -> dict:
         """The settings as plain values, with the refiner's name."""
@@ -202,6 +293,7 @@ class Watch(Course):
             raise Stop
 
     def result(self) -> Refinement:
+        """The refinement that ends at the best point."""
         if self.reason is None:
             gradient = self.objective.gradient(self.theta)
             self.reason = verdict(self.objective, self.theta, self.loss, gradient)

@@ -67,14 +67,17 @@ class Examined(NamedTuple):
 
     @property
     def norm(self) -> float:
+        """|∇L|_∞."""
         return float(np.abs(self.gradient).max())
 
     @property
     def tolerance(self) -> float:
+        """Eigenvalues within it count as zero."""
         return zero_tolerance(self.values)
 
     @property
     def floor(self) -> float:
+        """The rounding error of ∇L."""
         return _floor(self.theta, self.hessian)
 
 

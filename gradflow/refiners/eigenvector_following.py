@@ -26,17 +26,34 @@ SHORT = 1e-6
 class EigenvectorFollowing(Refiner):
     """To a saddle with `index` negative eigenvalues, from a minimum or from anywhere else.
 
-    index    number of directions in which the critical point is a maximum; None for as many as L has where
-             it is, which makes it Newton's method on ∇L = 0 with steps of bounded length
-    radius   first bound on the length of a step, in θ
+    Parameters
+    ----------
+    index : int, default 1
+        Number of directions in which the critical point is a maximum; None for as many as L has where it
+        is, which makes it Newton's method on ∇L = 0 with steps of bounded length.
+    radius : float, default 0.1
+        First bound on the length of a step, in θ.
 
+    Notes
+    -----
     In the eigenbasis of the exact Hessian each step is s_i = ±g_i/(|λ_i| + δ), plus (uphill) for the
     `index` lowest modes, with δ ≥ 0 such that |s| ≤ radius; the radius follows the quality of the
     quadratic model. Where g vanishes at a point of lower index, the step goes along the lowest modes.
     With the right index the last digits are those of `TrustRegionNewton`. A critical point of another index,
     which happens where there is none nearby, or of one that cannot be told, is returned as
     `StopReason.OTHER_INDEX`.
-    Sources: Cerjan & Miller, J. Chem. Phys. 75 (1981) 2800; Wales, Energy Landscapes (2003), section 6.2.1.
+
+    References
+    ----------
+    Cerjan & Miller, J. Chem. Phys. 75 (1981) 2800; Wales, Energy Landscapes (2003), section 6.2.1.
+
+    Examples
+    --------
+    >>> teacher = gf.teachers.orthonormal(3, 4)
+    >>> student = gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> follower = EigenvectorFollowing(index=1)
+    >>> gf.train(teacher, student, solver=None, refiner=follower, progress=False).spectrum().index
+    1
     """
 
     index: int | None = 1
@@ -72,7 +89,7 @@ class EigenvectorFollowing(Refiner):
         return dataclasses.replace(run.result(), settings=self.settings())
 
     def walk(self, run: _Run) -> None:
-        """Until the Newton step is short, with as many negative eigenvalues as wanted."""
+        """Go on with a `run` until the Newton step is short, with as many negative eigenvalues as wanted."""
         radius = self.radius
         while not self.ended(run):
             if not np.isfinite(run.hessian).all():
@@ -111,7 +128,7 @@ class EigenvectorFollowing(Refiner):
             run.move(candidate, loss, gradient, hessian)
 
     def ended(self, run: _Run) -> bool:
-        """Whether a limit is met, or `gtol` with as many negative eigenvalues as wanted."""
+        """Whether a limit of the `run` is met, or `gtol` with as many negative eigenvalues as wanted."""
         if run.reason is StopReason.GRADIENT and self.index not in (None, negative(run)):
             run.reason = None
         return run.out_of_budget()

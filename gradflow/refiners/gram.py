@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import scipy.linalg
@@ -39,11 +39,13 @@ class Damping:
         self.value, self.factor = value, 2.0
 
     def accepted(self, fall: float, promise: float) -> None:
+        """After a step in which L fell by `fall`, the linear model promised `promise`."""
         gain = fall / max(promise, 1e-300)
         self.value *= max(0.2, 1.0 - (2.0 * gain - 1.0) ** 3) if gain > 0.0 else 1.0
         self.factor = 2.0
 
     def refused(self) -> None:
+        """After a step that was not taken."""
         self.value *= self.factor
         self.factor *= 2.0
 
@@ -70,6 +72,93 @@ class Descent(NamedTuple):
     reason: StopReason
 
 
+class Normal(Protocol):
+    """A sum of squares L at a point that moves, for `damped_descent`."""
+
+    loss: float
+
+    def equations(self) -> tuple[np.ndarray, np.ndarray]:
+        """The Gauss–Newton matrix (P, P), to be written into, and the slope Jᵀρ (P,)."""
+        ...
+
+    def attempt(self, step: np.ndarray) -> float:
+        """L after a step; not finite where it cannot be said."""
+        ...
+
+    def accept(self) -> None:
+        """Move by the last step attempted."""
+        ...
+
+
+def damped_descent(
+    normal: Normal,
+    iterations: int,
+    goal: float,
+    window: int,
+    gain: float,
+    damping: float,
+    interrupted: Callable[[], bool],
+) -> tuple[list[float], StopReason]:
+    """Levenberg–Marquardt steps −(G + μ)⁻¹ g by Cholesky: L after each accepted one, and why it ended."""
+    losses, mu = [normal.loss], None
+    reason = StopReason.MAX_STEPS
+    for _ in range(iterations):
+        loss = losses[-1]
+        if not np.isfinite(loss):
+            reason = StopReason.NON_FINITE
+            break
+        if loss <= goal:
+            break
+        if interrupted():
+            reason = StopReason.INTERRUPTED
+            break
+        if len(losses) > window and loss > gain * losses[-1 - window]:
+            reason = StopReason.NO_PROGRESS
+            break
+        gram, slope = normal.equations()
+        diagonal = gram.diagonal().copy()
+        if mu is None:
+            mu = Damping(damping * float(diagonal.max()))
+        for _ in range(TRIALS):
+            step = damped_step(gram, diagonal, slope, mu.value)
+            if step is None:
+                mu.value *= 4.0
+                continue
+            lower = normal.attempt(step)
+            if np.isfinite(lower) and lower < loss:
+                mu.accepted(loss - lower, float(mu.value * (step @ step) - step @ slope))
+                normal.accept()
+                losses.append(lower)
+                break
+            mu.refused()
+        else:
+            reason = StopReason.NO_PROGRESS
+            break
+    return losses, StopReason.LOSS_FLOOR if losses[-1] <= goal else reason
+
+
+class _Linearised:
+    """ρ and J at θ."""
+
+    def __init__(self, linearise: Linearise, residuals: Residuals, theta: np.ndarray):
+        self.linearise, self.residuals = linearise, residuals
+        self.theta = self.tried = theta
+        self.rho, self.J = linearise(theta)
+        self.loss = float(self.rho @ self.rho)
+
+    def equations(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.J.T @ self.J, self.J.T @ self.rho
+
+    def attempt(self, step: np.ndarray) -> float:
+        self.tried = self.theta + step
+        trial = self.residuals(self.tried)
+        return float(trial @ trial)
+
+    def accept(self) -> None:
+        self.theta = self.tried
+        self.rho, self.J = self.linearise(self.theta)
+
+
 def descend(
     linearise: Linearise,
     residuals: Residuals,
@@ -90,48 +179,9 @@ def descend(
     window, gain   given up where L has not fallen to `gain` of itself within `window` steps
     damping     first μ in units of the largest diagonal entry of JᵀJ
     """
-    rho, J = linearise(theta)
-    loss = float(rho @ rho)
-    losses, mu = [loss], None
-    reason = StopReason.MAX_STEPS
-    for _ in range(iterations):
-        if not np.isfinite(loss):
-            reason = StopReason.NON_FINITE
-            break
-        if loss <= goal:
-            reason = StopReason.LOSS_FLOOR
-            break
-        if interrupted():
-            reason = StopReason.INTERRUPTED
-            break
-        if len(losses) > window and loss > gain * losses[-1 - window]:
-            reason = StopReason.NO_PROGRESS
-            break
-        gram, slope = J.T @ J, J.T @ rho
-        diagonal = gram.diagonal().copy()
-        if mu is None:
-            mu = Damping(damping * float(diagonal.max()))
-        moved = False
-        for _ in range(TRIALS):
-            step = damped_step(gram, diagonal, slope, mu.value)
-            if step is None:
-                mu.value *= 4.0
-                continue
-            trial = residuals(theta + step)
-            lower = float(trial @ trial)
-            if np.isfinite(lower) and lower < loss:
-                mu.accepted(loss - lower, float(mu.value * (step @ step) - step @ slope))
-                theta, loss, moved = theta + step, lower, True
-                break
-            mu.refused()
-        if not moved:
-            reason = StopReason.NO_PROGRESS
-            break
-        losses.append(loss)
-        rho, J = linearise(theta)
-    else:
-        reason = StopReason.LOSS_FLOOR if loss <= goal else StopReason.MAX_STEPS
-    return Descent(theta, loss, len(losses) - 1, losses, reason)
+    normal = _Linearised(linearise, residuals, theta)
+    losses, reason = damped_descent(normal, iterations, goal, window, gain, damping, interrupted)
+    return Descent(normal.theta, losses[-1], len(losses) - 1, losses, reason)
 
 
 def finish(linearise: Linearise, residuals: Residuals, theta: np.ndarray, *, iterations: int = 10) -> Descent:
@@ -168,11 +218,7 @@ def finish(linearise: Linearise, residuals: Residuals, theta: np.ndarray, *, ite
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Search(Refiner):
-    """A refiner that is given up where it stalls.
-
-    window, gain   given up where L has not fallen to `gain` of itself within `window` steps
-    damping        first μ in units of the largest diagonal entry of the Gauss–Newton matrix
-    """
+    """A refiner that is given up where it stalls; its settings are those of `GramLevenbergMarquardt`."""
 
     window: int = 30
     gain: float = 0.8
@@ -197,6 +243,7 @@ class SearchCourse(Course):
     """The course of a search whose loop knows nothing of clocks and users: it asks `stop`."""
 
     def stop(self) -> bool:
+        """Whether a limit is met."""
         return self.limits.reason(0) is not None
 
     def ended(self, theta, loss: float, norm: float, iterations: int, reason: StopReason) -> Refinement:
@@ -219,11 +266,31 @@ class GramLevenbergMarquardt(Search):
     singular values of J below 1e-8 of the largest. The last digits come from QR steps once L is below
     1e-16 of its first value.
 
-    window, gain   given up where L has not fallen to `gain` of itself within `window` steps
-    damping        first μ in units of the largest diagonal entry of JᵀJ
+    Parameters
+    ----------
+    window : int, default 30
+        Given up where L has not fallen to `gain` of itself within so many steps.
+    gain : float, default 0.8
+        See `window`.
+    damping : float, default 0.01
+        First μ in units of the largest diagonal entry of JᵀJ.
 
-    Raises `ArgumentError` for a loss that is no sum of squares. Sources: Marquardt, SIAM J. Appl. Math. 11
-    (1963) 431; Nielsen, IMM-REP-1999-05 (the damping).
+    Raises
+    ------
+    ArgumentError
+        For a loss that is no sum of squares.
+
+    References
+    ----------
+    Marquardt, SIAM J. Appl. Math. 11 (1963) 431; Nielsen, IMM-REP-1999-05 (the damping).
+
+    Examples
+    --------
+    >>> X = np.random.default_rng(0).standard_normal((50, 3))
+    >>> teacher, student = gf.teachers.orthonormal(2, 3), gf.MLP.random((3, 2, 1), bias=False, seed=0)
+    >>> refiner = GramLevenbergMarquardt()
+    >>> gf.train(teacher, student, inputs=X, refiner=refiner, progress=False).zero_loss
+    True
     """
 
     name: ClassVar[str] = "GramLevenbergMarquardt"

@@ -6,9 +6,9 @@ import dataclasses
 
 import numpy as np
 
-from ..kinks.corner import Resolver
-from ..kinks.end import places_at_kinks, settle_phases
-from ..kinks.manifold import Manifold
+from ..boundaries.corner import Resolver
+from ..boundaries.end import places_at_kinks, settle_phases
+from ..boundaries.manifold import Manifold
 from ..objective import Objective
 from ..support.eigen import symmetric_eigen
 from ..support.progress import Monitor
@@ -31,8 +31,7 @@ NEAR = 1e-9
 def refine_along_kinks(
     refiner: Refiner, objective: Objective, theta: np.ndarray, monitor: Monitor, at_kinks: bool = False
 ) -> Refinement | None:
-    """Newton's method on the smooth piece that θ is on, along the boundaries that it is at, to Float64's
-    floor.
+    """Newton's method to the floor, on the smooth piece that θ is on, along the boundaries that it is at.
 
     at_kinks   only where it is at some
 

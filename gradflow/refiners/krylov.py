@@ -21,14 +21,24 @@ spoilt."""
 
 
 class Step(NamedTuple):
-    """A step s, its predicted reduction −g·s − ½ s·H s, whether it ends at the boundary, whether curvature
-    along one of its directions was negative, and the number of products."""
+    """A step s of conjugate gradients.
+
+    Its predicted reduction −g·s − ½ s·H s, whether it ends at the boundary, whether curvature along one of
+    its directions was negative, and the number of products.
+
+    residual    |g + H s| relative to |g|
+    condition   the ratio of the curvatures along its directions: the condition number of H, from below
+    exhausted   whether the products were used up before the residual was small
+    """
 
     vector: np.ndarray
     reduction: float
     on_boundary: bool
     negative: bool
     products: int
+    residual: float = math.nan
+    condition: float = math.nan
+    exhausted: bool = False
 
 
 def truncated_cg(product: Product, gradient: np.ndarray, radius: float, tolerance: float, most: int) -> Step:
@@ -41,17 +51,22 @@ def truncated_cg(product: Product, gradient: np.ndarray, radius: float, toleranc
     step, residual = np.zeros_like(gradient), -gradient
     direction, image_sum = residual.copy(), np.zeros_like(gradient)
     square = float(residual @ residual)
-    goal = tolerance**2 * square
+    first, goal = square, tolerance**2 * square
+    least, largest = math.inf, 0.0
 
-    def finish(boundary: bool, negative: bool, products: int) -> Step:
+    def finish(boundary: bool, negative: bool, products: int, exhausted: bool = False) -> Step:
         reduction = -float(gradient @ step) - 0.5 * float(step @ image_sum)
-        return Step(step, reduction, boundary, negative, products)
+        residual = math.sqrt(square / first) if first > 0.0 else 0.0
+        return Step(step, reduction, boundary, negative, products, residual, largest / least, exhausted)
 
     for products in range(1, most + 1):
         image = product(direction)
         curved = float(direction @ image)
         flat = curved <= 4 * EPS * float(np.linalg.norm(direction) * np.linalg.norm(image))
         length = math.inf if flat else square / curved
+        if not flat:
+            quotient = curved / float(direction @ direction)
+            least, largest = min(least, quotient), max(largest, quotient)
         if flat or float(np.linalg.norm(step + length * direction)) >= radius:
             length = _to_boundary(step, direction, radius)
             step += length * direction
@@ -64,7 +79,7 @@ def truncated_cg(product: Product, gradient: np.ndarray, radius: float, toleranc
         if square <= goal:
             return finish(False, False, products)
         direction = residual + square / before * direction
-    return finish(False, False, most)
+    return finish(False, False, most, True)
 
 
 def _to_boundary(step: np.ndarray, direction: np.ndarray, radius: float) -> float:
@@ -76,13 +91,18 @@ def _to_boundary(step: np.ndarray, direction: np.ndarray, radius: float) -> floa
 
 
 class Solution(NamedTuple):
-    """x with |b − H x| = `residual`, the number of products, and whether the residual is as small as
-    asked."""
+    """x with |b − H x| = `residual`, the number of products, and whether it is as small as asked.
+
+    condition   an estimate, from below, of the condition number of H on the Krylov space
+    exhausted   whether the products were used up before
+    """
 
     x: np.ndarray
     residual: float
     products: int
     solved: bool
+    condition: float = math.nan
+    exhausted: bool = False
 
 
 def minres(
@@ -101,7 +121,7 @@ def minres(
     before, vector = np.zeros_like(b), b / beta
     w, w_before = np.zeros_like(b), np.zeros_like(b)
     cosine, sine, residual, epsilon, delta_bar = -1.0, 0.0, beta, 0.0, 0.0
-    largest, least = 0.0, (math.inf, x, beta)
+    largest, least, smallest = 0.0, (math.inf, x, beta), math.inf
     for products in range(1, most + 1):
         image = product(vector) - (beta if products > 1 else 0.0) * before
         alpha = float(image @ vector)
@@ -120,6 +140,7 @@ def minres(
         if reach > LOST * least[0] and least[0] < 1e-4 * largest:  # past a least-squares solution: rounding
             return Solution(least[1], least[2], products, False)
         gamma = max(math.hypot(gamma_bar, next_beta), EPS * largest)
+        smallest = min(smallest, gamma)
         cosine, sine = gamma_bar / gamma, next_beta / gamma
         part, residual = cosine * residual, abs(sine * residual)
         w, w_before = (vector - old_epsilon * w_before - delta * w) / gamma, w
@@ -131,4 +152,4 @@ def minres(
         if residual <= tolerance * first or next_beta <= EPS * largest:
             return Solution(x, residual, products, residual <= tolerance * first)
         before, vector, beta = vector, image / next_beta, next_beta
-    return Solution(x, residual, most, False)
+    return Solution(x, residual, most, False, largest / smallest, True)

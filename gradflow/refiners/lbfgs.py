@@ -17,12 +17,26 @@ from .base import Refinement, Refiner, Stop, Watch
 class LBFGS(Refiner):
     """Limited-memory BFGS (SciPy's L-BFGS-B), restarted until a restart no longer helps.
 
-    history   number of stored pairs
+    Parameters
+    ----------
+    history : int, default 30
+        Number of stored pairs.
 
+    Notes
+    -----
     SciPy's code is used rather than optimistix's because it has a gradient tolerance and goes on where
     an Armijo search stalls; a restart drops pairs that rounding has spoilt. It ends where differences
     of L drown in rounding, at a gradient of about √ε times the scale of the problem, and says so.
-    Source: Zhu, Byrd, Lu & Nocedal, ACM TOMS 23 (1997) 550.
+
+    References
+    ----------
+    Zhu, Byrd, Lu & Nocedal, ACM TOMS 23 (1997) 550.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(2, 3), gf.MLP.random((3, 1, 1), bias=False, seed=0)
+    >>> gf.train(teacher, student, solver=None, refiner=LBFGS(), progress=False).grad_norm < 1e-6
+    True
     """
 
     max_iterations: int = 20_000

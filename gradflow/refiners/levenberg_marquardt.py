@@ -36,14 +36,34 @@ class LevenbergMarquardt(Refiner):
     damping μ follows their convergence. J is never squared: the flat directions of over-wide students
     have singular values down to 1e-12 of the largest, whose squares Float64 loses in JᵀJ.
 
-    memory   number of iterates that Anderson's mixing combines
-    inner    iterations of one step at most
+    Parameters
+    ----------
+    memory : int, default 10
+        Number of iterates that Anderson's mixing combines.
+    inner : int, default 30
+        Iterations of one step at most.
 
+    Raises
+    ------
+    ArgumentError
+        For a loss that is no sum of squares.
+
+    Notes
+    -----
     Where L does not go to zero, or Newton's method is wanted for the last digits, `TrustRegionNewton`
-    goes on from the point reached, within what is left of the limits. Raises `ArgumentError` for a loss
-    that is no sum of squares.
-    Sources: Marquardt, SIAM J. Appl. Math. 11 (1963) 431; Anderson, J. ACM 12 (1965) 547, in the form of
-    Walker & Ni, SIAM J. Numer. Anal. 49 (2011) 1715; the combination is derived here.
+    goes on from the point reached, within what is left of the limits.
+
+    References
+    ----------
+    Marquardt, SIAM J. Appl. Math. 11 (1963) 431; Anderson, J. ACM 12 (1965) 547, in the form of Walker &
+    Ni, SIAM J. Numer. Anal. 49 (2011) 1715; the combination is derived here.
+
+    Examples
+    --------
+    >>> X = np.random.default_rng(0).standard_normal((50, 3))
+    >>> teacher, student = gf.teachers.orthonormal(2, 3), gf.MLP.random((3, 2, 1), bias=False, seed=0)
+    >>> gf.train(teacher, student, inputs=X, refiner=LevenbergMarquardt(), progress=False).zero_loss
+    True
     """
 
     memory: int = 10

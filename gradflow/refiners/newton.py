@@ -37,17 +37,37 @@ PATIENCE = 4
 class TrustRegionNewton(Refiner):
     """Trust-region Newton on exact Hessians, then Newton on ∇L = 0 to the floor of Float64.
 
-    target   "minimum": each step minimises the quadratic model exactly within the trust region, so
-             that negative curvature and singular Hessians (the scaling symmetry of ReLU) are handled,
-             and L falls. "critical point": |∇L|² falls instead, saddles included.
-    radius   first trust-region radius, in θ
+    Parameters
+    ----------
+    target : str, default "minimum"
+        "minimum": each step minimises the quadratic model exactly within the trust region, so that negative
+        curvature and singular Hessians (the scaling symmetry of ReLU) are handled, and L falls. "critical
+        point": |∇L|² falls instead, saddles included.
+    radius : float, default 1.0
+        First trust-region radius, in θ.
 
+    Raises
+    ------
+    ArgumentError
+        For another target.
+
+    Notes
+    -----
     Where the predicted reduction drowns in the rounding of L, steps are judged by the gradient norm.
     The last phase solves ∇²L s = −∇L by a pseudo-inverse (eigenvalues below 1e-10 of the largest left
     out) until the norm falls no more. Cost per step: one Hessian and one `eigh`. Near a degenerate critical
     point, where that creeps, "critical point" goes on with `bordered` Newton.
-    Sources: Moré & Sorensen, SIAM J. Sci. Stat. Comput. 4 (1983) 553; Conn, Gould & Toint,
-    Trust-Region Methods (2000).
+
+    References
+    ----------
+    Moré & Sorensen, SIAM J. Sci. Stat. Comput. 4 (1983) 553; Conn, Gould & Toint, Trust-Region Methods
+    (2000).
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> gf.train(teacher, student, refiner=TrustRegionNewton(), progress=False).grad_norm < 1e-14
+    True
     """
 
     target: str = "minimum"
@@ -65,7 +85,19 @@ class TrustRegionNewton(Refiner):
     def refine(
         self, objective: Objective, theta: np.ndarray, monitor: Monitor, kept: Kept | None = None
     ) -> Refinement:
-        """`Refiner.refine`; `kept` where another refiner hands over what it began with."""
+        """Refine a point: `Refiner.refine`.
+
+        Parameters
+        ----------
+        objective, theta, monitor
+            As there.
+        kept : Kept, optional
+            What another refiner that hands over began with.
+
+        Returns
+        -------
+        Refinement
+        """
         run = _Run(self, objective, theta, monitor, kept)
         if run.reason is None:
             if self.target == "minimum":

@@ -14,8 +14,8 @@ from ..support.progress import Monitor
 from ..support.settings import store_plain
 from ..support.stopping import StopReason
 from ..support.validate import integer, number
-from .base import Course, Kept, Refinement, Refiner, verdict
-from .krylov import minres, truncated_cg
+from .base import Course, Kept, Refinement, Refiner, Stalled, verdict
+from .krylov import Solution, Step, minres, truncated_cg
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -31,6 +31,9 @@ UNBOUNDED = 1e9
 RESIDUAL = 1e-6
 """Residual, relative to |λ|_max, at which the lowest Ritz value is believed."""
 
+ENDS = (StopReason.FLOOR, StopReason.GRADIENT, StopReason.NO_PROGRESS, StopReason.KRYLOV)
+"""Reasons to look for a negative eigenvalue."""
+
 PROBES = 4
 """Products with random signs by which the sizes of the Hessian's blocks are told."""
 
@@ -41,8 +44,7 @@ ESCAPES = 20
 def gradient_rounding(
     objective: Objective, theta: np.ndarray, gradient: np.ndarray, samples: int = 4
 ) -> float:
-    """The rounding of ∇L, in the ∞-norm: how much it changes when every parameter moves to a neighbour in
-    Float64.
+    """The rounding of ∇L, in the ∞-norm: its change when every parameter moves to a neighbour in Float64.
 
     Both what the evaluation loses and what θ itself cannot say: ∇²L times half a unit in its last place.
     """
@@ -56,11 +58,11 @@ def gradient_rounding(
 
 
 def layer_units(objective: Objective, theta: np.ndarray) -> np.ndarray:
-    """Units u (P,) of the parameters, one for the output layer and one for the others, in which the diagonal
-    blocks of ∇²L, u ⊙ ∇²L ⊙ u, are of one size; |θ/u| = |θ|.
+    """Units u (P,) in which the diagonal blocks of ∇²L, u ⊙ ∇²L ⊙ u, are of one size; |θ/u| = |θ|.
 
-    Krylov's methods are as slow as the units are bad, where factorisations do not see them. Within a layer
-    they are left alone: scales of single neurons would tear multiple eigenvalues apart.
+    One for the parameters of the output layer and one for the others. Krylov's methods are as slow as the
+    units are bad, where factorisations do not see them. Within a layer they are left alone: scales of single
+    neurons would tear multiple eigenvalues apart.
     """
     output = objective.output_parameters
     units = np.ones(theta.size)
@@ -82,17 +84,40 @@ def layer_units(objective: Objective, theta: np.ndarray) -> np.ndarray:
 class NewtonKrylov(Refiner):
     """Trust-region Newton by conjugate gradients, then Newton by MINRES on ∇L = 0 to the rounding of ∇L.
 
-    target      "minimum": L falls, negative curvature is followed, and no end counts where a Lanczos run
-                finds a negative eigenvalue: it is left along the eigenvector. "critical point": |∇L| falls,
-                saddles included
-    radius      first trust-region radius, in θ
-    products    Hessian-vector products in one linear system, at most; `probe`: in the search for a negative
-                eigenvalue at the end
+    Parameters
+    ----------
+    target : {"minimum", "critical point"}
+        "minimum": L falls, negative curvature is followed, and no end counts where a Lanczos run finds a
+        negative eigenvalue: it is left along the eigenvector. "critical point": |∇L| falls, saddles
+        included.
+    radius : float, default 1
+        First trust-region radius, in θ.
+    products, probe : int
+        Hessian-vector products at most: in one linear system, and in the search for a negative eigenvalue
+        at the end.
 
+    Raises
+    ------
+    ArgumentError
+        For another target.
+
+    Notes
+    -----
     The linear systems are in units of the layers (`layer_units`). It stops where |∇L|_∞ is at its rounding,
-    which is measured (`gradient_rounding`), or falls no more. Memory: some fifteen vectors. Sources: T.
-    Steihaug, SIAM J. Numer. Anal. 20 (1983) 626; C. C. Paige and M. A. Saunders, SIAM J. Numer. Anal. 12
+    which is measured (`gradient_rounding`), or falls no more. Where the linear systems were not solved within
+    `products` and nothing more was gained, that is the reason (`StopReason.KRYLOV`); `Refinement.stalled` is
+    about the last system, after a limit too. Memory: some fifteen vectors.
+
+    References
+    ----------
+    T. Steihaug, SIAM J. Numer. Anal. 20 (1983) 626; C. C. Paige and M. A. Saunders, SIAM J. Numer. Anal. 12
     (1975) 617; R. S. Dembo, S. C. Eisenstat and T. Steihaug, SIAM J. Numer. Anal. 19 (1982) 400.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> gf.train(teacher, student, refiner=NewtonKrylov(), progress=False).grad_norm < 1e-14
+    True
     """
 
     target: str = "minimum"
@@ -117,7 +142,7 @@ class NewtonKrylov(Refiner):
             while run.reason is None:
                 run.descend()
                 run.polish()
-                if run.reason in (StopReason.FLOOR, StopReason.GRADIENT, StopReason.NO_PROGRESS):
+                if run.reason in ENDS:
                     run.leave_saddle()
         else:
             run.polish()
@@ -132,6 +157,7 @@ class _Run(Course):
     def __init__(self, settings: NewtonKrylov, objective: Objective, theta, monitor: Monitor):
         super().__init__(settings, objective, monitor)
         self.escapes = 0
+        self.stalled: Stalled | None = None
         self.theta = np.array(theta, dtype=np.float64)
         self.loss, self.gradient = objective.loss_and_gradient(self.theta)
         self.norm = float(np.abs(self.gradient).max())
@@ -153,6 +179,12 @@ class _Run(Course):
     def length(self) -> float:
         """1 + |θ| in these units."""
         return 1.0 + float(np.linalg.norm(self.theta / self.units))
+
+    def note(self, solved: Step | Solution, residual: float) -> None:
+        """Keep what is known of the last linear system if its products were used up."""
+        self.stalled = None
+        if solved.exhausted:
+            self.stalled = Stalled(residual, solved.products, solved.condition)
 
     def move(self, theta, loss, gradient) -> None:
         self.theta, self.loss, self.gradient = theta, loss, gradient
@@ -176,6 +208,7 @@ class _Run(Course):
             slope = self.units * self.gradient
             step = truncated_cg(self.product, slope, self.radius, tolerance, self.settings.products)
             length = float(np.linalg.norm(step.vector))
+            self.note(step, step.residual)
             # Below this the difference of two losses is rounding: the polish judges by the gradient.
             if not step.reduction > 8 * EPS * abs(self.loss) + 0.5 * self.objective.loss_floor:
                 return
@@ -208,7 +241,10 @@ class _Run(Course):
             if self.norm <= rounding:
                 break
             slope, longest = self.units * self.gradient, 0.1 * self.length
-            step = self.units * minres(self.product, -slope, SOLVED, settings.products, longest).x
+            solution = minres(self.product, -slope, SOLVED, settings.products, longest)
+            relative = solution.residual / max(float(np.linalg.norm(slope)), 1e-300)
+            self.note(solution, relative)
+            step = self.units * solution.x
             damping = 1.0
             while damping > 1e-3:
                 candidate = self.theta + damping * step
@@ -235,6 +271,8 @@ class _Run(Course):
         self.theta, self.loss, self.gradient, self.norm = best
         if self.reason is None:
             self.reason = verdict(self.objective, self.theta, self.loss, self.gradient)
+        if self.reason is StopReason.NO_PROGRESS and self.stalled is not None:
+            self.reason = StopReason.KRYLOV
 
     def nudge(self, step: np.ndarray) -> bool:
         """A full step where none lowers the gradient: at the floor another rounding may be a lower one."""
@@ -273,4 +311,5 @@ class _Run(Course):
 
     def result(self) -> Refinement:
         theta, loss, norm = self.kept.better(self.theta, self.loss, self.norm)
-        return self.refinement(theta, loss, norm)
+        found = self.refinement(theta, loss, norm)
+        return dataclasses.replace(found, stalled=None if found.stop_reason.succeeded else self.stalled)

@@ -23,10 +23,27 @@ VALUES = ("Nelder-Mead", "Powell")
 class SciPy(Refiner):
     """`scipy.optimize.minimize` by the name of its method, with exact gradients, Hessians or products.
 
-    method   "SLSQP", "trust-exact", "L-BFGS-B", "BFGS", "Newton-CG", …
-    options  handed to SciPy over this class's own, which ask for the last digit
+    Parameters
+    ----------
+    method : str, default "SLSQP"
+        "SLSQP", "trust-exact", "L-BFGS-B", "BFGS", "Newton-CG", ….
+    options : dict, default {}
+        Handed to SciPy over this class's own, which ask for the last digit.
 
+    Raises
+    ------
+    ArgumentError
+        For an unknown method, or options that are no dict.
+
+    Notes
+    -----
     It runs once and is believed in nothing: the best point seen is returned, and why it stopped.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(2, 3), gf.MLP.random((3, 1, 1), bias=False, seed=0)
+    >>> gf.train(teacher, student, refiner=SciPy(method="trust-exact"), progress=False).grad_norm < 1e-6
+    True
     """
 
     method: str = "SLSQP"
@@ -113,10 +130,21 @@ class SciPy(Refiner):
 class BFGS(Refiner):
     """optimistix's BFGS, or with a `history` its L-BFGS, step by step under this package's stopping rules.
 
-    history   number of stored pairs; None for BFGS with its dense matrix
+    Parameters
+    ----------
+    history : int, optional
+        Number of stored pairs; None for BFGS with its dense matrix.
 
+    Notes
+    -----
     Its line search (Armijo) stalls at gradients of 1e-8 to 1e-10 and it calls that success at any tolerance;
     here a stalled run starts afresh from its best point until that helps no more.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(2, 3), gf.MLP.random((3, 1, 1), bias=False, seed=0)
+    >>> gf.train(teacher, student, solver=None, refiner=BFGS(), progress=False).grad_norm < 1e-6
+    True
     """
 
     history: int | None = None

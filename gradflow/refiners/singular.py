@@ -93,5 +93,8 @@ class _Curved:
         mixed = self.vectors.T @ hessian @ null.T
         inner = self.vectors.T @ hessian @ self.vectors
         reduced = null @ hessian @ null.T - mixed.T @ np.linalg.lstsq(inner, mixed, rcond=None)[0]
-        _, turn = np.linalg.eigh(reduced @ reduced)
-        return turn.T @ null
+        largest = float(np.abs(reduced).max())
+        if not 0.0 < largest < np.inf:  # far off, or nothing to order by
+            return null
+        values, turn = np.linalg.eigh((reduced + reduced.T) / (2.0 * largest))
+        return turn[:, np.argsort(np.abs(values), kind="stable")].T @ null

@@ -14,7 +14,7 @@ from ..support.progress import Monitor
 from ..support.stopping import StopReason
 from ..support.threads import single_threaded_blas
 from .base import Refinement
-from .gram import TRIALS, Damping, Search, SearchCourse, damped_step
+from .gram import Search, SearchCourse, damped_descent
 
 
 class Separable(Protocol):
@@ -62,60 +62,44 @@ def project(
     all outputs together is the Hadamard product  (∂Φᵀ P⊥ ∂Φ) ∘ (C Cᵀ)  and costs what that of one output
     does. Arguments as in `gram.descend`.
     """
-    Y = model.targets
-    rows, D = V.shape
-    Phi, state = model.basis(V)
-    C, Q = model.coefficients(Phi)
-    R = Phi @ C - Y
-    loss = float(np.vdot(R, R))
-    losses, mu = [loss], None
-    reason = StopReason.MAX_STEPS
-    for _ in range(iterations):
-        if not np.isfinite(loss):
-            reason = StopReason.NON_FINITE
-            break
-        if loss <= goal:
-            break
-        if interrupted():
-            reason = StopReason.INTERRUPTED
-            break
-        if len(losses) > window and loss > gain * losses[-1 - window]:
-            reason = StopReason.NO_PROGRESS
-            break
-        A = C[:rows]
-        moves = model.moves(state)
-        slope = np.einsum("sid,si->id", moves.reshape(-1, rows, D), R @ A.T).ravel()
-        moves -= Q @ (Q.T @ moves)
+    normal = _Eliminated(model, V)
+    losses, reason = damped_descent(normal, iterations, goal, window, gain, damping, interrupted)
+    return Projected(normal.V, normal.C, losses[-1], len(losses) - 1, reason)
+
+
+class _Eliminated:
+    """r(V), with the best C for V and orthonormal columns Q that span Φ(V)."""
+
+    def __init__(self, model: Separable, V: np.ndarray):
+        self.model = model
+        Phi, self._state = model.basis(V)
+        self.loss = self._solve(V, Phi)
+        self.accept()
+
+    def _solve(self, V: np.ndarray, Phi: np.ndarray) -> float:
+        C, Q = self.model.coefficients(Phi)
+        R = Phi @ C - self.model.targets
+        self._seen = V, C, Q, R
+        return float(np.vdot(R, R))
+
+    def equations(self) -> tuple[np.ndarray, np.ndarray]:
+        rows, D = self.V.shape
+        A = self.C[:rows]
+        moves = self.model.moves(self._state)
+        slope = np.einsum("sid,si->id", moves.reshape(-1, rows, D), self.R @ A.T).ravel()
+        moves -= self.Q @ (self.Q.T @ moves)
         gram = moves.T @ moves
         blocks = gram.reshape(rows, D, rows, D)
         blocks *= (A @ A.T)[:, None, :, None]
-        diagonal = gram.diagonal().copy()
-        if mu is None:
-            mu = Damping(damping * float(diagonal.max()))
-        moved = False
-        for _ in range(TRIALS):
-            step = damped_step(gram, diagonal, slope, mu.value)
-            if step is None:
-                mu.value *= 4.0
-                continue
-            there = V + step.reshape(rows, D)
-            Phi, state = model.basis(there)
-            if np.isfinite(Phi).all():
-                found = model.coefficients(Phi)
-                trial = Phi @ found[0] - Y
-                lower = float(np.vdot(trial, trial))
-                if lower < loss:
-                    mu.accepted(loss - lower, float(mu.value * (step @ step) - step @ slope))
-                    V, (C, Q), R, loss, moved = there, found, trial, lower, True
-                    break
-            mu.refused()
-        if not moved:
-            reason = StopReason.NO_PROGRESS
-            break
-        losses.append(loss)
-    if loss <= goal:
-        reason = StopReason.LOSS_FLOOR
-    return Projected(V, C, loss, len(losses) - 1, reason)
+        return gram, slope
+
+    def attempt(self, step: np.ndarray) -> float:
+        there = self.V + step.reshape(self.V.shape)
+        Phi, self._state = self.model.basis(there)
+        return self._solve(there, Phi) if np.isfinite(Phi).all() else np.inf
+
+    def accept(self) -> None:
+        self.V, self.C, self.Q, self.R = self._seen
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -124,18 +108,38 @@ class VariableProjection(Search):
 
     The output weights are always the best ones for the hidden layer, which is moved by Levenberg–Marquardt
     on r(V) = Φ(V) C(V) − Y. Its Jacobian is taken as P⊥ ∂Φ C [1]_, without the term that vanishes with r. All
-    outputs cost what one does: several tens of thousands of residuals with ten outputs take a matrix
+    outputs cost what one does; several tens of thousands of residuals with ten outputs take a matrix
     of the hidden layer's parameters only.
 
-    window, gain   given up where L has not fallen to `gain` of itself within `window` steps
-    damping        first μ in units of the largest diagonal entry of the Gauss–Newton matrix
+    Parameters
+    ----------
+    window : int, default 50
+        Given up where L has not fallen to `gain` of itself within so many steps.
+    gain : float, default 0.8
+        See `window`.
+    damping : float, default 0.001
+        First μ in units of the largest diagonal entry of the Gauss–Newton matrix.
 
-    Raises `ArgumentError` for any other loss. `Refinement.grad_norm` is that of ∇L in all parameters.
+    Raises
+    ------
+    ArgumentError
+        For any other loss.
+
+    Notes
+    -----
+    `Refinement.grad_norm` is that of ∇L in all parameters.
 
     References
     ----------
     .. [1] L. Kaufman, A variable projection method for solving separable nonlinear least squares problems,
        BIT 15 (1975) 49–57; G. H. Golub and V. Pereyra, SIAM J. Numer. Anal. 10 (1973) 413–432.
+
+    Examples
+    --------
+    >>> X = np.random.default_rng(0).standard_normal((50, 3))
+    >>> teacher, student = gf.teachers.orthonormal(2, 3), gf.MLP.random((3, 2, 1), bias=False, seed=0)
+    >>> gf.train(teacher, student, inputs=X, refiner=VariableProjection(), progress=False).zero_loss
+    True
     """
 
     window: int = 50

@@ -3,6 +3,7 @@
 training    `train` and `resume`: one run from its starting point to its end
 coordinates the parameters that move, in the span of all weights where that is smaller
 checkpoint  the file from which an interrupted flow goes on
+end         the name of what a run has come to, with its evidence
 result      what was found; spectrum, the eigenvalues there, found in curvature; report, its words; storage,
             its HDF5 file
 

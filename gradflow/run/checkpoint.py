@@ -45,6 +45,7 @@ class CheckpointFile(Checkpoint):
         self._next = 0.0
 
     def due(self) -> bool:
+        """Whether it is time to write."""
         return time.monotonic() >= self._next
 
     def write(self, state: FlowState) -> None:

@@ -156,7 +156,8 @@ def _penalised(result: Result) -> bool:
         return False
     barrier = result.problem.options["barrier"]
     active = barrier is not None and float(result.theta @ result.theta) > 2 * result.theta.size * barrier
-    return bool(result.problem.options["weight_decay"]) or active
+    options = result.problem.options
+    return bool(options["weight_decay"]) or bool(options.get("merge")) or active
 
 
 def _unfrozen(tangents: np.ndarray, moving: np.ndarray) -> np.ndarray:

@@ -81,8 +81,7 @@ class Frame:
     def refine_along_kinks(
         self, refiner: Refiner, point: np.ndarray, monitor: Monitor, at_kinks: bool
     ) -> Refinement | None:
-        """The refinement on the piece of a point and along the boundaries at which it is; None where it
-        leaves these, or there are none."""
+        """The refinement on a point's piece, along the boundaries that it is at; None where it leaves these."""
         inner = dataclasses.replace(refiner, gtol=refiner.gtol / self.gradient_unit)
         return refine_along_kinks(inner, self.objective, point, self._monitor(monitor), at_kinks)
 

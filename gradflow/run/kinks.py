@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kinks.end import Kink, examine
+from ..boundaries.end import Kink, examine
 from ..losses.problem import Problem
 from ..losses.tangents import tangents
 from ..networks import MLP

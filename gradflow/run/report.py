@@ -8,9 +8,10 @@ import math
 import numpy as np
 
 from ..infinity import Recession
-from ..kinks.events import Events
+from ..boundaries.events import Events
 from ..networks import MLP
 from ..support.errors import GradflowError
+from .advice import advice
 from .extremes import Extremes
 from .result import REPORTED_NEURONS, SPECTRUM_SIZE, Result
 
@@ -58,8 +59,14 @@ def report(result: Result) -> str:
             )
         )
         lines.append(_row("", refined.stop_reason.value))
+        if refined.stalled is not None:
+            lines.append(_row("", str(refined.stalled)))
     if result.channel is not None:
         lines.append(_row("infinity", str(result.channel)))
+    lines += [_row("unsure", text) for text in result.end.unsure]
+    if result.end.advice:
+        lines.append(_row("to go on", result.end.advice))
+    lines += [_row("try", text) for text in advice(result)]
     return "\n".join(lines + _neuron_lines(result))
 
 
@@ -68,29 +75,15 @@ def _row(label: str, text: str) -> str:
 
 
 def _headline(result: Result) -> str:
-    if result.interrupted:
-        state = "interrupted; the last point reached"
-    elif isinstance(result.channel, Recession):
-        state = f"no minimum: the loss falls to {result.channel.loss:.6g} along a direction to infinity"
-    elif result.channel is not None:
+    state = result.end.sentence
+    if result.end.kind == "infinity" and not isinstance(result.channel, Recession):
         state = "goes to infinity"
-    elif result.zero_loss and (result.flat_directions or not result.critical):
-        state = "zero loss within rounding" + _degenerate(result)
-    elif result.converged:
-        state = "converged to a critical point" + _saddle(result)
-    elif result.refinement is None:
-        state = "flow only, not refined"
-    else:
-        state = "not converged"
+    if result.end.kind == "critical point" and not result.zero_loss:
+        state += _saddle(result)
     if result.converged and result.flow_ended is False:
         assert result.flow is not None
         state += f", perhaps not the flow's, which was stopped at t = {result.flow.end_time:.4g}"
     return f"gradflow: {state} (|∇L| = {result.grad_norm:.1e}, {result.seconds:.2f} s in all)"
-
-
-def _degenerate(result: Result) -> str:
-    count = result.flat_directions
-    return f"; the minimum is degenerate, {count} flat directions" if count else ""
 
 
 def _events_text(events: Events) -> str:
@@ -104,9 +97,6 @@ def _events_text(events: Events) -> str:
 
 
 def _saddle(result: Result) -> str:
-    if result.kink is not None:
-        kinds = {True: ", a local minimum", False: ", no local minimum", None: ""}
-        return " at a kink" + kinds[result.kink.minimum]
     spectrum = result.spectrum_at_hand
     if spectrum is None:
         ends = _extremes(result)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from functools import cached_property
 from os import PathLike
+from typing import Any
 
 import numpy as np
 
-from ..infinity import Infinity
-from ..infinity.saturation import Saturation
-from ..kinks.end import Kink
+from ..infinity import Channel, Infinity, Limit, LimitNetwork
+from ..boundaries.end import Kink
 from ..losses.problem import Problem, check_hessian_memory
 from ..losses.reduced import find_span
 from ..networks import MLP
@@ -23,6 +23,7 @@ from ..support.threads import single_threaded_blas
 from ..support.validate import integer, number
 from .coordinates import Coordinates, choose_span
 from .curvature import find_spectrum
+from .end import End, find_end, reached
 from .extremes import Extremes, find_extremes
 from .frames import attach
 from .kinks import find_kink
@@ -40,29 +41,45 @@ REPORTED_NEURONS = 30
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Result:
-    """The outcome of `gradflow.train`.
+    """The outcome of `gradflow.train`; printing it gives a report.
 
-    theta        the end point, flat (P,); `student` is the network there
-    loss         L there; below `problem.objective.loss_floor` it cannot be told from zero
-    grad_norm    ∞-norm of ∇L there, over the parameters that move
-    kink         where the end point is if ∇L jumps there, on samples: neurons at their kinks (`Kink`); else
-    None.
-                 What is said of ∇L is then about the element of least norm of the generalised gradient
-    converged    every component of ∇L is 0 within 1e-12 of the terms that cancel in it, or their rounding
-                 (`critical`); or L is 0 within its own error (`zero_loss`). False on the way to infinity
-    flow_ended   whether the flow was followed to its own end: if not, the critical point need not be its
-    stop_reason  why the last stage stopped
-    flow         the trajectory, None with `solver=None`
-    refinement   the refinement, None with `refiner=None`
-    theta_low    with precision="double-double" the end point is θ + θ_low, else None; the loss is then
-                 loss + loss_low with an error of at most loss_bound
-    reduced_dim  the dimension of the span in which it was solved, None if in the full input space
-    channel      what goes to infinity where the run ends: a pair of neurons (a channel), a neuron, or all of
-                 θ along a direction in which the loss falls for ever; None elsewhere. Its `loss` is the limit
-    seed         what `train` was given, or None
-    problem      what was minimised; `rates` (P,) are the rates of the flow, zero for frozen parameters
+    Attributes
+    ----------
+    problem : Problem
+        What was minimised.
+    theta : ndarray, shape (P,)
+        The end point; `student` is the network there.
+    loss : float
+        L there; below `problem.objective.loss_floor` it cannot be told from zero.
+    grad_norm : float
+        ∞-norm of ∇L there, over the parameters that move.
+    flow : Flow or None
+        The trajectory, None with `solver=None`.
+    refinement : Refinement or None
+        The refinement, None with `refiner=None`.
+    reduced_dim : int or None
+        The dimension of the span in which it was solved, None if in the full input space.
+    channel : Channel, Saturation, Recession or None
+        What goes to infinity where the run ends: a pair of neurons (a channel), a neuron, or all of θ along
+        a direction in which the loss falls for ever; None elsewhere. Its `loss` is the limit.
+    rates : ndarray, shape (P,)
+        The rates of the flow, zero for frozen parameters.
+    seed : int or None
+        What `train` was given.
+    seconds : float
+        Wall-clock time of the whole run.
 
-    Printing it gives a report.
+    Examples
+    --------
+    >>> teacher = gf.teachers.orthonormal(3, 4)
+    >>> student = gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> result = gf.train(teacher, student, progress=False)
+    >>> result.converged, result.grad_norm < 1e-14
+    (True, True)
+    >>> result.student
+    MLP(4-2-1, erf, no biases, 10 parameters)
+    >>> result.flow.at(0.5).shape
+    (10,)
     """
 
     problem: Problem
@@ -77,10 +94,68 @@ class Result:
     reduced_dim: int | None = None
     seed: int | None = None
 
+    def __post_init__(self):
+        self._give_curvature()
+
+    def _give_curvature(self) -> None:
+        """Let the flow ask the problem for its second derivatives (`Flow.sharpness`)."""
+        if self.flow is not None:
+            self.__dict__["flow"] = dataclasses.replace(self.flow, curvature=self._curvature)
+
+    def _curvature(self, theta: np.ndarray):
+        """Products with ∇²L of the parameters that move, and how many these are."""
+        objective, free = self.problem.objective, self.rates != 0
+        if not free.all():
+            objective, theta = Restricted(objective, theta, free), np.ascontiguousarray(theta[free])
+        return lambda v: objective.hvp(theta, np.ascontiguousarray(v)), objective.size
+
     @property
     def converged(self) -> bool:
-        finite = self.channel is None or isinstance(self.channel, Saturation)
-        return finite and (self.critical or self.zero_loss)
+        """Whether the end point is a critical point or a global minimum, as far as Float64 can tell.
+
+        Every component of ∇L is 0 within 1e-12 of the terms that cancel in it, or their rounding
+        (`critical`); or L is 0 within its own error (`zero_loss`). False on the way to infinity.
+        """
+        return reached(self)
+
+    @cached_property
+    def end(self) -> End:
+        """What the run has come to: its kind, the numbers that say so, and what is unsure.
+
+        Returns
+        -------
+        End
+            Of kind "critical point", "manifold of minima", "kink", "infinity" or "unfinished".
+
+        Notes
+        -----
+        The first line of the report, `converged`, the exit codes of the command line and `Batch.table` read
+        it. Up to 1,500 parameters it needs the spectrum.
+
+        Examples
+        --------
+        >>> import gradflow as gf
+        >>> teacher = gf.teachers.orthonormal(3, 4)
+        >>> result = gf.train(teacher, gf.MLP.random((4, 2, 1), bias=False, seed=0), progress=False)
+        >>> result.end.kind
+        'critical point'
+        """
+        return find_end(self)
+
+    @cached_property
+    def limit(self) -> LimitNetwork | None:
+        """The network at infinity to which the run leads, a function of X; None where there is none.
+
+        Returns
+        -------
+        LimitNetwork or None
+            Units σ(z), z₁σ'(z), z₂σ'(z) + z₁²σ''(z)/2, linear, exponential, hinge and step, in `layers`, with
+            `weights` between them. Its loss is `channel.loss`. None for losses that fall for ever along a
+            direction, and where a neuron has reached its limit within Float64.
+        """
+        if isinstance(self.channel, Limit):
+            return self.channel.network
+        return self.channel.network(self.problem) if isinstance(self.channel, Channel) else None
 
     @cached_property
     def flow_ended(self) -> bool | None:
@@ -111,7 +186,23 @@ class Result:
 
     @cached_property
     def kink(self) -> Kink | None:
-        """What is at the end point if ∇L jumps there; None where L is smooth, or zero."""
+        """What is at the end point if ∇L jumps there, on samples; None where L is smooth, or zero.
+
+        Returns
+        -------
+        Kink or None
+            Which neurons are at their kinks on which samples, the element of least norm of the generalised
+            gradient, whose size is `grad_norm` then, and whether the point is a local minimum.
+
+        Examples
+        --------
+        >>> X = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, -1.0]])
+        >>> student = gf.MLP([[[0.6, -0.2], [1.0, -0.9]], [[1.0, 1.0]]], None, "relu")
+        >>> problem = gf.Problem(np.array([[0.0], [1.0], [-0.8]]), student, X)
+        >>> result = gf.train(problem, rates=[1.0, 1.0, 0.0, 1.0, 0.0, 0.0], progress=False)
+        >>> result.kink.neurons, result.kink.samples, result.converged
+        (array([1]), array([2]), True)
+        """
         with single_threaded_blas():
             return find_kink(self.problem, self.theta, self.rates)
 
@@ -137,6 +228,7 @@ class Result:
 
     @property
     def stop_reason(self) -> StopReason:
+        """Why the last stage stopped."""
         stage = self.refinement or self.flow
         assert stage is not None
         return stage.stop_reason
@@ -185,20 +277,60 @@ class Result:
                 basis = choose_span(self.problem, self.rates)[0]
             coordinates = Coordinates(self.problem, self.rates, basis)
             self.__dict__["flow"] = attach(coordinates, self.flow)
+            self._give_curvature()
         return self
 
     @cached_property
     def student(self) -> MLP:
-        """The student network at the end point."""
+        """The student network at the end point; `GradflowError` for a problem made by `Problem.from_jax`."""
         if self.problem.student is None:
-            raise GradflowError("a problem made by Problem.from_jax has no network: use result.theta")
+            raise GradflowError("a problem made by Problem.from_jax has no network: use result.parameters()")
         return self.problem.student.with_flat(self.theta)
+
+    def parameters(self) -> Any:
+        """The end point in the structure of the user's own.
+
+        Returns
+        -------
+        object
+            The student network; for `Problem.from_jax` the pytree that it was given, of NumPy arrays. After
+            `gradflow.load` the same for dicts, lists and tuples, a dict of arrays by name for other classes.
+
+        Examples
+        --------
+        >>> import gradflow as gf
+        >>> import jax.numpy as jnp
+        >>> bowl = lambda p: jnp.sum((p["w"] - 1.0) ** 2) + p["b"] ** 2
+        >>> start = {"w": np.zeros((1, 2)), "b": np.array(3.0)}
+        >>> result = gf.train(gf.Problem.from_jax(bowl, start), solver=None, progress=False)
+        >>> result.parameters()["w"]
+        array([[1., 1.]])
+        """
+        return self.problem.parameters(self.theta)
+
+    def predict(self, X) -> np.ndarray:
+        """The student's answers: classes (samples,) after cross-entropy, else outputs (samples, outputs).
+
+        Parameters
+        ----------
+        X : array_like, shape (samples, features)
+            A DataFrame will do.
+
+        Returns
+        -------
+        numpy.ndarray
+            Entries of `problem.classes_`, where there are such.
+        """
+        outputs = self.student(X)
+        if self.problem.options["loss"] != "cross_entropy":
+            return outputs
+        labels = outputs.argmax(axis=1)
+        return labels if self.problem.classes_ is None else self.problem.classes_[labels]
 
     def hessian(self) -> np.ndarray:
         """∇²L at the end point over the parameters that move, shape (p, p).
 
-        Raises `HessianUndefinedError` where a ReLU neuron of a population problem has zero weights, and at a
-        kink (`kink`).
+        Raises `HessianUndefinedError` where a ReLU neuron of a population problem has zero weights.
         """
         self.check_hessian()
         objective = self.problem.objective
@@ -212,8 +344,17 @@ class Result:
     def spectrum(self, tolerance: float | None = None) -> Spectrum:
         """All eigenvalues of ∇²L at the end point over the parameters that move, with multiplicity.
 
-        tolerance   relative to the largest |λ|: what counts as zero, 8 p ε unless given
+        Parameters
+        ----------
+        tolerance : float, optional
+            Relative to the largest |λ|: what counts as zero, 8 p ε unless given.
 
+        Returns
+        -------
+        Spectrum
+
+        Notes
+        -----
         The zeros that symmetry explains are told apart, and the index is stated where it is certain: see
         `Spectrum`. Where all weights lie in a subspace and the law of the inputs is spherically symmetric,
         the eigenvalues are those of the block in that subspace and, for each further dimension, of one
@@ -317,10 +458,33 @@ class Result:
             )
 
     def evaluate(self, inputs=None, targets=None) -> float:
-        """The loss of the end point on other inputs (see `Problem`), without penalties.
+        """The loss of the end point on other inputs, without penalties.
 
-        The teacher is the problem's own unless `targets` are given; where that is an array of targets,
-        it belongs to the problem's samples, and other inputs need targets of their own.
+        Parameters
+        ----------
+        inputs : optional
+            As in `train`; the problem's own unless given.
+        targets : array_like, shape (samples, outputs), or callable, optional
+            The problem's own teacher unless given. Where that is an array of targets, it belongs to the
+            problem's samples, and other inputs need targets of their own.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        GradflowError
+            For a problem made by `Problem.from_jax`.
+        ArgumentError
+            Where targets are needed, or do not fit.
+
+        Examples
+        --------
+        >>> teacher, student = gf.teachers.orthonormal(2, 3), gf.MLP.random((3, 2, 1), bias=False, seed=0)
+        >>> result = gf.train(teacher, student, progress=False)
+        >>> result.evaluate(np.random.default_rng(0).standard_normal((10, 3))) < 1e-20
+        True
         """
         if self.problem.student is None:
             raise GradflowError("a problem made by Problem.from_jax has no inputs to exchange")
@@ -372,7 +536,7 @@ class Result:
         return (W == 0).all(axis=1) & (shift == 0)
 
     def save(self, path: str | PathLike) -> None:
-        """Write everything to one HDF5 file (see `gradflow.load`)."""
+        """Write everything to one HDF5 file at `path` (see `gradflow.load`)."""
         from .storage import save
 
         save(self, path)
@@ -382,6 +546,14 @@ class Result:
 
         return report(self)
 
+    def _repr_html_(self) -> str:
+        from .html import html
+
+        return html(self)
+
     def __repr__(self) -> str:
-        state = "converged" if self.converged else "not converged"
+        if self.channel is not None:
+            state = "goes to infinity"
+        else:
+            state = "converged" if self.converged else "not converged"
         return f"<Result: {state}, loss {self.loss:.6g}, |grad| {self.grad_norm:.2g}>"

@@ -7,8 +7,10 @@ import dataclasses
 import jax
 import numpy as np
 
-from ..infinity import Infinity
+from ..infinity import Infinity, Limit
 from ..infinity.channels import ended_at, recognised
+from ..infinity.continued import continued
+from ..infinity.limit import approached, grown
 from ..infinity.recession import separating_direction
 from ..refiners import Refinement, Refiner, polish
 from ..solvers import Flow
@@ -21,6 +23,7 @@ from .coordinates import Coordinates
 from .frames import Frame
 from .kinks import find_kink
 from .plan import Plan
+from .zero import zero_nearby
 
 BROKEN = (StopReason.INTERRUPTED, StopReason.NON_FINITE)
 """After these nothing follows."""
@@ -60,6 +63,10 @@ def carry_out(
         "theta": theta, "loss": loss, "grad_norm": grad_norm, "flow": flow, "refinement": refinement,
         "channel": channel,
     }  # fmt: skip
+
+
+UNFINISHED = (StopReason.NO_PROGRESS, StopReason.VALLEY, StopReason.MAX_STEPS, StopReason.UNBOUNDED)
+"""Ends of refinements behind which there may be a limit at infinity."""
 
 
 @dataclasses.dataclass
@@ -110,6 +117,56 @@ class _Refining:
                 return gone[1], gone[0]
         infimum = separating_direction(problem, end.theta, coordinates.all_rates)
         infimum = infimum or frame.recession(begin, inner.theta)
+        if infimum is None and coordinates.whole and self.automatic:
+            end = self.at_zero(end)
+        if infimum is None and coordinates.whole and self.automatic:
+            limit = self.limit(end)
+            if isinstance(limit, np.ndarray):
+                return self.refined_again(end, limit), None
+            if limit is not None:
+                return dataclasses.replace(end, stop_reason=StopReason.CHANNEL), limit
         if infimum is None:
             return end, None
         return dataclasses.replace(end, stop_reason=StopReason.INFIMUM), infimum
+
+    def at_zero(self, end: Refinement) -> Refinement:
+        """The refinement, ended at a minimum of loss zero nearby where there is one."""
+        problem = self.coordinates.problem
+        if end.stop_reason not in UNFINISHED or problem.objective.is_zero(end.theta, end.loss):
+            return end
+        found = zero_nearby(problem, end.theta, end.loss, self.monitor)
+        if found is None:
+            return end
+        loss, grad_norm = self.coordinates.evaluate(found)
+        return dataclasses.replace(
+            end, theta=found, loss=loss, grad_norm=grad_norm, stop_reason=StopReason.LOSS_FLOOR
+        )
+
+    def refined_again(self, end: Refinement, theta: np.ndarray) -> Refinement:
+        """The refinement that goes on from another point, as a part of the one that there was."""
+        frame = Frame.of_refiner(self.coordinates, self.precision)
+        inner = frame.refine(self.refiner, self.coordinates.back(theta) / frame.scales, self.monitor)
+        after = frame.refinement(inner)
+        if not after.loss <= end.loss:
+            return end
+        return dataclasses.replace(
+            after,
+            iterations=end.iterations + after.iterations,
+            seconds=end.seconds + after.seconds,
+            counts=type(end.counts)(*(a + b for a, b in zip(end.counts, after.counts))),
+        )
+
+    def limit(self, end: Refinement) -> Limit | np.ndarray | None:
+        """The network at infinity behind the end of a refinement.
+
+        Some are reached in Float64: ∇L is zero there as it is at a critical point.
+        """
+        problem, theta = self.coordinates.problem, end.theta
+        if not np.isfinite(theta).all() or problem.objective.is_zero(theta, end.loss):
+            return None
+        if problem.objective.is_critical(theta):
+            return approached(problem, theta, self.monitor) if grown(problem, theta) else None
+        if end.stop_reason not in UNFINISHED:
+            return None
+        found = approached(problem, theta, self.monitor)
+        return continued(problem, theta, self.monitor) if found is None else found

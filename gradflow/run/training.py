@@ -44,28 +44,60 @@ def train(
 ) -> Result:
     """Follow the gradient flow dθ/dt = −r ⊙ ∇L(θ) from the student's parameters, then refine its end.
 
-    L(θ) = mean over inputs of the sum over outputs of (f_θ − f*)², no ½.
+    Parameters
+    ----------
+    teacher : MLP, callable, array_like or Problem
+        A network; with samples also a function of X or an array of targets, shape (samples, outputs). Or a
+        `Problem`, and then neither student nor inputs.
+    student : MLP, optional
+        Architecture and starting point.
+    inputs : optional
+        None: x ~ N(0, I), infinitely many; a `Gaussian` or another law; samples X, shape
+        (samples, features); `Samples`.
+    solver : FlowSolver, str or None, default "auto"
+        A solver with its settings (`gradflow.solvers`) or its name, None for refinement only.
+    refiner : Refiner, str or None, default "auto"
+        A refiner with its settings (`gradflow.refiners`) or its name, None for the flow only.
+    rates : array_like, shape (P,), optional
+        r ≥ 0, one each unless given; zero freezes a parameter, which is then left out of the gradient norm,
+        the refinement and the spectrum.
+    precision : {"double", "double-double"}
+        "double-double": the refinement ends with Newton steps on a residual of 32 digits (erf or ReLU, no
+        biases, one output, Gaussian inputs); `Result.theta_low`.
+    checkpoint : path, optional
+        A file to which the flow's state is written every few seconds, for `gradflow.resume`.
+    seed : int, optional
+        Recorded on the result; nothing in a flow or a refinement is random.
+    progress : bool, optional
+        By default a line is shown where standard error is a terminal.
+    **misplaced
+        Settings that belong to a solver or a refiner: refused, with a word on where they go.
 
-    teacher   a network; with samples also a function of X or an array of targets (samples, outputs);
-              or a `Problem`, and then neither student nor inputs
-    student   an `MLP`: architecture and starting point
-    inputs    None: x ~ N(0, I), infinitely many; a `Gaussian`; samples X (samples, features); `Samples`
-    solver    "auto", a solver with its settings (`gradflow.solvers`) or its name, None for refinement only
-    refiner   "auto", a refiner with its settings (`gradflow.refiners`) or its name, None for the flow only
-    rates     r ≥ 0, flat (P,), one each unless given; zero freezes a parameter, which is then left out
-              of the gradient norm, the refinement and the spectrum
-    precision "double", or "double-double": the refinement ends with Newton steps on a residual of 32
-              digits (erf or ReLU, no biases, one output, Gaussian inputs); `Result.theta_low`
-    checkpoint path of a file to which the flow's state is written every few seconds, for `gradflow.resume`
-    seed      recorded on the result; nothing in a flow or a refinement is random
-    progress  True or False; by default a line is shown where standard error is a terminal
+    Returns
+    -------
+    Result
+        Ctrl-C returns the best point so far as a result marked interrupted.
+
+    Raises
+    ------
+    ArgumentError
+        For input that cannot be used, before anything is compiled.
+
+    Notes
+    -----
+    L(θ) = mean over inputs of the sum over outputs of (f_θ − f*)², no ½.
 
     A population problem whose inputs have no direction is solved in the span of the teacher's and the
     initial weights where that is smaller than the input space (`losses.reduced`): the same path. The
     rates within each hidden neuron must be equal for that; `Problem(..., reduce=False)` forbids it.
 
-    Returns a `Result`. Ctrl-C returns the best point so far as a result marked interrupted. Raises
-    `ArgumentError` for input that cannot be used, before anything is compiled.
+    Examples
+    --------
+    >>> teacher = gf.teachers.orthonormal(width=3, input_dim=4, activation="erf")
+    >>> student = gf.MLP.random((4, 2, 1), "erf", bias=False, seed=0)
+    >>> result = train(teacher, student, progress=False)
+    >>> result.converged, round(result.loss, 8)
+    (True, 0.02322168)
     """
     for name in misplaced:
         raise ArgumentError(name, "an argument that train does not have", _where(name))
@@ -95,14 +127,35 @@ def resume(
     activations: Mapping[str, Activation] | None = None,
     progress: bool | Monitor | None = None,
 ) -> Result:
-    """Go on with the run whose `checkpoint` file this is, to the same bits as without interruption.
+    """Go on with the run whose checkpoint file this is, to the same bits as without interruption.
 
     The file says what was asked for; `max_seconds` counts anew. The refinement begins where the flow
     ends, so a run stopped in it refines again.
 
-    activations   a user's own activations by name, if the problem has such
+    Parameters
+    ----------
+    path : path
+        What `train` had as `checkpoint`.
+    activations : mapping of str to Activation, optional
+        A user's own activations by name, if the problem has such.
+    progress : bool, optional
+        As in `train`.
 
-    Raises `StorageError` for a file that is not a whole checkpoint.
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    StorageError
+        For a file that is not a whole checkpoint.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> first = gf.train(teacher, student, checkpoint="run.h5", progress=False)
+    >>> bool(np.all(resume("run.h5", progress=False).theta == first.theta))
+    True
     """
     began = time.monotonic()
     monitor = progress if isinstance(progress, Monitor) else Monitor(progress)
@@ -114,10 +167,10 @@ def resume(
         return _carried_out(coordinates, file.plan, monitor, file, began)
 
 
-def problem_of(teacher, student: MLP | None = None, inputs=None) -> Problem:
-    """The problem that `train` is given, or poses: nothing is compiled yet."""
+def problem_of(teacher, student: MLP | None, inputs, threads: int | None = None) -> Problem:
+    """The problem that `train` is given, or poses, with so many threads: nothing is compiled yet."""
     if not isinstance(teacher, Problem):
-        return Problem.posed(teacher, student, inputs)
+        return Problem.posed(teacher, student, inputs, threads)
     if student is not None or inputs is not None:
         raise ArgumentError("student", "a student or inputs beside a Problem", "the Problem alone")
     return teacher

@@ -14,7 +14,7 @@ flow          the path of θ through time that comes back; `dense_output` its po
 records       what is kept of the steps, and the state from which a flow continues
 """
 
-from ..kinks.events import Events
+from ..boundaries.events import Events
 from ..support import families
 from . import diffrax
 from .base import FlowSolver
@@ -43,12 +43,12 @@ __all__ = [
     "Adam",
     "Checkpoint",
     "CompiledSolver",
-    "FlowState",
     "Dopri8",
     "Events",
     "Filippov",
     "Flow",
     "FlowSolver",
+    "FlowState",
     "GradientDescent",
     "KenCarp58",
     "KrylovBDF",
@@ -78,10 +78,26 @@ def default_solver(size: int, places: int = 0) -> FlowSolver:
     parameters,
              it is Filippov. Beyond, a flow with kinks is taken for a smooth one
 
+    Parameters
+    ----------
+    size : int
+        Number of moving parameters.
+
+    Returns
+    -------
+    FlowSolver
+
+    Notes
+    -----
     Measured (`python -m benchmarks solvers`): of the methods with Hessians BDF is the fastest on population
     and sample problems alike, at tolerances from 1e-3 to 1e-10. At rtol 1e-6 and the same end KrylovBDF takes
     of its time: at 374 parameters 0.27 (erf), 0.33 (relu), 0.6 (softplus); at 660 0.06 (erf) and 0.11 (relu);
     with samples 0.7 (401 parameters, N = 5,000), 0.36 (563, N = 2,000) and 0.32 (721, N = 1,000).
+
+    Examples
+    --------
+    >>> default_solver(50).name, default_solver(5000).name
+    ('BDF', 'KrylovBDF')
     """
     if 0 < places <= KINK_PLACES and size <= IMPLICIT_SIZE:
         return Filippov()
@@ -89,12 +105,42 @@ def default_solver(size: int, places: int = 0) -> FlowSolver:
 
 
 def known_solvers() -> dict[str, type[FlowSolver]]:
-    """All solvers by name."""
+    """All solvers by name.
+
+    Returns
+    -------
+    dict of str to type
+
+    Examples
+    --------
+    >>> known_solvers()["BDF"]
+    <class 'gradflow.solvers.methods.BDF'>
+    """
     return families.by_name(FlowSolver)
 
 
 def from_settings(settings: dict) -> FlowSolver:
-    """The solver whose `settings()` these are."""
+    """The solver whose settings these are.
+
+    Parameters
+    ----------
+    settings : dict
+        What `FlowSolver.settings` gave.
+
+    Returns
+    -------
+    FlowSolver
+
+    Raises
+    ------
+    ArgumentError
+        For settings of no known solver.
+
+    Examples
+    --------
+    >>> from_settings(gf.solvers.RKC2(rtol=1e-5).settings()).rtol
+    1e-05
+    """
     return families.from_settings(FlowSolver, "solver", settings)
 
 

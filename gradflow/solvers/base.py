@@ -22,17 +22,33 @@ from .flow import Flow
 class FlowSolver(Settings, abc.ABC):
     """Settings of an integration of dθ/dt = −r ⊙ ∇L(θ) from t = 0.
 
-    rtol, atol   local error per step within rtol·|θ| + atol·s, root mean square over the parameters; s is
-                 the size of the weight vector that a parameter belongs to (`networks.MLP.weight_vectors`),
-                 the largest entry of θ where there is no network
-    t1           end time (dimensionless; may be infinite)
-    max_steps    accepted and rejected steps together
-    max_seconds  wall-clock limit of the integration, compilation not counted
-    gtol         stop when the ∞-norm of ∇L falls below this, but not at a saddle that the flow leaves
-                 (`modes.verdict`); by default 1e-9 times the problem's gradient scale, max(s, √s) with
-                 s = E|f*|²
+    Parameters
+    ----------
+    rtol, atol : float, default 1e-7
+        Local error per step within rtol·|θ| + atol·s, root mean square over the parameters; s is the size
+        of the weight vector that a parameter belongs to (`networks.MLP.weight_vectors`), the largest entry
+        of θ where there is no network.
+    t1 : float, default inf
+        End time (dimensionless).
+    max_steps : int, default 100,000
+        Accepted and rejected steps together.
+    max_seconds : float, default inf
+        Wall-clock limit of the integration, compilation not counted.
+    gtol : float, optional
+        Stop when the ∞-norm of ∇L falls below this, but not at a saddle that the flow leaves
+        (`modes.verdict`); by default 1e-9 times the problem's gradient scale, max(s, √s) with s = E|f*|².
 
-    Raises `ArgumentError` for tolerances that are not positive and limits that are negative.
+    Raises
+    ------
+    ArgumentError
+        For tolerances that are not positive and limits that are negative.
+
+    Examples
+    --------
+    >>> gf.solvers.BDF(rtol=1e-9, t1=10.0).settings()["t1"]
+    10.0
+    >>> issubclass(gf.solvers.BDF, FlowSolver)
+    True
     """
 
     rtol: float = 1e-7
@@ -58,14 +74,34 @@ class FlowSolver(Settings, abc.ABC):
 
     @abc.abstractmethod
     def integrate(self, objective: Objective, theta: np.ndarray, rates: np.ndarray, monitor: Monitor) -> Flow:
-        """Follow the flow from `theta` (P,) with rates (P,) > 0; a `Flow` that says why it stopped."""
+        """Follow the flow from t = 0.
+
+        Parameters
+        ----------
+        objective : Objective
+            The loss of the parameters that move.
+        theta : ndarray, shape (P,)
+            Where it starts.
+        rates : ndarray, shape (P,)
+            r > 0.
+        monitor : Monitor
+            Hears of the steps and may interrupt.
+
+        Returns
+        -------
+        Flow
+            Says why it stopped.
+        """
 
     @abc.abstractmethod
     def stepper(self, objective: Objective, rates: np.ndarray) -> Stepper | None:
-        """What computes points of the path between accepted steps, for `Flow.at`; None: interpolation."""
+        """What computes points of the path between accepted steps, for `Flow.at`; None: interpolation.
+
+        For the flow of this `objective` with these `rates`.
+        """
 
     def gradient_tolerance(self, objective: Objective) -> float:
-        """`gtol`, or the default of the problem."""
+        """`gtol`, or the default for this `objective`."""
         return 1e-9 * objective.gradient_scale if self.gtol is None else self.gtol
 
     def settings(self) -> dict:

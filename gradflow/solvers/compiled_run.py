@@ -12,6 +12,7 @@ import numpy as np
 
 from ..kernels.math import abi
 from ..objective import Objective
+from ..support import memory
 from ..support.stopping import StopReason
 from .compiled import algebra, growth, loop
 from .compiled import layout as at
@@ -52,6 +53,7 @@ class Method:
                     `LIMIT_STEPS`, and
     reach           how many times longer a step may be than the one it was asked for
     probe           products for such an answer, at most, where the Hessian is not formed
+    linearised      whether it asks for ∇L and several products at the same point
     """
 
     step: Callable
@@ -70,6 +72,7 @@ class Method:
     patience: int = 0
     reach: float = 4.0
     probe: int = PRODUCTS
+    linearised: bool = False
 
     def address(self, run: Run) -> int:
         """The address of the step function."""
@@ -109,6 +112,7 @@ class Run:
         self.fresh = np.zeros((4, size))
         self.settings = settings
         matrix = (size, size) if method.hessian else (1, 1)
+        linear = self.kernel.linear() if method.linearised else None
         constants = np.array([ord("L"), size, 1, 0, size], dtype=np.int64)
         arrays = {
             at.TABLEAU: np.ascontiguousarray(method.tableau),
@@ -122,6 +126,7 @@ class Run:
             at.FACTOR: np.empty(matrix),
             at.PIVOTS: np.zeros(size, dtype=np.int32),
             at.RATES: rates,
+            at.MEMORY: memory.empty("student", 1 if linear is None else linear.room),
             at.ROOTS: np.sqrt(rates),
             at.RECORD: self.record,
             at.ROUTINES: _routines(),
@@ -140,6 +145,8 @@ class Run:
             at.PRODUCT: self.kernel.product() if method.products else 0,
             at.DESCRIPTOR: self.kernel.descriptor,
             at.STEP: 0,
+            at.LINEARISE: 0 if linear is None else linear.linearise,
+            at.TIMES: 0 if linear is None else linear.times,
             at.STAGES: method.stages,
             at.WANTS_HESSIAN: int(method.hessian and not method.own_evaluation),
             at.OWN_EVALUATION: int(method.own_evaluation),
@@ -255,14 +262,17 @@ class Run:
 
     @property
     def time(self) -> float:
+        """The time t reached."""
         return float(self.numbers[at.TIME])
 
     @property
     def status(self) -> int:
+        """Why the loop came back, as `layout` numbers it."""
         return int(self.integers[at.STATUS])
 
     @property
     def accepted(self) -> int:
+        """Accepted steps."""
         return int(self.integers[at.ACCEPTED_STEPS])
 
     @property

@@ -21,8 +21,11 @@ KRYLOV_RESIDUAL, KRYLOV_PRODUCTS = 1e-3, 100
 
 
 class Interval(NamedTuple):
-    """An interval between accepted steps: its ends (2,), θ, θ' and θ'' there, (2, P) each, and Δt·|λ|_max,
-    infinite if steps within it have been dropped."""
+    """An interval between accepted steps.
+
+    Its ends (2,), θ, θ' and θ'' there, (2, P) each, and Δt·|λ|_max, infinite if steps within it have been
+    dropped.
+    """
 
     times: np.ndarray
     theta: np.ndarray
@@ -36,8 +39,10 @@ class Interval(NamedTuple):
         return self.stiffness < np.inf
 
     def mapped(self, point: Callable, velocity: Callable, clock: float = 1.0) -> Interval:
-        """In other coordinates, by functions of one θ and of one tangent vector, (P,) → (p,), and with a time
-        that runs `clock` times as fast."""
+        """In other coordinates, by functions of one θ and of one tangent vector, (P,) → (p,).
+
+        Its time runs `clock` times as fast.
+        """
         return self._replace(
             times=self.times * clock,
             theta=np.array([point(theta) for theta in self.theta]),

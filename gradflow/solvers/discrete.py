@@ -36,9 +36,14 @@ Update = Callable[[np.ndarray], np.ndarray]
 class DiscreteDynamics(FlowSolver):
     """θ ← θ − rate · u(r ⊙ ∇L): iterates kept at numbers that grow geometrically, straight lines between.
 
-    rate   step size; `t1`, `max_steps`, `max_seconds` and `gtol` as in every solver, `rtol` and `atol`
-           mean nothing here
+    Parameters
+    ----------
+    rate : float, default 0.01
+        Step size η; `t1`, `max_steps` (a million here), `max_seconds` and `gtol` as in every solver; `rtol`
+        and `atol` mean nothing here.
 
+    Notes
+    -----
     L and ∇L are tested at the iterates that are kept; which these are depends on their numbers alone.
     """
 
@@ -132,7 +137,15 @@ class DiscreteDynamics(FlowSolver):
 
 
 class GradientDescent(DiscreteDynamics):
-    """θ ← θ − η r ⊙ ∇L, the explicit Euler method of the flow with step η = rate."""
+    """θ ← θ − η r ⊙ ∇L, the explicit Euler method of the flow with step η = rate.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(2, 3), gf.MLP.random((3, 1, 1), bias=False, seed=0)
+    >>> solver = GradientDescent(rate=0.1, t1=5.0)
+    >>> gf.train(teacher, student, solver=solver, refiner=None, progress=False).flow.accepted
+    50
+    """
 
     name: ClassVar[str] = "GradientDescent"
 
@@ -144,11 +157,26 @@ class GradientDescent(DiscreteDynamics):
 class SGD(DiscreteDynamics):
     """Gradient descent on minibatches, drawn without replacement and shuffled anew in every epoch.
 
-    batch_size   samples per step; the last batch of an epoch may be smaller
-    momentum     μ of the heavy ball m ← μ m + ∇L, θ ← θ − η m; 0 is plain SGD
-    seed         of the shuffling
+    Parameters
+    ----------
+    batch_size : int, default 32
+        Samples per step; the last batch of an epoch may be smaller.
+    momentum : float, default 0.0
+        μ of the heavy ball m ← μ m + ∇L, θ ← θ − η m; 0 is plain SGD.
+    seed : int, default 0
+        Of the shuffling.
 
+    Notes
+    -----
     The whole loss and gradient are looked at where iterates are kept. Needs samples.
+
+    Examples
+    --------
+    >>> X = np.random.default_rng(0).standard_normal((64, 3))
+    >>> teacher, student = gf.teachers.orthonormal(2, 3), gf.MLP.random((3, 2, 1), bias=False, seed=0)
+    >>> solver = SGD(rate=0.1, batch_size=16, max_steps=100)
+    >>> gf.train(teacher, student, inputs=X, solver=solver, refiner=None, progress=False).flow.accepted
+    100
     """
 
     batch_size: int = 32
@@ -181,7 +209,24 @@ class SGD(DiscreteDynamics):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Momentum(DiscreteDynamics):
-    """The heavy ball: m ← μ m + r ⊙ ∇L, θ ← θ − η m. Source: Polyak, USSR Comp. Math. 4 (1964) 1."""
+    """The heavy ball: m ← μ m + r ⊙ ∇L, θ ← θ − η m.
+
+    Parameters
+    ----------
+    momentum : float, default 0.9
+        μ, from 0 to below 1.
+
+    References
+    ----------
+    B. T. Polyak, USSR Comput. Math. Math. Phys. 4 (1964) 1–17.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(2, 3), gf.MLP.random((3, 1, 1), bias=False, seed=0)
+    >>> solver = Momentum(rate=0.1, momentum=0.5, max_steps=50)
+    >>> gf.train(teacher, student, solver=solver, refiner=None, progress=False).flow.accepted
+    50
+    """
 
     momentum: float = 0.9
 
@@ -199,7 +244,25 @@ class Momentum(DiscreteDynamics):
 class Adam(DiscreteDynamics):
     """Adam: θ ← θ − η m̂/(√v̂ + ε), m and v averages of ∇L and its square, corrected for their start.
 
-    Source: Kingma & Ba, ICLR 2015, Algorithm 1.
+    Parameters
+    ----------
+    rate : float, default 0.001
+        Step size η.
+    beta1, beta2 : float, default 0.9 and 0.999
+        Weights of the past in m and v, from 0 to below 1.
+    epsilon : float, default 1e-8
+        ε > 0.
+
+    References
+    ----------
+    D. P. Kingma and J. Ba, Adam: a method for stochastic optimization, ICLR 2015, Algorithm 1.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(2, 3), gf.MLP.random((3, 1, 1), bias=False, seed=0)
+    >>> solver = Adam(rate=0.01, max_steps=50)
+    >>> gf.train(teacher, student, solver=solver, refiner=None, progress=False).flow.accepted
+    50
     """
 
     rate: float = 1e-3

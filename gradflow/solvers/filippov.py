@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..kinks.manifold import Manifold
+from ..boundaries.manifold import Manifold
 from ..objective import Objective
 from ..support.errors import ArgumentError
 from ..support.progress import Monitor

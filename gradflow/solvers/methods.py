@@ -31,7 +31,15 @@ from .records import Checkpoint
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CompiledSolver(FlowSolver):
-    """A method of the compiled loop (`integration`); one compilation serves all problems and sizes."""
+    """A method of the compiled loop (`integration`); one compilation serves all problems and sizes.
+
+    Its settings are those of `FlowSolver`.
+
+    Examples
+    --------
+    >>> [method.name for method in (gf.solvers.BDF, gf.solvers.RKC2) if issubclass(method, CompiledSolver)]
+    ['BDF', 'RKC2']
+    """
 
     method: ClassVar[Method]
     implicit: ClassVar[bool] = True
@@ -44,7 +52,19 @@ class CompiledSolver(FlowSolver):
         monitor: Monitor,
         checkpoint: Checkpoint | None = None,
     ) -> Flow:
-        """Follow the flow (`FlowSolver.integrate`), from where a checkpoint stands and with more of them."""
+        """Follow the flow.
+
+        Parameters
+        ----------
+        objective, theta, rates, monitor
+            As in `FlowSolver.integrate`.
+        checkpoint : Checkpoint, optional
+            Where the flow goes on from, if it has a state, and where states are left.
+
+        Returns
+        -------
+        Flow
+        """
         return integrate(self, objective, theta, rates, monitor, checkpoint)
 
     def stepper(self, objective: Objective, rates: np.ndarray) -> Stepper | None:
@@ -69,7 +89,16 @@ class KenCarp58(CompiledSolver):
     """Kennedy and Carpenter's ESDIRK 5(4), 8 stages, L-stable, with the exact Jacobian −r ⊙ ∇²L.
 
     The implicit half of ARK5(4)8L[2]SA₂. One Hessian and one symmetric factorisation a step.
-    Source: C. A. Kennedy and M. H. Carpenter, Appl. Numer. Math. 136 (2019) 183–205.
+
+    References
+    ----------
+    C. A. Kennedy and M. H. Carpenter, Appl. Numer. Math. 136 (2019) 183–205.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> gf.train(teacher, student, solver=KenCarp58(rtol=1e-9), progress=False).converged
+    True
     """
 
     name: ClassVar[str] = "KenCarp58"
@@ -79,7 +108,15 @@ class KenCarp58(CompiledSolver):
 class Kvaerno5(CompiledSolver):
     """Kværnø's ESDIRK 5(4), A–L stable, 7 stages; see `KenCarp58`.
 
-    Source: A. Kværnø, BIT Numer. Math. 44 (2004) 489–502.
+    References
+    ----------
+    A. Kværnø, BIT Numer. Math. 44 (2004) 489–502.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> gf.train(teacher, student, solver=Kvaerno5(), progress=False).converged
+    True
     """
 
     name: ClassVar[str] = "Kvaerno5"
@@ -87,14 +124,28 @@ class Kvaerno5(CompiledSolver):
 
 
 class Kvaerno4(CompiledSolver):
-    """Kværnø's ESDIRK 4(3), 5 stages; see `Kvaerno5`."""
+    """Kværnø's ESDIRK 4(3), 5 stages; see `Kvaerno5`.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> gf.train(teacher, student, solver=Kvaerno4(), progress=False).converged
+    True
+    """
 
     name: ClassVar[str] = "Kvaerno4"
     method: ClassVar[Method] = _esdirk(tableaus.KVAERNO4)
 
 
 class Kvaerno3(CompiledSolver):
-    """Kværnø's ESDIRK 3(2), 4 stages; see `Kvaerno5`."""
+    """Kværnø's ESDIRK 3(2), 4 stages; see `Kvaerno5`.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> gf.train(teacher, student, solver=Kvaerno3(rtol=1e-5), progress=False).converged
+    True
+    """
 
     name: ClassVar[str] = "Kvaerno3"
     method: ClassVar[Method] = _esdirk(tableaus.KVAERNO3)
@@ -103,7 +154,15 @@ class Kvaerno3(CompiledSolver):
 class Rodas5P(CompiledSolver):
     """Steinebach's Rosenbrock method 5(4), 8 stages, L-stable: one Hessian a step, no Newton iteration.
 
-    Source: G. Steinebach, BIT Numer. Math. 63 (2023) 27.
+    References
+    ----------
+    G. Steinebach, BIT Numer. Math. 63 (2023) 27.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> gf.train(teacher, student, solver=Rodas5P(), progress=False).converged
+    True
     """
 
     name: ClassVar[str] = "Rodas5P"
@@ -116,8 +175,18 @@ class Rodas5P(CompiledSolver):
 class Tsit5(CompiledSolver):
     """Tsitouras' explicit 5(4): gradients only; for problems that are not stiff, or too large for Hessians.
 
-    A stiff problem stops it with a reason that says so. Source: Ch. Tsitouras, Comput. Math. Appl. 62
-    (2011) 770–775.
+    A stiff problem stops it with a reason that says so.
+
+    References
+    ----------
+    Ch. Tsitouras, Comput. Math. Appl. 62 (2011) 770–775.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> flow = gf.train(teacher, student, solver=Tsit5(t1=10.0), refiner=None, progress=False).flow
+    >>> flow.end_time, flow.counts.hessians
+    (10.0, 0)
     """
 
     name: ClassVar[str] = "Tsit5"
@@ -128,7 +197,16 @@ class Tsit5(CompiledSolver):
 class Dopri8(CompiledSolver):
     """Prince and Dormand's explicit 8(7), for reference solutions of problems that are not stiff.
 
-    Source: P. J. Prince and J. R. Dormand, J. Comput. Appl. Math. 7 (1981) 67–75.
+    References
+    ----------
+    P. J. Prince and J. R. Dormand, J. Comput. Appl. Math. 7 (1981) 67–75.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> solver = Dopri8(rtol=1e-12, atol=1e-12, t1=10.0)
+    >>> gf.train(teacher, student, solver=solver, refiner=None, progress=False).flow.end_time
+    10.0
     """
 
     name: ClassVar[str] = "Dopri8"
@@ -142,6 +220,12 @@ class BDF(CompiledSolver):
     The Hessian and its factors are kept across steps until Newton's convergence degrades, a few for a
     whole flow. The error runs 3 to 15 times the tolerance. In the form of L. F. Shampine and M. W. Reichelt,
     SIAM J. Sci. Comput. 18 (1997) 1–22 (numerical differentiation formulas, NDF).
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> gf.train(teacher, student, solver=BDF(rtol=1e-10, atol=1e-10), progress=False).converged
+    True
     """
 
     name: ClassVar[str] = "BDF"
@@ -151,8 +235,10 @@ class BDF(CompiledSolver):
     )  # fmt: skip
 
     def stepper(self, objective: Objective, rates: np.ndarray) -> Stepper:
-        """The quintic of θ' and θ'' as the formula's polynomial has them; where steps have been dropped,
-        KenCarp58 at these tolerances."""
+        """The quintic of θ' and θ'' as the formula's polynomial has them, for `objective` and `rates`.
+
+        Where steps have been dropped, KenCarp58 at these tolerances.
+        """
         dropped = by_steps(KenCarp58(rtol=self.rtol, atol=self.atol), objective, rates)
         return CompiledPath(self, objective, rates, dropped)
 
@@ -162,7 +248,18 @@ class KrylovBDF(CompiledSolver):
 
     One gradient a step for Newton's iteration and one for each product with ∇²L, about five on the way and a
     dozen near the end, in the method of conjugate gradients. Memory for some thirty vectors. The error runs 5
-    to 20 times the tolerance. Source: P. N. Brown and A. C. Hindmarsh, Appl. Math. Comput. 31 (1989) 40–91.
+    to 20 times the tolerance.
+
+    References
+    ----------
+    P. N. Brown and A. C. Hindmarsh, Appl. Math. Comput. 31 (1989) 40–91.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> result = gf.train(teacher, student, solver=KrylovBDF(), progress=False)
+    >>> result.converged, result.flow.counts.hessians
+    (True, 0)
     """
 
     name: ClassVar[str] = "KrylovBDF"
@@ -171,11 +268,14 @@ class KrylovBDF(CompiledSolver):
         bdf_krylov.bdf_krylov_step, np.zeros(1), 1, 1, hessian=False, own_velocity=True, own_steps=True,
         own_evaluation=True, stabilised=True, vectors=bdf_krylov.OWN_VECTORS, numbers=bdf_krylov.OWN_NUMBERS,
         integers=bdf_krylov.OWN_INTEGERS, work=bdf_krylov.OWN_WORK, patience=100, reach=10.0, probe=30,
+        linearised=True,
     )  # fmt: skip
 
     def stepper(self, objective: Objective, rates: np.ndarray) -> Stepper:
-        """As `BDF.stepper`, without matrices; where steps have been dropped, the method itself from the kept
-        step before."""
+        """As `BDF.stepper`, without matrices, for this `objective` and these `rates`.
+
+        Where steps have been dropped, the method itself from the kept step before.
+        """
         return by_polynomial(krylov_newton(objective, rates), by_steps(self, objective, rates))
 
 
@@ -184,7 +284,16 @@ class RKC2(CompiledSolver):
 
     s gradients carry a step of 0.65 (s² − 1)/|λ|_max, with |λ|_max of r ⊙ ∇²L by power iteration with
     Hessian-vector products. For moderate accuracy: over a flow the error falls as tol^(2/3) only.
-    Source: B. P. Sommeijer, L. F. Shampine and J. G. Verwer, J. Comput. Appl. Math. 88 (1998) 315–326.
+
+    References
+    ----------
+    B. P. Sommeijer, L. F. Shampine and J. G. Verwer, J. Comput. Appl. Math. 88 (1998) 315–326.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> gf.train(teacher, student, solver=RKC2(rtol=1e-4, atol=1e-4), progress=False).converged
+    True
     """
 
     name: ClassVar[str] = "RKC2"

@@ -54,10 +54,35 @@ class AcceptedSteps:
 class FlowState:
     """Where an integration stands: continued from here it gives the same bits as without a stop.
 
-    numbers, integers, vectors  the state of the compiled loop; empty if it never began
-    rows, count, stride         the accepted steps (`AcceptedSteps`)
-    counts, seconds             what it has cost so far
-    finished                    the name of the `StopReason` if the flow is over
+    Attributes
+    ----------
+    numbers, integers, vectors : ndarray
+        The state of the compiled loop; empty if it never began.
+    rows : ndarray, shape (s, …)
+        The accepted steps that are kept (`AcceptedSteps`).
+    count, stride : int
+        How many steps there were, and of which multiples they are kept.
+    counts : Counts
+        Evaluations so far.
+    seconds : float
+        Wall-clock time so far.
+    finished : str or None
+        The name of the `StopReason` if the flow is over.
+
+    Examples
+    --------
+    >>> class Kept(gf.solvers.Checkpoint):
+    ...     state = None
+    ...     def due(self):
+    ...         return True
+    ...     def write(self, state):
+    ...         self.state = state
+    >>> problem = gf.Problem(gf.teachers.orthonormal(2, 3), gf.MLP.random((3, 1, 1), bias=False, seed=0))
+    >>> kept, rates = Kept(), np.ones(problem.size)
+    >>> monitor = gf.support.progress.Monitor()
+    >>> flow = gf.solvers.BDF().integrate(problem.objective, problem.theta0, rates, monitor, kept)
+    >>> kept.state.finished, kept.state.seconds <= flow.seconds
+    ('GRADIENT', True)
     """
 
     numbers: np.ndarray
@@ -72,7 +97,24 @@ class FlowState:
 
 
 class Checkpoint(abc.ABC):
-    """Where an integration leaves its state now and then."""
+    """Where an integration leaves its state now and then; an abstract class, of which `train` has a file.
+
+    Attributes
+    ----------
+    state : FlowState or None
+        The state to go on from, None for a new integration.
+
+    Examples
+    --------
+    >>> class Never(Checkpoint):
+    ...     state = None
+    ...     def due(self):
+    ...         return False
+    ...     def write(self, state):
+    ...         pass
+    >>> Never().due()
+    False
+    """
 
     state: FlowState | None
     """The state to continue from, or None to begin."""

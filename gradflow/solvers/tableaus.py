@@ -42,6 +42,7 @@ class RungeKutta:
 
     @property
     def stages(self) -> int:
+        """Number of stages s."""
         return self.b.size
 
     @cached_property
@@ -86,6 +87,7 @@ class Rosenbrock:
 
     @property
     def stages(self) -> int:
+        """Number of stages s."""
         return self.m.size
 
     @cached_property

@@ -76,10 +76,11 @@ def unsettled(here: np.ndarray, there: np.ndarray, tolerance: float) -> np.ndarr
 def inertia(
     here: np.ndarray, there: np.ndarray, tolerance: float, length: float, lowest: bool = False
 ) -> Inertia:
-    """The signs of the eigenvalues `here` (ascending), at θ, where those `there`, at θ plus Newton's step of
-    this length, bear them out.
+    """The signs of the eigenvalues at θ, where those at θ plus Newton's step bear them out.
 
-    lowest   L cannot be told from its lower bound at θ: a minimum, whatever small eigenvalues do
+    here, there   the eigenvalues, ascending, at θ and at θ plus Newton's step
+    length        of that step
+    lowest        L cannot be told from its lower bound at θ: a minimum, whatever small eigenvalues do
     """
     found = unsettled(here, there, tolerance) if np.isfinite(there).all() else None
     if found is not None and not found.any():

@@ -55,11 +55,10 @@ class LowEnd(NamedTuple):
         return self.value < -NEGATIVE * self.largest
 
     def bound(self, size: int, probability: float = 1e-3) -> float:
-        """−x such that a random start would have shown an eigenvalue below it, but for this probability; in
-        exact arithmetic.
+        """−x such that a random start would have shown an eigenvalue below it, but for this probability.
 
-        λ_min ≥ value − (λ_max − λ_min) (log(1.65 √P/probability)/(2 steps − 1))². Source: J. Kuczyński and
-        H. Woźniakowski, SIAM J. Matrix Anal. Appl. 13 (1992) 1094–1122, theorem 4.2.
+        In exact arithmetic: λ_min ≥ value − (λ_max − λ_min) (log(1.65 √P/probability)/(2 steps − 1))².
+        Source: J. Kuczyński and H. Woźniakowski, SIAM J. Matrix Anal. Appl. 13 (1992) 1094–1122, theorem 4.2.
         """
         if self.complete:
             return self.value - self.residual
@@ -138,3 +137,34 @@ def _recurrence_sum(product: Product, first: np.ndarray, weights: np.ndarray, re
     for _ in _recurrence(product, first, weights.size, visit):
         pass
     result /= np.linalg.norm(result)
+
+
+SHARP = 1e-9
+"""Relative accuracy asked of ARPACK for largest eigenvalues."""
+
+
+def largest_eigenvalues(
+    product: Product, size: int, count: int, start: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The `count` largest eigenvalues of H (P, P), descending, and the eigenvector of the first.
+
+    start   a vector that is likely to be near that one
+
+    NaN where products are not finite.
+    """
+    import scipy.sparse.linalg as sparse  # takes a tenth of a second: not at import
+
+    first = np.random.default_rng(0).standard_normal(size)
+    if not np.isfinite(product(first)).all():
+        return np.full(count, np.nan), None
+    if count >= size - 1 or size < 8:
+        matrix = np.stack([product(row) for row in np.eye(size)])
+        values, vectors = scipy.linalg.eigh(0.5 * (matrix + matrix.T))
+        return values[::-1][:count].copy(), vectors[:, -1]
+    if start is not None:  # with a part in every eigenvector, or a crossing would not be seen
+        first = start / np.linalg.norm(start) + 1e-2 * first / np.linalg.norm(first)
+    operator = sparse.LinearOperator((size, size), matvec=product, dtype=np.float64)
+    kept = min(size, max(2 * count + 1, 20))
+    values, vectors = sparse.eigsh(operator, count, which="LA", v0=first, ncv=kept, maxiter=1000, tol=SHARP)
+    order = np.argsort(values)[::-1]
+    return values[order], vectors[:, order[0]]

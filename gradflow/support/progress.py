@@ -8,6 +8,21 @@ import threading
 import time
 from contextlib import contextmanager
 
+_COMPILING: list[Monitor] = []
+"""Those within `Monitor.compiling`, the last one first asked: who is told of a compilation."""
+
+WARM = "python -m gradflow warm"
+"""What compiles all kinds beforehand."""
+
+
+@contextmanager
+def compilation(what: str):
+    """Within this block code is compiled that no earlier process has left: said where somebody listens."""
+    monitor = _COMPILING[-1] if _COMPILING else None
+    if monitor is not None:
+        monitor.compiles(what)
+    yield
+
 
 class Monitor:
     """One line about the stage that runs, and the flag that Ctrl-C sets.
@@ -18,7 +33,12 @@ class Monitor:
     def __init__(self, progress: bool | None = None, stream=None, interval: float = 0.2):
         self.stream = sys.stderr if stream is None else stream
         self.terminal = bool(getattr(self.stream, "isatty", lambda: False)())
+        notebook = type(self.stream).__module__.startswith("ipykernel")
         self.shown = self.terminal if progress is None else bool(progress)
+        # A notebook shows no line of a run by default, but is told what takes seconds of silence.
+        self.tells = self.shown or (progress is None and notebook)
+        self.over = self.terminal or notebook
+        self._compiled, self._began = 0, 0.0
         # A line that cannot be overwritten is repeated less often.
         self.interval = interval if self.terminal else 10 * interval
         self.interrupted = False
@@ -43,15 +63,25 @@ class Monitor:
             self._last = 0.0
             self._write(text)
 
+    def compiles(self, what: str) -> None:
+        """Say what is compiled now, for the how manieth time, and since when."""
+        now = time.monotonic()
+        if self._compiled == 0:
+            self._began = now
+        self._compiled += 1
+        if self.tells:
+            since = f", {now - self._began:.0f} s so far" if self._compiled > 1 else f"; all kinds: {WARM}"
+            self._write(f"compiling {what}, once on this machine (number {self._compiled}{since})")
+
     def clear(self) -> None:
-        """Remove the line from a terminal."""
-        if self.shown and self.terminal and self._written:
+        """Remove the line from a terminal or a notebook."""
+        if self.over and self._written:
             self.stream.write("\r" + " " * self._written + "\r")
             self.stream.flush()
             self._written = 0
 
     def _write(self, text: str) -> None:
-        if self.terminal:
+        if self.over:
             self.stream.write("\r" + text.ljust(self._written))
             self._written = len(text)
         else:
@@ -60,14 +90,16 @@ class Monitor:
 
     @contextmanager
     def compiling(self):
-        """Within this block Ctrl-C never raises: an exception inside XLA's or LLVM's callbacks is lost,
-        or ends the process."""
+        """Within this block Ctrl-C never raises.
+
+        An exception inside XLA's or LLVM's callbacks is lost, or ends the process.
+        """
         self._compiling = True
-        if self.terminal:
-            self.message("compiling what is used for the first time")
+        _COMPILING.append(self)
         try:
             yield
         finally:
+            _COMPILING.remove(self)
             self._compiling = False
 
     @contextmanager

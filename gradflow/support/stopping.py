@@ -8,7 +8,15 @@ import numpy as np
 
 
 class StopReason(enum.Enum):
-    """Why a flow or a refinement stopped; the values are sentences."""
+    """Why a flow or a refinement stopped; the values are sentences.
+
+    Examples
+    --------
+    >>> StopReason.END_TIME.value
+    't reached t1'
+    >>> StopReason.END_TIME.succeeded
+    True
+    """
 
     GRADIENT = "the gradient's ∞-norm fell below gtol"
     SADDLE = (
@@ -24,6 +32,7 @@ class StopReason(enum.Enum):
     STATIONARY_RESIDUAL = "|∇L|² has a local minimum here at which ∇L is not zero: not a critical point"
     OTHER_INDEX = "a critical point, but not with the number of negative eigenvalues asked for"
     VALLEY = "the loss still falls, ever more slowly, along a flat curved valley: no end was reached"
+    KRYLOV = "the linear systems of Newton's method were not solved within the products allowed for them"
     NO_PROGRESS = "no further progress, although the gradient is above the rounding floor"
     UNBOUNDED = "the parameters grow without bound: no minimum lies on this path"
     CHANNEL = "weights go to infinity, and the loss approaches a limit there"

@@ -83,7 +83,10 @@ def _not_numbers(array: np.ndarray) -> tuple[str, str]:
     """What an array of no numbers is, and what is allowed instead."""
     allowed = "real numbers"
     if array.dtype.kind in "US":
-        return "text", f"{allowed}; labels as integers: numpy.unique(y, return_inverse=True)[1]"
+        return (
+            "text",
+            f"{allowed}; labels with loss='cross_entropy', or by numpy.unique(y, return_inverse=True)",
+        )
     if array.dtype.kind == "O" and array.size:
         for k, entry in enumerate(array.ravel()):
             if isinstance(entry, str):

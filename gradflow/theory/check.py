@@ -46,6 +46,16 @@ class Part:
         What it may be.
     upper : bool
         Whether the bound is from above.
+
+    Raises
+    ------
+    ArgumentError
+        For a bound that is not finite.
+
+    Examples
+    --------
+    >>> at_most("error", [1e-3, 2e-3], 1e-2)
+    Part(what='error', cases=2, worst=0.002, bound=0.01, upper=True)
     """
 
     what: str
@@ -116,20 +126,72 @@ def at_most(what: str, values: Any, bound: float, cases: int | None = None) -> P
 
 
 def at_least(what: str, values: Any, bound: float, cases: int | None = None) -> Part:
-    """The part that says that no value is below the bound; else as `at_most`."""
+    """The part that says that no value is below the bound.
+
+    Parameters
+    ----------
+    what, values, bound, cases
+        As in `at_most`.
+
+    Returns
+    -------
+    Part
+
+    Examples
+    --------
+    >>> at_least("order", [1.9, 2.1], 1.8).holds
+    True
+    """
     given = np.asarray(values, dtype=np.float64).ravel()
     worst = float(given.min()) if given.size else math.nan
     return Part(what, given.size if cases is None else cases, worst, bound, upper=False)
 
 
 def never(what: str, flags: Iterable) -> Part:
-    """The part that says that something is true of no case: the number of those of which it is, at most 0."""
+    """The part that says that something is true of no case.
+
+    Parameters
+    ----------
+    what : str
+        The thing in words.
+    flags : iterable of bool
+        One for each case.
+
+    Returns
+    -------
+    Part
+        The number of those of which it is, at most 0.
+
+    Examples
+    --------
+    >>> never("saddles among the ends", [False, False, True]).holds
+    False
+    """
     given = np.asarray(list(flags), dtype=bool)
     return Part(what, given.size, float(given.sum()), 0.0)
 
 
 def seldom(what: str, flags: Iterable, share: float) -> Part:
-    """The part that says that something is true of a share of the cases at most."""
+    """The part that says that something is true of a share of the cases at most.
+
+    Parameters
+    ----------
+    what : str
+        The thing in words.
+    flags : iterable of bool
+        One for each case.
+    share : float
+        At most so many of all.
+
+    Returns
+    -------
+    Part
+
+    Examples
+    --------
+    >>> seldom("starts that fail", [False, False, False, True], 0.3).holds
+    True
+    """
     given = np.asarray(list(flags), dtype=bool)
     return Part(f"share of {what}", given.size, float(given.mean()) if given.size else math.nan, share)
 
@@ -223,7 +285,10 @@ class Check:
 
     @classmethod
     def from_dict(cls, values: dict) -> Check:
-        """The check of `as_dict`; what it has computed stays plain. Raises TypeError for anything else."""
+        """The check of which `values` are the `as_dict`; what it has computed stays plain.
+
+        Raises TypeError for anything else.
+        """
         given = {name: value for name, value in values.items() if name != "holds"}
         parts = tuple(Part(**{**part, "worst": float(part["worst"])}) for part in given.pop("parts"))
         return cls(**{**given, "seconds": float(given["seconds"]), "parts": parts})

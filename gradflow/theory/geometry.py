@@ -51,12 +51,44 @@ def angles(W: np.ndarray, V: np.ndarray) -> np.ndarray:
 
 
 def angle_between(w: np.ndarray, v: np.ndarray) -> float:
-    """The angle between two vectors (d,), as `angles`."""
+    """The angle between two vectors, as `angles`.
+
+    Parameters
+    ----------
+    w, v : ndarray, shape (d,)
+        Not zero.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> round(angle_between(np.array([1.0, 0.0]), np.array([1.0, 1.0])), 6)
+    0.785398
+    """
     return float(angles(w[None], v[None])[0, 0])
 
 
 def sines(W: np.ndarray, V: np.ndarray) -> np.ndarray:
-    """|sin θ| of the angles between all rows of W (m, d) and V (n, d), from the parts across V: (m, n)."""
+    """|sin θ| of the angles between all rows of two matrices, from the parts across the second's.
+
+    Parameters
+    ----------
+    W : ndarray, shape (m, d)
+        Rows w.
+    V : ndarray, shape (n, d)
+        Rows v.
+
+    Returns
+    -------
+    ndarray, shape (m, n)
+
+    Examples
+    --------
+    >>> sines(np.array([[1.0, 0.0]]), np.array([[3.0, 4.0], [2.0, 0.0]]))
+    array([[0.8, 0. ]])
+    """
     units = V / np.linalg.norm(V, axis=1, keepdims=True)
     across = W[:, None, :] - (W @ units.T)[:, :, None] * units[None]
     return np.linalg.norm(across, axis=2) / np.linalg.norm(W, axis=1)[:, None]

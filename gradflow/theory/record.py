@@ -26,7 +26,24 @@ class Record:
     anew under a temporary name and moved into place after each function, with the lines that other
     processes have added meanwhile. Lines of other versions or sizes are kept and not used.
 
-    Raises `StorageError` for files that are something else, and where the folder cannot be written.
+    Parameters
+    ----------
+    path : path
+        The file.
+    size : str
+        "quick" or "full".
+
+    Raises
+    ------
+    StorageError
+        For files that are something else, and where the folder cannot be written.
+
+    Examples
+    --------
+    >>> record = Record("checks.jsonl", "quick")
+    >>> record.add("alignment.stationarity", list(gf.theory.run("alignment.stationarity")))
+    >>> [check.holds for check in Record("checks.jsonl", "quick").finished("alignment.stationarity")]
+    [True]
     """
 
     def __init__(self, path: str | Path, size: str):
@@ -37,12 +54,12 @@ class Record:
         self._lines()
 
     def finished(self, name: str) -> list[Check] | None:
-        """The checks of a function that is done, or None."""
+        """The checks of the function called `name` if it is done, or None."""
         line = self._lines().get((__version__, self.size, name))
         return None if line is None else [Check.from_dict(values) for values in line["checks"]]
 
     def add(self, name: str, checks: list[Check]) -> None:
-        """Note the checks of a function that has ended."""
+        """Note the `checks` of the function called `name`, which has ended."""
         lines = self._lines()
         values = [check.as_dict() for check in checks]
         lines[__version__, self.size, name] = {

@@ -57,6 +57,15 @@ def register(name: str) -> Callable[[CheckFunction], CheckFunction]:
     ------
     ValueError
         Where another file has registered the name.
+
+    Examples
+    --------
+    >>> @register("example")
+    ... def check_nothing(size, progress):
+    ...     return gf.theory.Check("example", "Nothing.", "", [gf.theory.never("nothing", [False])])
+    >>> [check.holds for check in run("example")]
+    [True]
+    >>> _ = _registered.pop("example")  # it was only an example
     """
 
     def decorate(function: CheckFunction) -> CheckFunction:
@@ -78,6 +87,10 @@ def names(prefix: str = "", proofs: bool = False) -> list[str]:
     proofs : bool
         Those that are proofs in ball arithmetic (`proved.` before the prefix), which need the extra `prove`,
         in place of those in Float64.
+
+    Returns
+    -------
+    list of str
 
     Raises
     ------
@@ -156,7 +169,24 @@ def run(name: str, size: str = "quick", progress: Progress | None = None) -> Ite
 
 
 def verify(prefix: str = "", size: str = "quick", progress: Progress | None = None) -> Iterator[Check]:
-    """All checks whose name begins with `prefix`, one after the other as they are done; as `run`."""
+    """All checks whose name begins with a prefix, one after the other as they are done.
+
+    Parameters
+    ----------
+    prefix : str, default ""
+        The beginning of names.
+    size, progress
+        As in `run`.
+
+    Yields
+    ------
+    Check
+
+    Examples
+    --------
+    >>> [check.holds for check in verify("alignment.stationarity")]
+    [True]
+    """
     for name in names(prefix):
         yield from run(name, size, progress)
 

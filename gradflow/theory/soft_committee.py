@@ -51,9 +51,23 @@ def soft_committee(activation: str, students: np.ndarray, teachers: np.ndarray) 
 
 
 def frozen_outputs(students: np.ndarray, moving: np.ndarray | None = None) -> np.ndarray:
-    """Rates (P,) of a soft committee: one for the weights of students (m, d), zero for the outputs.
+    """Rates of a soft committee: one for the weights, zero for the outputs.
 
-    moving   a mask (m,): the other students have rate zero too
+    Parameters
+    ----------
+    students : ndarray, shape (m, d)
+        Their weights.
+    moving : ndarray, shape (m,), optional
+        A mask: the other students have rate zero too.
+
+    Returns
+    -------
+    ndarray, shape (P,)
+
+    Examples
+    --------
+    >>> frozen_outputs(np.eye(2), np.array([True, False]))
+    array([1., 1., 0., 0., 0., 0.])
     """
     rows = np.ones(len(students)) if moving is None else np.asarray(moving, dtype=np.float64)
     return np.concatenate([np.repeat(rows, students.shape[1]), np.zeros(len(students))])

@@ -5,7 +5,22 @@ import math
 import mpmath
 import pytest
 
-from gradflow.kernels.math.bivariate_normal import bivariate_cdf, normal_cdf
+from gradflow.kernels.math.abi import kernel_jit
+from gradflow.kernels.math.bivariate_normal import FAR, TERMS, excess, near_one, normal_cdf
+from gradflow.kernels.math.memory import scratch
+
+
+@kernel_jit
+def bivariate_cdf(h, k, rho, rest):
+    """P(X ≤ h, Y ≤ k) for standard normal X, Y of correlation ρ; `rest` is 1 − ρ², given accurately."""
+    h, k = max(-40.0, min(40.0, h)), max(-40.0, min(40.0, k))  # Φ(−40) is below 1e-349
+    memory = scratch(TERMS)
+    if rest > FAR:
+        angle = math.atan2(rho, math.sqrt(rest))
+        value = normal_cdf(h) * normal_cdf(k) + excess(h, k, angle, memory)
+    else:
+        value = near_one(h, k, rho, rest, memory)
+    return value
 
 
 def rest_of(rho):

@@ -2,6 +2,7 @@
 
 import math
 
+import mpmath
 import numpy as np
 import pytest
 import scipy.special
@@ -228,3 +229,27 @@ def test_every_ordered_pair(first, second, student_bias, teacher_bias):
     np.testing.assert_allclose(
         problem.hvp(theta, direction), hessian @ direction, rtol=0, atol=1e-12 * np.abs(hessian).max()
     )
+
+
+@pytest.mark.parametrize("offset", [3.0, 7.7, 12.0, 20.0])
+@pytest.mark.parametrize("name", ["gelu", "relu"])
+def test_units_that_are_off_but_for_a_tail(name, offset):
+    """E σ(r X − c r)², relatively: what is left of it lies beyond 9.5 standard deviations."""
+    r = 190.0
+    inputs = gf.Gaussian([-offset])
+    teacher = gf.MLP([[[1.0]], [[0.0]]], None, name)
+    student = gf.MLP([[[r], [0.6 * r]], [[0.0, 0.0]]], None, name)
+    hessian = gf.Problem(teacher, student, inputs).hessian(student.flat())
+    value = {"gelu": lambda z: z * mpmath.ncdf(z), "relu": lambda z: max(z, 0)}[name]
+    with mpmath.workdps(30):
+        points = [offset + mpmath.mpf(k) / r for k in (-12, -6, -3, 0, 3, 6, 12, 60)]
+        points += [offset + mpmath.mpf(k) / 2 for k in range(1, 13)]
+        for i, j in ((2, 2), (2, 3), (3, 3)):
+            slopes = [r if k == 2 else 0.6 * r for k in (i, j)]
+            true = 2 * mpmath.quad(
+                lambda x, p=slopes[0], q=slopes[1]: (
+                    value(p * (x - offset)) * value(q * (x - offset)) * mpmath.npdf(x)
+                ),
+                points,
+            )
+            assert hessian[i, j] == pytest.approx(float(true), rel=1e-11)

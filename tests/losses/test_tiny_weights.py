@@ -37,6 +37,21 @@ def test_small_rows_beside_an_ordinary_one(name, bias):
         np.testing.assert_allclose(hessian[:2, :2], block, rtol=0, atol=1e-6 * max(np.abs(block).max(), 1.0))
 
 
+@pytest.mark.parametrize("name", ["tanh", "silu", "gelu", "erf", "relu", "selu"])
+@pytest.mark.parametrize("norm", [1e-150, 1e-155, 1e-158, 1e-161, 1e-163, 1e-300])
+def test_gradients_where_squares_are_denormal(name, norm):
+    """∂L/∂w does not depend on so small a norm, and ∂L/∂a is proportional to it (σ(0) = 0)."""
+    teacher = gf.MLP([[[1.0, 0.5]], [[1.0]]], [np.array([0.3]), None], name)
+
+    def gradient(norm):
+        rows = np.array([[0.6, 0.8], [-0.3, 0.9]])
+        student = gf.MLP([norm * rows, [[1.0, 0.7]]], None, name)
+        found = gf.Problem(teacher, student).gradient(student.flat())
+        return np.concatenate([found[:4], found[4:] / norm])
+
+    np.testing.assert_allclose(gradient(norm), gradient(1e-100), rtol=1e-13)
+
+
 @pytest.mark.parametrize("bias", [False, [False, True]], ids=["none", "c"])
 def test_refinements_survive_relu_neurons_that_vanish(bias):
     """In one dimension Newton's method on ∇L = 0 drives weights to 1e-70 and below."""

@@ -8,13 +8,18 @@ import pytest
 pytest.importorskip("flint")
 
 import gradflow as gf
-from gradflow.proofs.balls import arb, exact, midpoint, precision, widened
+from gradflow.proofs.balls import arb, exact, midpoint, precision
 from gradflow.proofs.parallel import Metric, near_pair
 from gradflow.proofs.results import setting_of
 from gradflow.proofs.settings import build
 
 AGREE = 4e-14
 """Rounding of the kernels relative to the scale of what they add up."""
+
+
+def widened(center, radius):
+    """Balls of this radius around exact numbers."""
+    return [c + arb(0, radius) for c in center]
 
 
 def _network(activation, bias, sizes, seed):

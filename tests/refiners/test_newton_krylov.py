@@ -7,7 +7,7 @@ import pytest
 import gradflow as gf
 from gradflow.losses.from_jax import JaxLoss
 from gradflow.objective import Restricted
-from gradflow.refiners import NewtonKrylov, TrustRegionNewton, default_refiner
+from gradflow.refiners import GaussNewton, NewtonKrylov, TrustRegionNewton, default_refiner
 from gradflow.refiners.krylov import minres, truncated_cg
 from gradflow.refiners.newton_krylov import gradient_rounding
 from gradflow.support.errors import ArgumentError
@@ -115,7 +115,7 @@ def test_reasons_to_stop_and_bad_settings():
 
 def test_the_default_beyond_a_thousand_parameters():
     assert isinstance(default_refiner(1001), NewtonKrylov)
-    assert isinstance(default_refiner(1001, sum_of_squares=True), NewtonKrylov)
+    assert isinstance(default_refiner(1001, sum_of_squares=True), GaussNewton)
     assert isinstance(default_refiner(1000), TrustRegionNewton)
 
 
@@ -135,3 +135,21 @@ def test_the_units_of_the_output_layer_do_not_matter():
         )
         ends.append(found.loss * unit**2)
     assert ends == pytest.approx([ends[0]] * 3, rel=1e-13)
+
+
+def test_a_system_that_is_not_solved_says_so():
+    """Eigenvalues from 1 to 1e-7, and three products for each step."""
+    values = np.geomspace(1.0, 1e-7, 60)
+    direction = np.random.default_rng(0).standard_normal((60, 60))
+    basis = np.linalg.qr(direction)[0]
+    matrix = jnp.asarray(basis * values @ basis.T)
+    loss = JaxLoss(lambda x: 0.5 * x @ matrix @ x, 60)
+    start = basis @ np.ones(60)
+    end = NewtonKrylov(products=3, max_iterations=40).refine(loss, start, Monitor(False))
+    assert end.stop_reason is StopReason.MAX_STEPS
+    assert end.stalled.products == 3 and end.stalled.residual > 1e-3
+    assert 1.0 < end.stalled.condition <= 1e7
+    solved = NewtonKrylov(products=400).refine(loss, start, Monitor(False))
+    assert solved.stop_reason is StopReason.FLOOR and solved.stalled is None
+    system = minres(lambda v: np.asarray(matrix @ v), start, 1e-12, 5)
+    assert system.exhausted and not system.solved and 1.0 <= system.condition <= 1e7

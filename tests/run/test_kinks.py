@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import gradflow as gf
-from gradflow.kinks.end import places_at_kinks
-from gradflow.kinks.manifold import Manifold
+from gradflow.boundaries.end import places_at_kinks
+from gradflow.boundaries.manifold import Manifold
 
 XOR = np.array(list(itertools.product([0.0, 1.0], repeat=2)))
 ODD = np.array([0.0, 1.0, 1.0, 0.0])[:, None]
@@ -32,7 +32,7 @@ def at_kink():
 def test_an_end_at_a_kink_is_critical_by_the_element_of_least_norm(at_kink):
     result, kink = at_kink, at_kink.kink
     assert result.converged and kink is not None
-    # u + v = 0 and p = 0 (the case worked out by hand in test_filippov): 1 × 0.8 of sample 2 is balanced by r_2 = 0
+    # u + v = 0 and p = 0: the case worked out by hand in test_filippov
     assert list(zip(kink.neurons, kink.samples)) == [(1, 2)]
     assert abs(result.theta[0] + result.theta[1]) < 1e-14 and result.theta[3] == 0.0
     assert result.grad_norm == kink.grad_norm < 1e-14

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from ..math.abi import inner_jit
 from ..math.memory import load, release, spoil, store, word
+from ..math.team import NEXT, take
 from . import chunks as ck
 from . import network_blocks as nb
-from .chunks import run_chunks, take
+from .chunks import run_chunks
 from .hessian import add_hessian_block, hessian_doubles, hessian_rows, scatter_hessian
 from .network_blocks import (
+    add_merging,
     add_penalty,
     backward,
     derivative_factor,
@@ -58,13 +60,13 @@ def work(task):
     """What every thread does: take chunks until there are none (int64 → int64)."""
     descriptor, chunk = word(task, ck.DESCRIPTOR), word(task, ck.CHUNK_LENGTH)
     scratch = word(task, ck.SCRATCH) + take(task, ck.TICKET) * word(task, ck.SCRATCH_BYTES)
-    c = take(task, ck.NEXT)
+    c = take(task, NEXT)
     while c < word(task, ck.CHUNKS):
         last = min(word(descriptor, nb.COUNT), (c + 1) * chunk)
         sums = word(task, ck.SUMS) + 8 * c * word(task, ck.SUMS_DOUBLES)
         _run_chunk(descriptor, word(task, ck.ORDER), c * chunk, last, word(task, ck.BLOCK_LENGTH),
                    word(task, ck.MATRICES), sums, scratch)  # fmt: skip
-        c = take(task, ck.NEXT)
+        c = take(task, NEXT)
     return 0
 
 
@@ -99,6 +101,9 @@ def derivatives(descriptor, theta, v, loss, gradient, matrix):
     if matrix != 0:
         scatter_hessian(descriptor, sums + 16 + 8 * doubles, scale, matrix)
         _add_penalty_hessian(word(descriptor, nb.SIZE), theta, diagonal, outer, matrix)
+    strength = add_merging(descriptor, theta, loss, gradient)
+    if matrix != 0 and strength != 0.0:
+        _add_merging_hessian(descriptor, strength, matrix)
     release(task)
 
 
@@ -109,3 +114,12 @@ def _add_penalty_hessian(size, theta, diagonal, outer, matrix):
             for q in range(size):
                 penalty = outer * (load(theta, p) * load(theta, q)) + (diagonal if p == q else 0.0)
                 store(matrix, p * size + q, load(matrix, p * size + q) + penalty)
+
+
+@inner_jit
+def _add_merging_hessian(descriptor, strength, matrix):
+    size, pairs = word(descriptor, nb.SIZE), word(descriptor, nb.MERGED)
+    for k in range(word(descriptor, nb.MERGED_COUNT)):
+        a, b = word(pairs, 2 * k), word(pairs, 2 * k + 1)
+        for p, q, sign in ((a, a, 1.0), (b, b, 1.0), (a, b, -1.0), (b, a, -1.0)):
+            store(matrix, p * size + q, load(matrix, p * size + q) + sign * strength)

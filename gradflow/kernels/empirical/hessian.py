@@ -11,9 +11,10 @@ shifted, later layers following) and D^{lm} = ∂h_m/∂z_l. Then A^{LL} is the 
 
     H[(l,i,j), (m,p,q)] = Σ_s A^{lm}_{ip} h_{l,j} h_{m,q} + Σ_s D^{lm}_{iq} h_{l,j} δ_{m,p}  (second: m > l).
 
-Each sum is one product of the rows (i,p) with the rows (j,q): about a multiply-add per sample and
-entry of the Hessian, whatever the depth and the number of outputs; the diagonal blocks need a quarter.
-One triangle is summed and mirrored, so that the result is exactly symmetric.
+With GAUSS_NEWTON the terms of σ'' and D are left out: Jᵀ A^{LL} J. Each sum is one product of the rows (i,p)
+with the rows (j,q): about a multiply-add per sample and entry of the Hessian, whatever the depth and the
+number of outputs; the diagonal blocks need a quarter. One triangle is summed and mirrored, so that the result
+is exactly symmetric.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from .tiles import combine, gram, row_pairs
 
 @inner_jit
 def by_outer_products(descriptor):
+    """Whether the network is shallow, with one output and a squared loss."""
     shallow = word(descriptor, nb.LAYERS) == 2 and layer(descriptor, 1, nb.OUT) == 1
     return shallow and word(descriptor, nb.KIND) == nb.SQUARED
 
@@ -119,7 +121,7 @@ def add_hessian_block(descriptor, table, rows, length, sums):
         for l in range(layers):
             for m in range(l, layers):
                 _add_pair(descriptor, table, rows, products, length, l, m, sums)
-                if m > l:
+                if m > l and word(descriptor, nb.GAUSS_NEWTON) == 0:
                     n, c = layer(descriptor, l, nb.OUT), columns(descriptor, l)
                     width = layer(descriptor, m, nb.OUT)
                     target = sums + 8 * n * width * c * columns(descriptor, m)
@@ -182,10 +184,11 @@ def _pre_activation_hessians(descriptor, table, rows, length):
         for i in range(n):
             combine(matrix, 1, stride, i + 1, above, source + line * i * above, length,
                     target + line * i * n, length, length, 0, slope, length)  # fmt: skip
-            diagonal = target + line * (i * n + i)
-            bend = get(table, l, nb.BEND) + line * i
-            for s in range(length):
-                store(diagonal, s, load(diagonal, s) + load(bend, s))
+            if word(descriptor, nb.GAUSS_NEWTON) == 0:
+                diagonal = target + line * (i * n + i)
+                bend = get(table, l, nb.BEND) + line * i
+                for s in range(length):
+                    store(diagonal, s, load(diagonal, s) + load(bend, s))
             if l > 0:
                 for p in range(i):
                     a, b = target + line * (i * n + p), target + line * (p * n + i)

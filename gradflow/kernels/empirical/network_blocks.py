@@ -37,15 +37,17 @@ BLOCK = 11  # samples in a block: without and with a Hessian
 BLOCK_HESSIAN = 12
 CHUNK = 13  # samples in a chunk, the unit of work of a thread: without and with a Hessian
 CHUNK_HESSIAN = 14
-PENALTY = 15  # address of the two doubles λ (weight decay) and c (barrier, or infinity)
-GAUSS_NEWTON = 16  # for products: 1 leaves the second derivatives of the network out
+PENALTY = 15  # address of three doubles: λ (weight decay), c (barrier, or infinity), μ (merging)
+GAUSS_NEWTON = 16  # 1 leaves the second derivatives of the network out
 THREADS = 17  # how many threads: without and with a Hessian
 THREADS_HESSIAN = 18
 PRODUCT_WORKER = 19  # WORKER for products
 HELPER = 20  # address of the function that a helping thread runs
 POOL = 21  # address of the slots in which helpers wait
-PHASES = 22  # address of the words of `phases.hold`, or null: activations as they are
-LAYER = 24  # from here on the layers
+MERGED = 22  # address of pairs of parameters (int64) that merging draws together, and how many
+MERGED_COUNT = 23
+PHASES = 24  # address of the words of `phases.hold`, or null: activations as they are
+LAYER = 26  # from here on the layers
 LAYER_WORDS = 6
 # Words of a layer: inputs, outputs, bias (0 or 1), first parameter, groups and their number. Neurons
 # with one activation are a group of three words: first neuron, count, address of the activation.
@@ -78,11 +80,13 @@ def columns(descriptor, l):
 
 @inner_jit
 def get(table, l, column):
+    """An address in row l of a table."""
     return word(table, TABLE_WORDS * l + column)
 
 
 @inner_jit
 def put(table, l, column, address):
+    """Enter an address in row l of a table, if there is one."""
     if table != 0:
         set_word(table, TABLE_WORDS * l + column, address)
 
@@ -353,3 +357,23 @@ def add_penalty(descriptor, theta, loss, gradient):
         for k in range(size):
             store(gradient, k, load(gradient, k) + diagonal * load(theta, k))
     return diagonal, outer
+
+
+@inner_jit
+def add_merging(descriptor, theta, loss, gradient):
+    """Add μ/2 Σ (θ_a − θ_b)² over the merged pairs to loss and gradient, if wanted; returns μ."""
+    pairs, count = word(descriptor, MERGED), word(descriptor, MERGED_COUNT)
+    strength = load(word(descriptor, PENALTY), 2)
+    if count == 0 or strength == 0.0:
+        return 0.0
+    total = 0.0
+    for k in range(count):
+        a, b = word(pairs, 2 * k), word(pairs, 2 * k + 1)
+        apart = load(theta, a) - load(theta, b)
+        total += apart * apart
+        if gradient != 0:
+            store(gradient, a, load(gradient, a) + strength * apart)
+            store(gradient, b, load(gradient, b) - strength * apart)
+    if loss != 0:
+        store(loss, 0, load(loss, 0) + 0.5 * strength * total)
+    return strength

@@ -36,6 +36,7 @@ def outer_products_rows(descriptor):
 
 @inner_jit
 def add_outer_products(descriptor, table, rows, length, sums):
+    """Add a block's share to the sums: JJᵀ with all parameters, and the second-order terms of each neuron."""
     n, c, c1 = layer(descriptor, 0, nb.OUT), columns(descriptor, 0), columns(descriptor, 1)
     x, stride = get(table, 0, nb.INPUT), get(table, 0, nb.INPUT_STRIDE)
     slope, spare = get(table, 0, nb.SLOPE), get(table, 2, nb.SPARE)
@@ -51,6 +52,8 @@ def add_outer_products(descriptor, table, rows, length, sums):
     row_pairs(outer, length, n, x, stride, c, length, jacobian)
     row_pairs(root, length, 1, get(table, 1, nb.INPUT), length, c1, length, jacobian + 8 * length * n * c)
     gram(jacobian, length, size, jacobian, length, size, length, sums, size, spare, True)
+    if word(descriptor, nb.GAUSS_NEWTON) != 0:
+        return
     row_pairs(x, stride, c, 0, 0, 0, length, pairs)
     sums += 8 * size * size
     npairs = c * (c + 1) // 2
@@ -71,6 +74,7 @@ def _mirror(matrix, size):
 
 @inner_jit
 def scatter_outer_products(descriptor, sums, scale, matrix):
+    """The Hessian (P, P) in `matrix` from the sums, times `scale`."""
     n, c, size = layer(descriptor, 0, nb.OUT), columns(descriptor, 0), word(descriptor, nb.SIZE)
     positions = allocate(size)
     if positions == 0:

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 from ..math.abi import inner_jit
 from ..math.memory import load, release, spoil, store, word
+from ..math.team import NEXT, take
 from . import chunks as ck
 from . import network_blocks as nb
-from .chunks import run_chunks, take
+from .chunks import run_chunks
 from .network_blocks import (
+    add_merging,
     add_penalty,
     backward,
     columns,
@@ -126,14 +128,14 @@ def work(task):
     """What every thread does: take chunks until there are none (int64 → int64)."""
     descriptor, chunk = word(task, ck.DESCRIPTOR), word(task, ck.CHUNK_LENGTH)
     scratch = word(task, ck.SCRATCH) + take(task, ck.TICKET) * word(task, ck.SCRATCH_BYTES)
-    c = take(task, ck.NEXT)
+    c = take(task, NEXT)
     while c < word(task, ck.CHUNKS):
         last = min(word(descriptor, nb.COUNT), (c + 1) * chunk)
         sums = word(task, ck.SUMS) + 8 * c * word(task, ck.SUMS_DOUBLES)
         _run_chunk(descriptor, word(task, ck.ORDER), word(task, ck.WANTED), c * chunk, last,
                    word(task, ck.BLOCK_LENGTH), word(task, ck.MATRICES), word(task, ck.DIRECTIONS),
                    sums, scratch)  # fmt: skip
-        c = take(task, ck.NEXT)
+        c = take(task, NEXT)
     return 0
 
 
@@ -172,3 +174,11 @@ def product(descriptor, theta, v, loss, gradient, matrix):
         for k in range(size):
             penalty = diagonal * load(v, k) + outer * along * load(theta, k)
             store(matrix, k, load(matrix, k) + penalty)
+    strength = add_merging(descriptor, theta, loss, gradient)
+    if strength != 0.0:
+        pairs = word(descriptor, nb.MERGED)
+        for k in range(word(descriptor, nb.MERGED_COUNT)):
+            a, b = word(pairs, 2 * k), word(pairs, 2 * k + 1)
+            pull = strength * (load(v, a) - load(v, b))
+            store(matrix, a, load(matrix, a) + pull)
+            store(matrix, b, load(matrix, b) - pull)

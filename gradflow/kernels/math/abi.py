@@ -30,6 +30,7 @@ from numba.core.sigutils import normalize_signature
 from numba.extending import get_cython_function_address, intrinsic
 
 from ...support.memory import guarded
+from ...support.progress import compilation
 from .cache import CodeCache, cache_folder
 
 KERNEL = types.void(*(types.int64,) * 6)
@@ -83,8 +84,23 @@ def _compile(function: Callable, signature, cached: bool):
     folder = cache_folder(source) if cached and not function.__closure__ else None
     if folder is not None:
         callback._cache = CodeCache(function, folder)  # type: ignore[attr-defined]
+    uncached = callback._compile_uncached  # type: ignore[attr-defined]
+
+    def told():
+        with compilation(_words(function)):
+            return uncached()
+
+    callback._compile_uncached = told  # type: ignore[attr-defined]
     callback.compile()
     return callback
+
+
+def _words(function: Callable) -> str:
+    """What a function is, for people: its place among the kernels and its name."""
+    _, *rooms, module = function.__module__.split(".")
+    rooms = [room for room in rooms if room not in ("kernels", "compiled", "math")]
+    named = list(dict.fromkeys([*rooms, module, function.__name__]))
+    return " ".join(named).replace("_", " ")
 
 
 def kernel_jit(function: Callable):

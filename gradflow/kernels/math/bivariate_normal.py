@@ -16,7 +16,6 @@ from ..empirical.tiles import lane_sum
 from .abi import inner_jit, kernel_jit
 from .blas import vector
 from .gauss_legendre import gauss_legendre
-from .memory import scratch
 from .vector_math import exp, polynomial, select
 
 _TWO_PI = 2.0 * math.pi
@@ -36,19 +35,6 @@ _SIN = tuple((-1.0) ** (k + 1) / math.factorial(2 * k + 3) for k in range(9))
 def normal_cdf(z):
     """Φ(z)."""
     return 0.5 * math.erfc(-z * 0.7071067811865476)
-
-
-@kernel_jit
-def bivariate_cdf(h, k, rho, rest):
-    """P(X ≤ h, Y ≤ k) for standard normal X, Y of correlation ρ; `rest` is 1 − ρ², given accurately."""
-    h, k = max(-40.0, min(40.0, h)), max(-40.0, min(40.0, k))  # Φ(−40) is below 1e-349
-    memory = scratch(TERMS)
-    if rest > FAR:
-        angle = math.atan2(rho, math.sqrt(rest))
-        value = normal_cdf(h) * normal_cdf(k) + excess(h, k, angle, memory)
-    else:
-        value = near_one(h, k, rho, rest, memory)
-    return value
 
 
 FAR = 0.19

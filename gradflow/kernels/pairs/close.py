@@ -23,6 +23,7 @@ from ..math.gauss_legendre import gauss_legendre
 from ..math.memory import allocate, load, release, scratch
 from ..math.vector_math import gaussian_pdf
 from . import expansion_tables as et
+from .panel_nodes import reach_of
 
 _RULES = (1, 6, 12, 32, 64)
 _FROM = (1e9, 40.0, 12.5, 4.5, 3.2)  # the smallest η of each rule
@@ -185,6 +186,7 @@ def close_pair(first, r, b, second, rj, bj, u, sine, eta, reach, order, sums):
             sums[t] = math.nan
         return
     edges, slope = vector(edges_at, size), rj * u
+    along = max(reach, reach_of(r, b, rj, bj))
     across_at = edges_at + 8 * size
     nodes, shares = vector(across_at, _MOST_ACROSS), vector(across_at + 8 * _MOST_ACROSS, _MOST_ACROSS)
     inner = vector(across_at + 16 * _MOST_ACROSS, 13)
@@ -197,10 +199,10 @@ def close_pair(first, r, b, second, rj, bj, u, sine, eta, reach, order, sums):
     for q in range(_nodes_across(eta, centre, scattered, reach, nodes, shares)):
         across, share = nodes[q], shares[q]
         shift = bj + rj * sine * across
-        count = _inner_edges(first, r, b, reach, edges, 0)
-        count = _inner_edges(second, slope, shift, reach, edges, count)
-        edges[count] = reach
-        panels, left = 0, -reach
+        count = _inner_edges(first, r, b, along, edges, 0)
+        count = _inner_edges(second, slope, shift, along, edges, count)
+        edges[count] = along
+        panels, left = 0, -along
         for k in range(count + 1):
             panels += max(1, math.ceil((edges[k] - left) / longest))
             left = edges[k]
@@ -210,7 +212,7 @@ def close_pair(first, r, b, second, rj, bj, u, sine, eta, reach, order, sums):
             for t in range(total):
                 sums[t] = math.nan
             break
-        rows, place, left = matrix(memory, 10, length), 0, -reach
+        rows, place, left = matrix(memory, 10, length), 0, -along
         for k in range(count + 1):
             parts = max(1, math.ceil((edges[k] - left) / longest))
             half = 0.5 * (edges[k] - left) / parts

@@ -350,7 +350,7 @@ def _tails(coefficients, r, table, tails):
         ratio = min(0.99, last / before) if before > 0.0 else 0.0
         beyond = last * ratio / (1.0 - ratio)
         missing = abs(whole - total)
-        if missing > 2e-14 * whole:
+        if missing > 2e-14 * whole and whole > 1e-290:  # below, squares have lost their digits
             beyond = max(beyond, missing)
         store(at, levels, factor * math.sqrt(beyond))
         for level in range(levels - 1, -1, -1):

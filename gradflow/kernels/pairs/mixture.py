@@ -112,8 +112,10 @@ def _absolute_gated(s, t, q, g):
 
 @inner_jit
 def _plain(a, b):
-    """The weight of r = E|u|/√(2/π) in the pair of a_1 |u| with b_0; in s = r² its second derivative would be
-    the inverse of a fifth power."""
+    """The weight of r = E|u|/√(2/π) in the pair of a_1 |u| with b_0.
+
+    In s = r² its second derivative would be the inverse of a fifth power.
+    """
     return _ROOT * a[ABSOLUTE] * b[ONE] if b[SQUARE] == 0.0 else 0.0
 
 

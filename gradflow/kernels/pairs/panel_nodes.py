@@ -1,10 +1,10 @@
 """Nodes along a weight vector for the mean of f(b + rX) g(b' + qX), X ~ N(0, 1), f and g smoothed units.
 
 Panels end at kinks, at the edges of the region where a smoothed kink (or a step) of width w still bends, at
-40/slope beyond a kink where e^z starts, and at ±REACH. Within a panel the integrand is an entire function
-that varies like a Gaussian of width (1 + Σ w⁻²)^(−1/2) times an exponential, or a sine; the number of nodes
-follows from the length in units of that width and from the exponent. (Measured over random panels: the
-limits below leave 5e-16 of the integrand's size.)
+40/slope beyond a kink where e^z starts, and at ±`reach_of`. Within a panel the integrand is an entire
+function that varies like a Gaussian of width (1 + Σ w⁻²)^(−1/2) times an exponential, or a sine; the
+number of nodes follows from the length in units of that width and from the exponent. (Measured over random
+panels: the limits below leave 5e-16 of the integrand's size.)
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from .smoothed import is_wave
 REACH = 9.5
 """φ(9.5) is 1e-20."""
 
+_BEYOND, _FARTHEST = 4.0, 36.0  # φ(c + 4)/φ(c) is 1e-17 from c = 7.5 on; nothing is left beyond 36
+
 MOST_POINTS = 16
 _RULES = tuple(gauss_legendre(8 * k) for k in (1, 2, 3, 4))
 NODES, WEIGHTS = (np.concatenate([rule[i] for rule in _RULES]) for i in range(2))
@@ -34,6 +36,16 @@ _SMOOTH = 1.5  # a wider transition needs no panels of its own
 _DECAY = 40.0
 _MOST_TURNS = 80000.0
 _ROUNDING = 5e-16
+
+
+@inner_jit
+def reach_of(r, b, other, shift):
+    """The |X| up to which panels go for two units of norms r and `other` and biases b and `shift`.
+
+    A unit that is off but for a tail (|b| > 5.5 r) has its derivatives there: the panels go on beyond it.
+    """
+    farthest = max(abs(b) / max(r, 1e-300), abs(shift) / max(other, 1e-300))
+    return max(REACH, min(farthest, _FARTHEST) + _BEYOND)
 
 
 @inner_jit
@@ -78,8 +90,8 @@ def break_points(points, start, kind, b, slope, spread, order, count):
 
 @inner_jit
 def _add(points, start, count, x):
-    """Insert a point in order if it is within reach."""
-    if not abs(x) < REACH:
+    """Insert a point in order if it is within reach, which the last point is."""
+    if not abs(x) < points[start + count - 1]:
         return count
     place = start + count
     while points[place - 1] > x:

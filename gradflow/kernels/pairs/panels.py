@@ -28,7 +28,7 @@ from ..math.memory import scratch
 from ..math.vector_math import exp, exp_and_expm1_of_negative, select
 from . import panel_nodes as pn
 from . import units as at
-from .panel_nodes import bend, break_points, field_at, rate, rule_for, too_fast, turn
+from .panel_nodes import bend, break_points, field_at, rate, reach_of, rule_for, too_fast, turn
 from .smoothed import is_wave, scaled_tail_of, smooth_means
 
 CAPACITY = 192
@@ -143,14 +143,14 @@ def _add_series(values, count, s, c3):
 
 
 @inner_jit
-def _nodes(values, first, done, f, g, c, sn, order):
+def _nodes(values, first, done, f, g, c, sn, reach, order):
     """Fill the buffer with nodes of the panels from `first` on, of which `done` pieces are already treated.
 
     Returns (count, panel, pieces done of it) where it is full, (count, panels, 0) at the end.
     """
     kind, other, r, b = np.int64(f[at.KIND]), np.int64(g[at.KIND]), f[at.NORM], f[at.BIAS]
     shift, slope, s = g[at.BIAS], g[at.NORM] * c, g[at.NORM] * sn
-    values[_POINTS], values[_POINTS + 1] = -pn.REACH, pn.REACH
+    values[_POINTS], values[_POINTS + 1] = -reach, reach
     found = break_points(values, _POINTS, kind, b, r, 0.0, order, np.int64(2))
     found = break_points(values, _POINTS, other, shift, slope, s, order, found)
     count = np.int64(0)
@@ -191,10 +191,11 @@ def _sum_up(values, work, f, g, c, sn, swapped, order):
     kink = jump != 0.0 and r > 1e-305 and abs(b) < 40.0 * r
     for i in range(32):
         values[SUMS + i] = 0.0
+    reach = reach_of(r, b, g[at.NORM], g[at.BIAS])
     panel, piece, more = np.int64(0), np.int64(0), True
     while more:
-        count, panel, piece = _nodes(values, panel, piece, f, g, c, sn, order)
-        more = values[_POINTS + panel] < pn.REACH
+        count, panel, piece = _nodes(values, panel, piece, f, g, c, sn, reach, order)
+        more = values[_POINTS + panel] < reach
         spike = count
         if kink and not more:  # eight places for the δ of f
             for i in range(8):

@@ -51,6 +51,7 @@ ROUNDING = 2e-15
 _LONG = 1024.0  # a close pair costs less by quadrature than a series of more terms
 _FEW = 8  # so many of them cost less than a longer table
 _STEEP_WAVE = 8.0  # sines of more than this norm have Hermite coefficients around n = |w|² only
+_WIDTHS = 3.0
 _LAST_BIT = 2.2e-16
 _ENOUGH = 0.25  # of rounding: what a series may leave out
 
@@ -72,8 +73,8 @@ def _terms_by_decay(strips):
 
 @inner_jit
 def _eta(strips, sine2):
-    """η of `pairs.close`."""
-    return min(1e150, strips / max(math.sqrt(sine2), 1e-150))
+    """η of `pairs.close`: the mean across varies within a few widths of the Gaussian, poles or none."""
+    return min(_WIDTHS, strips) / max(math.sqrt(sine2), 1e-150)
 
 
 @inner_jit
@@ -106,11 +107,13 @@ def _plan(i, count, units, strips, decisions):
         if is_wave(int(units[j, KIND])) and units[j, NORM] > _STEEP_WAVE:
             continue
         sine2, both = load(decisions, DECISION * j + VALUE_ERROR), strips[i] + strips[j]
+        scattered = load(data, et.SCATTERED) + load(_data_of(units, count, j), et.SCATTERED) != 0.0
         terms = min(terms_for(sine2), _terms_by_decay(both))
         if both > 0.0 and terms > _LONG and rule_for(_eta(both, sine2)) < LAST:
             close += 1
             longest = max(longest, terms)
-        elif terms <= et.ORDERS or both == 0.0:
+        elif terms <= et.ORDERS or both == 0.0 or scattered:
+            # no strip known: the coefficients may well end, and quadrature everywhere costs seconds a pair
             limit = max(limit, terms)
     if close > _FEW and longest <= et.ORDERS:
         limit = max(limit, longest)

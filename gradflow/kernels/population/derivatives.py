@@ -25,7 +25,7 @@ from .product import Given, Images, product_row
 
 
 @inner_jit
-def _stack_outputs(descriptor, theta, outputs):
+def stack_outputs(descriptor, theta, outputs):
     """The output weights (o, N+k) of students and teachers."""
     n, k, d, o = descriptor[gm.STUDENTS], descriptor[gm.TEACHERS], descriptor[gm.DIM], descriptor[gm.OUTPUTS]
     total = n + descriptor[gm.OUTPUT_BIAS]
@@ -49,7 +49,7 @@ def _scatter_outputs(descriptor, values, target):
 
 
 @inner_jit
-def _pair_row(descriptor, order, i, rows, units, gram, geometry, table):
+def pair_row(descriptor, order, i, rows, units, gram, geometry, table):
     """Fill geometry (2, N+k) and table (fields, N+k), at addresses, with the pairs of student unit i.
 
     Of both tables the part of the students comes first, as a matrix of its own, then the teachers'.
@@ -70,7 +70,7 @@ def _pair_row(descriptor, order, i, rows, units, gram, geometry, table):
 
 
 @inner_jit
-def _overlap_row(i, outputs, overlaps):
+def overlap_row(i, outputs, overlaps):
     """overlaps_j = Σ_p a_pi a_pj: what multiplies K_ij in the loss."""
     for j in range(overlaps.size):
         overlaps[j] = outputs[0, i] * outputs[0, j]
@@ -80,7 +80,7 @@ def _overlap_row(i, outputs, overlaps):
 
 
 @inner_jit
-def _first_order_row(i, start, count, table, units, overlaps, coefficients):
+def first_order_row(i, start, count, table, units, overlaps, coefficients):
     """One part of row i of M, ∂_{w_i}L = (M x)_i; its diagonal term apart."""
     diagonal = 0.0
     for j in range(count):
@@ -100,7 +100,7 @@ def _bias_slope(start, count, table, overlaps):
 
 
 @inner_jit
-def _weighted_sum(outputs, p, start, count, table):
+def weighted_sum(outputs, p, start, count, table):
     """Σ_j a_pj K_ij of one part as an unevaluated sum of two."""
     high, low = 0.0, 0.0
     for j in range(count):
@@ -156,7 +156,7 @@ def derivatives(descriptor_address, theta, v, loss_address, gradient_address, he
     own, other = matrix(table_at, fields, total), matrix(table_at + 8 * fields * total, fields, k)
     sums, overlaps, slopes = matrix(sums_at, o, total), vector(overlaps_at, every), vector(slopes_at, n)
 
-    _stack_outputs(descriptor, theta, outputs_at)
+    stack_outputs(descriptor, theta, outputs_at)
     prepare(descriptor_address, order, theta, rows_at, units_at, gram_at, tables_at)
     if order > 1:
         copy(n * d, rows_at, work_at)
@@ -165,23 +165,23 @@ def derivatives(descriptor_address, theta, v, loss_address, gradient_address, he
     loss = vector(descriptor[gm.CONSTANT], 1)[0]
     correction = 0.0
     for i in range(total):
-        _pair_row(descriptor, order, i, rows_at, units_at, gram_at, geometry_at, table_at)
-        _overlap_row(i, outputs, overlaps)
+        pair_row(descriptor, order, i, rows_at, units_at, gram_at, geometry_at, table_at)
+        overlap_row(i, outputs, overlaps)
         if order > 1:
             hessian_row(
                 descriptor, i, rows_at, units, outputs, overlaps, gram, geometry_at, own, other, work_at,
                 hessian_address,
             )  # fmt: skip
         # From here on row i of the Gram matrix is row i of M.
-        diagonal = _first_order_row(i, np.int64(0), total, own, units, overlaps, gram)
-        diagonal += _first_order_row(i, total, k, other, units, overlaps, gram)
+        diagonal = first_order_row(i, np.int64(0), total, own, units, overlaps, gram)
+        diagonal += first_order_row(i, total, k, other, units, overlaps, gram)
         gram[i, i] += diagonal * units[i, at.SCALE]
         if biased and i < n:
             slopes[i] = _bias_slope(np.int64(0), total, own, overlaps)
             slopes[i] += _bias_slope(total, k, other, overlaps)
         for p in range(o):
-            high_s, low_s = _weighted_sum(outputs, p, np.int64(0), total, own)
-            high_t, low_t = _weighted_sum(outputs, p, total, k, other)
+            high_s, low_s = weighted_sum(outputs, p, np.int64(0), total, own)
+            high_t, low_t = weighted_sum(outputs, p, total, k, other)
             loss, error = two_sum(loss, outputs[p, i] * high_s)
             correction += error + outputs[p, i] * low_s
             loss, error = two_sum(loss, 2.0 * outputs[p, i] * high_t)
@@ -193,13 +193,13 @@ def derivatives(descriptor_address, theta, v, loss_address, gradient_address, he
         vector(loss_address, 1)[0] = loss + correction
     if gradient_address != 0:
         matmul(dgemm, n, d, every, gram_at, False, rows_at, False, 0.0, gradient_address)
-        _back_to_parameters(descriptor, slopes_at, gradient_address)
+        back_to_parameters(descriptor, slopes_at, gradient_address)
         _scatter_outputs(descriptor, sums_at, gradient_address)
     release(memory)
 
 
 @inner_jit
-def _back_to_parameters(descriptor, slopes_at, gradient_address):
+def back_to_parameters(descriptor, slopes_at, gradient_address):
     """From derivatives in w̃ (in place, with those in b̃ at `slopes_at`) to derivatives in w and b."""
     n, d = descriptor[gm.STUDENTS], descriptor[gm.DIM]
     if descriptor[gm.FACTOR] != 0:
@@ -236,9 +236,11 @@ def linearisation_size(descriptor, kept_rows):
 
 @inner_jit
 def _parts(descriptor, memory, kept_rows):
-    """Addresses in such memory: θ, output weights (o, N+k), rows (N+k, d), records (N+k, FIELDS), Gram
-    matrix (N, N+k), tables of units, then for each kept row of pairs its geometry (2, N+k), and its table
-    (ROWS, N+k)."""
+    """Addresses in such memory.
+
+    θ, output weights (o, N+k), rows (N+k, d), records (N+k, FIELDS), Gram matrix (N, N+k), tables of units,
+    then for each kept row of pairs its geometry (2, N+k), and its table (ROWS, N+k).
+    """
     n, k, d, o = descriptor[gm.STUDENTS], descriptor[gm.TEACHERS], descriptor[gm.DIM], descriptor[gm.OUTPUTS]
     total = n + descriptor[gm.OUTPUT_BIAS]
     every = total + k
@@ -268,12 +270,12 @@ def _linearise(descriptor_address, theta, memory, kept_rows):
     every = total + descriptor[gm.TEACHERS]
     outputs, rows, units, gram, tables, geometry, table = _parts(descriptor, memory, kept_rows)
     copy(_parameters(descriptor), theta, memory)
-    _stack_outputs(descriptor, theta, outputs)
+    stack_outputs(descriptor, theta, outputs)
     prepare(descriptor_address, np.int64(2), theta, rows, units, gram, tables)
     if kept_rows == total:
         for i in range(total):
             own_geometry, own_table = geometry + 16 * every * i, table + 8 * at.ROWS * every * i
-            _pair_row(descriptor, np.int64(2), i, rows, units, gram, own_geometry, own_table)
+            pair_row(descriptor, np.int64(2), i, rows, units, gram, own_geometry, own_table)
 
 
 def product(descriptor_address, theta, v, loss_address, gradient_address, product_address):
@@ -351,17 +353,20 @@ def _apply(descriptor, point, kept, v, product_address):
     matmul(dgemm, total, every, d, directions_at, False, rows_at, True, 0.0, inner_at)
     clear(result_at, o * total)
     clear(slopes_at, total)
+    if descriptor[gm.GAUSS_NEWTON] != 0:
+        clear(coefficients_at, every * total)  # teachers have no part in it
     for i in range(total):
         row = i if kept else 0
         own_geometry, own_table = geometry_at + 16 * every * row, table_at + 8 * at.ROWS * every * row
         if not kept:
-            _pair_row(descriptor, np.int64(2), i, rows_at, units_at, gram_at, own_geometry, own_table)
-        _overlap_row(i, outputs, overlaps)
+            pair_row(descriptor, np.int64(2), i, rows_at, units_at, gram_at, own_geometry, own_table)
+        overlap_row(i, outputs, overlaps)
         biased = descriptor[gm.BIASED] != 0
-        product_row(i, total, k, biased, given, images, overlaps, own_geometry, own_table, normal)
+        plain = descriptor[gm.GAUSS_NEWTON] != 0
+        product_row(i, total, k, biased, plain, given, images, overlaps, own_geometry, own_table, normal)
     matmul(dgemm, n, d, every, coefficients_at, False, rows_at, False, 0.0, product_address)
     matmul(dgemm, n, d, total, own_at, False, directions_at, False, 1.0, product_address)
-    _back_to_parameters(descriptor, slopes_at, product_address)
+    back_to_parameters(descriptor, slopes_at, product_address)
     _scatter_outputs(descriptor, result_at, product_address)
     release(memory)
 

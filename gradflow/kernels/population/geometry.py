@@ -38,8 +38,16 @@ from ..pairs import units as at
     DGEMM,
     DERIVATIVES,
     LINEARISATION,
+    SGEMM,
+    POOL,
+    HELPER,
+    THREADS,
+    LINEARISE_WORK,
+    INNER_WORK,
+    IMAGE_WORK,
+    GAUSS_NEWTON,
     DESCRIPTOR_SIZE,
-) = range(24)
+) = range(32)
 """The descriptor of a population loss. Sizes n, k, d and the number of outputs o; addresses of the
 students' activations and data (n + 1 doubles each, `units.KIND` and `units.TABLE`), of the pair kernels
 student × student and student × teacher, of the teacher's rows (k, d), records (k, FIELDS) and −c (o, k);
@@ -47,7 +55,9 @@ whether θ holds hidden biases, whether it holds output biases, whether any stud
 addresses of the mean μ (d; 0 if zero), of C^{1/2} and C (d, d; 0 for the identity), of the teacher-teacher
 term; of the routine that fills the tables of units (0: none, see `units`) and the doubles per table; of
 BLAS `dgemm`, of `population.derivatives`; of memory in which products keep the pairs of their point (0:
-none, see `population.product`).
+none, see `population.product`); for `population.linearised` BLAS `sgemm`, the pool and the helpers of a team
+(`math.team`), the most threads, and what they call; and, for matrices and products, whether they leave out
+the second derivatives of the student (1: the Gauss–Newton matrix 2 E ∂f ∂fᵀ).
 
 θ is W (n, d), b (n) if any, a (o, n), output biases (o) if any. Output biases are the output weights of a
 further unit, the constant 1: N = n + 1 units then, the last with zero weights and no parameters but those."""

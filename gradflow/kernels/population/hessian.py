@@ -1,4 +1,8 @@
-"""One block row of the population Hessian from the second-order table of its pairs (`units`)."""
+"""One block row of the population Hessian from the second-order table of its pairs (`units`).
+
+With GAUSS_NEWTON, of 2 E ∂f ∂fᵀ: what is left without the second derivatives of the student, and without
+teachers.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import math
 
 from ..math.abi import inner_jit
 from ..math.blas import matmul, matmul_in_place, matrix, vector
+from ..math.memory import clear
 from ..pairs import units as at
 from . import geometry as gm
 from .geometry import pair_normal
@@ -119,11 +124,12 @@ def _cross_block(hessian, row, column, direction, normal, first, second):
 
 @inner_jit
 def _diagonal_block(descriptor, i, direction, normals_at, overlaps, own, other, work, hessian):
-    """2 Σ_j (a_i·a_j) ∂_w∂_w K(w_i, w_j) + 2 |a_i|² ∂_w∂_w' K(w_i, w_i)."""
+    """2 Σ_j (a_i·a_j) ∂_w∂_w K(w_i, w_j) + 2 |a_i|² ∂_w∂_w' K(w_i, w_i); Gauss–Newton: the second alone."""
     d, total = descriptor[gm.DIM], descriptor[gm.STUDENTS] + descriptor[gm.OUTPUT_BIAS]
-    every = total + descriptor[gm.TEACHERS]
+    every = total + descriptor[gm.TEACHERS] if descriptor[gm.GAUSS_NEWTON] == 0 else 0
     block_at, weighted_at = work + 8 * d, work + 8 * (d + d * d)
     normals, weighted = matrix(normals_at, every, d), matrix(weighted_at, every, d)
+    clear(block_at, d * d)
     mixed, block = vector(work, d), matrix(block_at, d, d)
     for a in range(d):
         mixed[a] = 0.0
@@ -138,7 +144,8 @@ def _diagonal_block(descriptor, i, direction, normals_at, overlaps, own, other, 
         for a in range(d):
             mixed[a] += across * normals[j, a]
             weighted[j, a] = normal * normals[j, a]
-    matmul(descriptor[gm.DGEMM], d, d, every, normals_at, True, weighted_at, False, 0.0, block_at)
+    if every > 0:
+        matmul(descriptor[gm.DGEMM], d, d, every, normals_at, True, weighted_at, False, 0.0, block_at)
     for a in range(d):
         for b in range(a, d):
             value = block[a, b] + (direction[a] * mixed[b] + mixed[a] * direction[b])
@@ -169,6 +176,8 @@ def _output_blocks(descriptor, i, rows_at, images, units, outputs, own, other, w
     matmul(descriptor[gm.DGEMM], o, d, every, weights_at, False, rows_at, False, 0.0, slopes_at)
     if descriptor[gm.FACTOR] != 0:
         matmul_in_place(descriptor[gm.DGEMM], o, d, slopes_at, descriptor[gm.FACTOR])
+    if descriptor[gm.GAUSS_NEWTON] != 0:
+        clear(slopes_at, o * d)
     for p in range(o):
         for j in range(total):
             column = _output_column(descriptor, p, j)
@@ -205,7 +214,7 @@ def _bias_row(descriptor, i, direction, normals, outputs, overlaps, own, other, 
         for j in range(total):
             across[i, p * total + j] = 2.0 * outputs[p, i] * own[at.GAMMA, j]
     diagonal = mixed[i * n + i]
-    for j in range(total + k):
+    for j in range(total + k if descriptor[gm.GAUSS_NEWTON] == 0 else 0):
         weight = 2.0 * overlaps[j]
         table, column = (own, j) if j < total else (other, j - total)
         radial, normal = weight * table[at.C0, column], weight * table[at.C1, column]

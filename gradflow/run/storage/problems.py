@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
 
 from ...activations import ACTIVATIONS, Activation, resolve
 from ...inputs import Gaussian, Inputs, Mixture, Samples
 from ...losses.problem import Problem
+from ...losses.structure import Structure
 from ...networks import MLP
 from ...spherical import LAWS, Spherical
 from ...support.errors import StorageError
@@ -17,7 +21,8 @@ from ...support.files import write_array
 def write_problem(file, problem: Problem) -> None:
     """Groups student, teacher and inputs, and the attribute problem."""
     if problem.student is None:
-        raise StorageError("a problem made by Problem.from_jax is code and cannot be stored")
+        _write_jax(file.create_group("jax"), problem)
+        return
     _write_network(file.create_group("student"), problem.student)
     teacher = file.create_group("teacher")
     if isinstance(problem.teacher, MLP):
@@ -29,17 +34,47 @@ def write_problem(file, problem: Problem) -> None:
         write_array(teacher, "targets", problem.targets)
     _write_inputs(file.create_group("inputs"), problem.inputs)
     file.attrs["problem"] = json.dumps({"reduce": problem.reduce, **problem.options})
+    if problem.classes_ is not None:
+        file.attrs["classes"] = json.dumps(problem.classes_.tolist())
 
 
-def read_problem(file, activations: Mapping[str, Activation]) -> Problem:
-    """The problem that `write_problem` stored."""
+def read_problem(
+    file, activations: Mapping[str, Activation], loss: Callable[..., Any] | None = None
+) -> Problem:
+    """The problem that `write_problem` stored; for one of `Problem.from_jax` with its `loss`, if given."""
+    if "jax" in file:
+        return _read_jax(file["jax"], loss)
+    if loss is not None:
+        raise StorageError("loss is for results of Problem.from_jax: this one knows its own")
     student = _read_network(file["student"], activations)
     if file["teacher"].attrs["kind"] == "network":
         teacher = _read_network(file["teacher"], activations)
     else:
         teacher = file["teacher/targets"][()]
     law = _read_inputs(file["inputs"])
-    return Problem(teacher, student, law, **json.loads(file.attrs["problem"]))
+    problem = Problem(teacher, student, law, **json.loads(file.attrs["problem"]))
+    if "classes" in file.attrs:
+        problem.classes_ = np.array(json.loads(file.attrs["classes"]))
+    return problem
+
+
+def _write_jax(group, problem: Problem) -> None:
+    """The starting point, its structure, and the source text of the loss, which is a note and never run."""
+    write_array(group, "theta0", problem.theta0)
+    group.attrs["floor"] = problem.objective.loss_floor
+    if problem.structure is not None:
+        group.attrs["structure"] = problem.structure.text()
+    if problem.source is not None:
+        group.attrs["source"] = problem.source
+
+
+def _read_jax(group, loss: Callable[..., Any] | None) -> Problem:
+    structure = Structure.read(group.attrs["structure"]) if "structure" in group.attrs else None
+    theta0 = group["theta0"][()]
+    if loss is None:
+        source = group.attrs.get("source")
+        return Problem.stored(theta0, structure, source, float(group.attrs["floor"]))
+    return Problem.from_jax(loss, theta0 if structure is None else structure.tree(theta0))
 
 
 def _write_network(group, network: MLP) -> None:

@@ -5,19 +5,24 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
 from ...activations import ACTIVATIONS, Activation
-from ...infinity import Channel, Infinity, Recession, Saturation
+from ...infinity import Channel, Infinity, Limit, Recession, Saturation
+from ...infinity.limit import Approach
+from ...infinity.limit_network import LimitNetwork, Unit
+from ...losses.from_jax import StoredLoss
 from ...objective import Counts
-from ...refiners import Extended, Refinement
+from ...refiners import Extended, Refinement, Stalled
 from ...solvers import Events, Flow
 from ...support.eigen import Inertia
 from ...support.errors import StorageError
 from ...support.files import opened, write_array, write_header, written_whole
 from ...support.stopping import StopReason
+from ..end import End
 from ..result import Result
 from ..spectrum import Spectrum
 from .problems import read_problem, write_problem
@@ -25,7 +30,12 @@ from .problems import read_problem, write_problem
 FORMAT = "gradflow result"
 SCHEMA = 1
 
-_KINDS: dict[type, str] = {Channel: "pair", Saturation: "neuron", Recession: "direction"}
+_KINDS: dict[type, str] = {
+    Channel: "pair",
+    Saturation: "neuron",
+    Recession: "direction",
+    Limit: "network",
+}
 
 _CONVENTIONS = {
     "loss": "mean over inputs of the sum over outputs of (f_theta - f_star)^2, no 1/2; dimensionless",
@@ -50,25 +60,74 @@ _FLOW_ARRAYS = (
 def save(result: Result, path: str | os.PathLike) -> None:
     """Write `result` to an HDF5 file at `path`, replacing it in one step.
 
-    Groups: student, teacher, inputs, end, flow, refinement, channel; settings are JSON in attributes, reasons
-    are stored by name and as sentences. A user's own activation or teacher function is code and is
-    not stored: an activation by its name, a function by its values at the samples. Raises
-    `StorageError` where the file cannot be written, or for a problem made by `Problem.from_jax`.
+    Parameters
+    ----------
+    result : Result
+        What `gradflow.train` returned.
+    path : path
+        The file; its folder must exist.
+
+    Raises
+    ------
+    StorageError
+        Where the file cannot be written.
+
+    Notes
+    -----
+    Groups: student, teacher, inputs (or jax), end, flow, refinement, channel; settings are JSON in
+    attributes, reasons are stored by name and as sentences. A user's own activation, teacher function or
+    loss is code and is not stored: an activation by its name, a function by its values at the samples, a
+    loss in JAX by its source text, which is a note.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> result = gf.train(teacher, student, progress=False)
+    >>> save(result, "run.h5")
+    >>> load("run.h5").loss == result.loss
+    True
     """
     with written_whole(path) as file:
         write_result(file, result)
 
 
-def load(path: str | os.PathLike, *, activations: Mapping[str, Activation] | None = None) -> Result:
+def load(
+    path: str | os.PathLike,
+    *,
+    activations: Mapping[str, Activation] | None = None,
+    loss: Callable[..., Any] | None = None,
+) -> Result:
     """The result stored at `path`, with the same bits.
 
-    activations   a user's own activations by the names they were saved under
+    Parameters
+    ----------
+    path : path
+        What `save` wrote.
+    activations : mapping of str to Activation, optional
+        A user's own activations by the names they were saved under.
+    loss : callable, optional
+        Of a result of `Problem.from_jax` that is to be gone on with: its loss again, which is code and not in
+        the file. Without it the numbers are there, and what needs the loss says so.
 
-    Raises `StorageError` for a file that is missing, truncated, foreign or of a newer schema, and for
-    an activation that is neither in the table nor given.
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    StorageError
+        For a file that is missing, truncated, foreign or of a newer schema, and for an activation that is
+        neither in the table nor given.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> gf.train(teacher, student, progress=False).save("run.h5")
+    >>> load("run.h5").student
+    MLP(4-2-1, erf, no biases, 10 parameters)
     """
     with opened(path, FORMAT, SCHEMA) as file:
-        return read_result(file, {**ACTIVATIONS, **(activations or {})})
+        return read_result(file, {**ACTIVATIONS, **(activations or {})}, loss)
 
 
 def write_result(file, result: Result) -> None:
@@ -82,6 +141,10 @@ def write_result(file, result: Result) -> None:
     end.attrs.update(
         loss=result.loss, grad_norm=result.grad_norm, converged=result.converged, seconds=result.seconds
     )
+    end.attrs["end"] = result.end.to_json()
+    if result.problem.student is None:
+        names = ("critical", "zero_loss", "flow_ended", "flat_directions")
+        end.attrs["verdicts"] = json.dumps({name: getattr(result, name) for name in names})
     if result.reduced_dim is not None:
         end.attrs["reduced_dim"] = result.reduced_dim
     spectrum = result.spectrum_at_hand
@@ -106,7 +169,12 @@ def write_result(file, result: Result) -> None:
     if result.channel is not None:
         group = file.create_group("channel")
         group.attrs["kind"] = _KINDS[type(result.channel)]
-        for name, value in dataclasses.asdict(result.channel).items():
+        numbers: dict = {}
+        if isinstance(result.channel, Limit):
+            _write_limit(group, result.channel)
+        else:
+            numbers = dataclasses.asdict(result.channel)
+        for name, value in numbers.items():
             if isinstance(value, np.ndarray):
                 write_array(group, name, value)
             elif value is not None:
@@ -120,6 +188,8 @@ def write_result(file, result: Result) -> None:
             iterations=result.refinement.iterations,
         )
         _write_stage(group, result.refinement)
+        if result.refinement.stalled is not None:
+            group.attrs["stalled"] = np.array(result.refinement.stalled, dtype=np.float64)
         extended = result.refinement.extended
         if extended is not None:
             write_array(group, "theta_low", extended.theta_low)
@@ -138,8 +208,10 @@ def _write_stage(group, stage) -> None:
     group.attrs["settings"] = json.dumps(stage.settings)
 
 
-def read_result(file, activations: Mapping[str, Activation]) -> Result:
-    """The result in a file or group, with the user's own activations by name."""
+def read_result(
+    file, activations: Mapping[str, Activation], loss: Callable[..., Any] | None = None
+) -> Result:
+    """The result in a file or group, with the user's own activations by name, and own loss."""
     end = file["end"]
     flow = refinement = None
     if "flow" in file:
@@ -160,9 +232,10 @@ def read_result(file, activations: Mapping[str, Activation]) -> Result:
             grad_norm=float(group.attrs["grad_norm"]),
             iterations=int(group.attrs["iterations"]),
             extended=_read_extended(group),
+            stalled=_read_stalled(group),
             **_read_stage(group),
         )
-    problem = read_problem(file, activations)
+    problem = read_problem(file, activations, loss)
     rates = end["rates"][()]
     reduced_dim = int(end.attrs["reduced_dim"]) if "reduced_dim" in end.attrs else None
     result = Result(
@@ -176,8 +249,16 @@ def read_result(file, activations: Mapping[str, Activation]) -> Result:
         flow=flow,
         refinement=refinement,
         reduced_dim=reduced_dim,
-        channel=_read_channel(file["channel"]) if "channel" in file else None,
-    ).with_stepper()
+        channel=_read_channel(file["channel"], activations) if "channel" in file else None,
+    )
+    if "hessian_eigenvalues" in end and "numbers" in end["hessian_eigenvalues"].attrs:
+        result.__dict__["_spectrum"] = _read_spectrum(end["hessian_eigenvalues"])
+    if isinstance(problem.objective, StoredLoss):  # what the loss would be needed for
+        verdicts = json.loads(end.attrs["verdicts"])
+        known = End.from_json(end.attrs["end"])
+        result.__dict__.update(verdicts, kernel_error=0.0, end=known)
+        return result
+    result.with_stepper()
     recomputed = result.problem.loss(result.theta)
     if (
         not abs(recomputed - result.loss)
@@ -188,8 +269,8 @@ def read_result(file, activations: Mapping[str, Activation]) -> Result:
                 f"the loss of the stored point is {recomputed:.17g}, but {result.loss:.17g} was stored: "
                 "not the activations that the file was written with, or a damaged file"
             )
-    if "hessian_eigenvalues" in end and "numbers" in end["hessian_eigenvalues"].attrs:
-        result.__dict__["_spectrum"] = _read_spectrum(end["hessian_eigenvalues"])
+    if "end" in end.attrs:
+        result.__dict__["end"] = End.from_json(end.attrs["end"])
     return result
 
 
@@ -210,17 +291,61 @@ def _read_events(group) -> Events | None:
     return Events(**{name: rows[()] for name, rows in group["events"].items()}) if "events" in group else None
 
 
-def _read_channel(group) -> Infinity:
-    apart = ("kind", "pair", "signs")
+def _write_limit(group, limit: Limit) -> None:
+    network = limit.network
+    units = [
+        [[u.kind, u.neurons, u.activation.name, u.side, u.base, u.free] for u in layer]
+        for layer in network.layers
+    ]
+    group.attrs["units"] = json.dumps(units)
+    group.attrs["constants"] = json.dumps(network.constants)
+    group.attrs["approaches"] = json.dumps([dataclasses.astuple(a) for a in limit.approaches])
+    for name in ("loss", "loss_error", "grad_norm", "distance"):
+        group.attrs[name] = getattr(limit, name)
+    for k, W in enumerate(network.weights):
+        write_array(group, f"weights{k}", W)
+    write_array(
+        group, "values", np.concatenate([np.zeros(0), *(v for layer in network.values for v in layer)])
+    )
+
+
+def _read_limit(group, activations: Mapping[str, Activation]) -> Limit:
+    layers = tuple(
+        tuple(
+            Unit(kind, tuple(neurons), activations[name], side, base, tuple(free))
+            for kind, neurons, name, side, base, free in layer
+        )
+        for layer in json.loads(group.attrs["units"])
+    )
+    weights = tuple(group[f"weights{k}"][()] for k in range(len(layers) + 1))
+    values = tuple(tuple(np.zeros(len(unit.free)) for unit in layer) for layer in layers)
+    network = LimitNetwork(layers, weights, tuple(json.loads(group.attrs["constants"])), values)
+    phi = np.concatenate([*(W.ravel() for W in weights), group["values"][()]])
+    numbers = {name: float(group.attrs[name]) for name in ("loss", "loss_error", "grad_norm", "distance")}
+    approaches = tuple(Approach(*entry) for entry in json.loads(group.attrs["approaches"]))
+    return Limit(network.with_flat(phi), approaches=approaches, **numbers)
+
+
+def _read_channel(group, activations: Mapping[str, Activation]) -> Infinity:
+    apart = ("kind", "pair", "signs", "units", "constants", "approaches")
     numbers = {name: value.item() for name, value in group.attrs.items() if name not in apart}
     if group.attrs["kind"] == "neuron":
         return Saturation(**numbers)
+    if group.attrs["kind"] == "network":
+        return _read_limit(group, activations)
     arrays = {name: group[name][()] for name in group}
     if group.attrs["kind"] == "direction":
         return Recession(**numbers, **arrays)
     i, j = (int(n) for n in group.attrs["pair"])
     s, t = (int(n) for n in group.attrs["signs"])
     return Channel(pair=(i, j), signs=(s, t), **numbers, **arrays)
+
+
+def _read_stalled(group) -> Stalled | None:
+    if "stalled" not in group.attrs:
+        return None
+    residual, products, condition = (float(x) for x in group.attrs["stalled"])
+    return Stalled(residual, int(products), condition)
 
 
 def _read_extended(group) -> Extended | None:

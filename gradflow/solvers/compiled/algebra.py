@@ -79,6 +79,33 @@ def product(run, theta, v, result):
 
 
 @inner_jit
+def linearise(run, theta, loss, gradient):
+    """L and ∇L at an address, and with them what `times` needs; counted as a gradient."""
+    if word(run, at.LINEARISE) == 0:
+        loss_and_gradient(run, theta, loss, gradient)
+        return
+    call_six(
+        word(run, at.LINEARISE), word(run, at.DESCRIPTOR), theta, word(run, at.MEMORY), loss, gradient, 0
+    )
+    counters = word(run, at.COUNTERS)
+    set_word(counters, 0, word(counters, 0) + 1)
+
+
+@inner_jit
+def linearised(run):
+    """Whether there are products of the last linearisation."""
+    return word(run, at.LINEARISE) != 0 and word(word(run, at.MEMORY), 0) == 1
+
+
+@inner_jit
+def times(run, v, result):
+    """∇²L v at the point of the last linearisation; counted as a product."""
+    call_six(word(run, at.TIMES), word(run, at.DESCRIPTOR), word(run, at.MEMORY), v, result, 0, 0)
+    counters = word(run, at.COUNTERS)
+    set_word(counters, 2, word(counters, 2) + 1)
+
+
+@inner_jit
 def clear_and_add(run, count, weights, rows, factor, base, result):
     """result = base + factor Σ_j weights[j] rows[j] for j < count; `base` may be null."""
     size = word(run, at.SIZE)

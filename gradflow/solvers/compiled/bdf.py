@@ -97,8 +97,10 @@ def _form_hessian(run, theta):
 
 @inner_jit
 def _prepare(run, c):
-    """Hessian and factors for this c: kept, or renewed as far as needed. False if there are no factors, or a
-    mode grows too fast for the step."""
+    """Hessian and factors for this c: kept, or renewed as far as needed.
+
+    False if there are no factors, or a mode grows too fast for the step.
+    """
     kept = at.row(run, at.WORK, IN_MEMORY)
     if load(kept, 0) == 0.0 and at.integer(run, AGE) >= 0 and at.number(run, FACTOR_AT) > 0.0:
         _form_hessian(run, at.row(run, at.VECTORS, HESSIAN_POINT))

@@ -13,7 +13,7 @@ from ...kernels.math.abi import inner_jit, summing_jit
 from ...kernels.math.blas import copy, vector
 from ...kernels.math.memory import load, word
 from . import layout as at
-from .algebra import loss_and_gradient
+from .algebra import linearise
 from .growth import FOLLOWED
 from .krylov import SCRATCH, solve_by_products
 
@@ -146,9 +146,10 @@ def _multiply(run, highest, factor):
 
 @inner_jit
 def _coefficients(run, q, step, wait):
-    """l_0 … l_q, with z_new = z_predicted + l (θ − θ_predicted), and E_1, E_2, E_3: the error at order q − 1,
-    q and q + 1 per unit of z_q, of the correction, and of its change; E_5, the correction per unit of
-    θ^(q+1).
+    """The coefficients l_0 … l_q, with z_new = z_predicted + l (θ − θ_predicted), and E_1, E_2, E_3, E_5.
+
+    E_1, E_2, E_3: the error at order q − 1, q and q + 1 per unit of z_q, of the correction, and of its
+    change; E_5, the correction per unit of θ^(q+1).
 
     Source: K. R. Jackson and R. Sacks-Davis, ACM TOMS 6 (1980) 295–318 (fixed leading coefficient), as in
     S. D. Cohen and A. C. Hindmarsh, CVODE, Computers in Physics 10 (1996) 138–143.
@@ -240,7 +241,7 @@ def _newton(run, c, enough):
     previous = 0.0
     for iteration in range(ITERATIONS):
         _sum(size, predicted, 1.0, d, point)
-        loss_and_gradient(run, point, cell, gradient)
+        linearise(run, point, cell, gradient)
         at.set_number(run, at.NEW_LOSS, load(cell, 0))
         _residual(size, slope, first, d, c, rates, gradient, right)
         if not _norm(run, right) < math.inf:
@@ -340,8 +341,9 @@ def _follow(run, allowed):
 
 
 def bdf_krylov_step(run, unused_1, unused_2, unused_3, unused_4, unused_5):
-    """One step of order q (see `layout`): θ_new = θ_predicted + d, Δt θ' = z_1 + l_1 d with θ' = −r ⊙
-    ∇L(θ_new).
+    """One step of order q (see `layout`).
+
+    θ_new = θ_predicted + d, Δt θ' = z_1 + l_1 d with θ' = −r ⊙ ∇L(θ_new).
 
     Fixed leading coefficient. Source: P. N. Brown, G. D. Byrne and A. C. Hindmarsh, VODE, SIAM J. Sci. Stat.
     Comput. 10 (1989) 1038–1051; P. N. Brown and A. C. Hindmarsh, Reduced storage matrix methods in stiff ODE

@@ -1,11 +1,12 @@
-"""Newton systems (I + c r ⊙ ∇²L) d = b by conjugate gradients, with products by differences of ∇L.
+"""Newton systems (I + c r ⊙ ∇²L) d = b by conjugate gradients, by products or by differences.
 
 In the variable d/√r the matrix M = I + c √r ∇²L √r is symmetric, and positive definite as long as no mode
-grows by more than its own size within a step. A product ∇²L v is (∇L(θ + εv) − ∇L(θ))/ε: it costs one
-gradient, where the product kernel costs 1.3 to 2.5 of them, and about one more at every new θ.
+grows by more than its own size within a step. A product ∇²L v is one of the linearisation that came with the
+gradient (`objective.Linear`), half a gradient; where there is none it is (∇L(θ + εv) − ∇L(θ))/ε, which
+costs one gradient, where the product kernel costs 1.3 to 2.5 of them, and about one more at every new θ.
 Tried on erf networks of some thousand parameters, where they did not lower the number of products: deflation
 by Ritz vectors kept across steps, starting values from the directions of earlier solutions, preconditioning
-by layers. Other problems may differ.
+by layers, and by the part Y ⊗ I of the Hessian (`kernels.population.linearised`). Other problems may differ.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from ...kernels.math.abi import inner_jit, summing_jit
 from ...kernels.math.blas import vector
 from ...kernels.math.memory import word
 from . import layout as at
-from .algebra import loss_and_gradient
+from .algebra import linearised, loss_and_gradient, times
 
 DIFFERENCE = 1e-7
 """Displacement of the differences: a root mean square in units of the error allowed, over the tolerance, and
@@ -94,6 +95,26 @@ def _image(size, p, roots, beside, gradient, factor, image):
     return total
 
 
+@inner_jit
+def _multiply(size, p, roots, result):
+    """√r p."""
+    direction, root, target = vector(p, size), vector(roots, size), vector(result, size)
+    for k in range(size):
+        target[k] = root[k] * direction[k]
+
+
+@summing_jit
+def _add_image(size, p, roots, beside, c, image):
+    """image = p + c √r beside; p · image."""
+    direction, root, there = vector(p, size), vector(roots, size), vector(beside, size)
+    result, total = vector(image, size), 0.0
+    for k in range(size):
+        value = direction[k] + c * root[k] * there[k]
+        result[k] = value
+        total += direction[k] * value
+    return total
+
+
 @summing_jit
 def _advance(size, length, p, image, roots, scale, unit, x, left):
     """x += length p, left −= length image; the squares of `left` as by `_start`."""
@@ -132,6 +153,10 @@ def _times(run, theta, gradient, c, unit, scratch):
     size, roots = word(run, at.SIZE), word(run, at.ROOTS)
     p, beside = scratch + 8 * size * DIRECTION, scratch + 8 * size * BESIDE
     moved = scratch + 8 * size * MOVED
+    if linearised(run):
+        _multiply(size, p, roots, moved)
+        times(run, moved, beside)
+        return _add_image(size, p, roots, beside, c, scratch + 8 * size * IMAGE)
     tolerance = max(at.setting(run, at.RTOL), at.setting(run, at.ATOL))
     length = math.sqrt(_weighted_square(size, p, roots, at.row(run, at.WORK, at.SCALE), unit) / size)
     epsilon = DIFFERENCE / (tolerance * length) * unit

@@ -107,8 +107,10 @@ def _progress(run):
 
 @inner_jit
 def _stability_limited(run, step):
-    """Whether an explicit method is at its stability limit now or was in the last steps: L and ∇L are then
-    noisy by as much as the tolerance allows, far above the rounding, while t still moves on."""
+    """Whether an explicit method is at its stability limit now or was in the last steps.
+
+    L and ∇L are then noisy by as much as the tolerance allows, far above the rounding; t still moves on.
+    """
     if word(run, at.STABILISED) != 0:
         return False
     return at.integer(run, at.STIFF) > 0 or step * at.number(run, at.CURVATURE) >= STIFF_LIMIT

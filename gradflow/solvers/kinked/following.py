@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...kinks.corner import Resolver
-from ...kinks.events import BRANCHING, CROSSING, LEAVING, PASSING, SLIDING, Events
-from ...kinks.manifold import Manifold
+from ...boundaries.corner import Resolver
+from ...boundaries.events import BRANCHING, CROSSING, LEAVING, PASSING, SLIDING, Events
+from ...boundaries.manifold import Manifold
 from ...objective import Counts, Objective
 from ...support.limits import Limits
 from ...support.progress import Monitor

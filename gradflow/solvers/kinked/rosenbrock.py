@@ -14,7 +14,7 @@ import numpy as np
 from scipy.linalg import lapack
 
 from ...kernels.math import abi
-from ...kinks.manifold import Manifold
+from ...boundaries.manifold import Manifold
 from .. import tableaus
 from ..compiled import held_step
 from ..compiled import layout as at

@@ -40,12 +40,27 @@ ALIGNING = tuple(name for name in ACTIVATIONS if name not in ODD + STRAYS)
 
 
 def order(activation: str) -> int:
-    """q, for which a gradient g at a minimum leaves a distance from the ray of order g^{1/q}.
+    """The exponent q by which a gradient g at a minimum leaves a distance of order g^{1/q} from the ray.
 
     1 where a student that is off raises L at second order: σ(0) ≠ 0, or a kink at 0 that tells σ from a
     positively homogeneous function. 2 for relu and leaky_relu: students that share the teacher's length and
     turn by angles φ that cancel in the sum raise L by φ³. 3 where σ(0) = 0 and σ is smooth: what is left of
     a student that goes to zero raises L at fourth order.
+
+    Parameters
+    ----------
+    activation : str
+        A name of the table.
+
+    Returns
+    -------
+    int
+        1, 2 or 3.
+
+    Examples
+    --------
+    >>> order("softplus"), order("relu"), order("tanh")
+    (1, 2, 3)
     """
     sigma = ACTIVATIONS[activation]
     at = {z: float(sigma(np.array([z]))[0]) for z in (-2.0, -1.0, -1e-8, 0.0, 1e-8, 1.0, 2.0)}

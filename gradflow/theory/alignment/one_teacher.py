@@ -62,8 +62,26 @@ DEAD = 1e-3
 class End:
     """Where one start ended.
 
-    weights W (m, d), loss L, grad_norm |∇L|_∞, minimum: critical and no negative curvature; teacher (d,)
-    and activation. If σ is even the teacher's line counts and not its ray {λv : λ ≥ 0}.
+    If σ is even the teacher's line counts and not its ray {λv : λ ≥ 0}.
+
+    Attributes
+    ----------
+    weights : ndarray, shape (m, d)
+        W.
+    loss, grad_norm : float
+        L and |∇L|_∞.
+    minimum : bool
+        Critical and no negative curvature.
+    teacher : ndarray, shape (d,)
+        v.
+    activation : str
+        σ.
+
+    Examples
+    --------
+    >>> end = descend("softplus", students=1, dim=2, seed=0)
+    >>> end.minimum, end.distance < 1e-6
+    (True, True)
     """
 
     weights: np.ndarray
@@ -75,6 +93,7 @@ class End:
 
     @property
     def even(self) -> bool:
+        """Whether the activation is even."""
         return ACTIVATIONS[self.activation].symmetry == "even"
 
     @property
@@ -89,7 +108,7 @@ class End:
         return there.loss(there.theta0)
 
     def distance_of(self, which: np.ndarray) -> float:
-        """The same for the students in a mask (m,); zero for none."""
+        """The same for the students in the mask `which` (m,); zero for none."""
         return distance(self.weights[which], self.teacher, self.even) if which.any() else 0.0
 
     def rise(self, to: float = 0.1) -> float:
@@ -106,14 +125,54 @@ class End:
 
 
 def projected(weights: np.ndarray, teacher: np.ndarray, even: bool = False) -> np.ndarray:
-    """The nearest points of the teacher's ray (of its line, if `even`) to the rows."""
+    """The nearest points of the teacher's ray to rows.
+
+    Parameters
+    ----------
+    weights : ndarray, shape (m, d)
+        The rows.
+    teacher : ndarray, shape (d,)
+        v.
+    even : bool, default False
+        The line counts, not the ray.
+
+    Returns
+    -------
+    ndarray, shape (m, d)
+
+    Examples
+    --------
+    >>> projected(np.array([[2.0, 1.0], [-1.0, 3.0]]), np.array([1.0, 0.0]))
+    array([[2., 0.],
+           [0., 0.]])
+    """
     unit = teacher / np.linalg.norm(teacher)
     along = weights @ unit
     return np.outer(along if even else np.maximum(along, 0.0), unit)
 
 
 def distance(weights: np.ndarray, teacher: np.ndarray, even: bool = False) -> float:
-    """The largest distance of a row from the ray (the line, if `even`) of the teacher, over |v|."""
+    """The largest distance of a row from the ray of the teacher, over |v|.
+
+    Parameters
+    ----------
+    weights : ndarray, shape (m, d)
+        The rows.
+    teacher : ndarray, shape (d,)
+        v.
+    even : bool, default False
+        The line counts, not the ray.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> rows = np.array([[2.0, 0.0], [-1.0, 0.0]])
+    >>> distance(rows, np.array([1.0, 0.0])), distance(rows, np.array([1.0, 0.0]), even=True)
+    (1.0, 0.0)
+    """
     off = np.linalg.norm(weights - projected(weights, teacher, even), axis=1)
     return float(off.max() / np.linalg.norm(teacher))
 
@@ -142,6 +201,11 @@ def descend(activation: str, students: int, dim: int, seed: int, length: float =
     A ReLU student can reach w = 0 in finite time, where L has a kink that holds it (a step that leaves
     comes back). Where the flow gets no further for that reason, such a student is put to zero, where
     σ'(0) = 0 keeps it, and the flow of the others goes on. At L = 0 that is where the kinked flow ends too.
+
+    Examples
+    --------
+    >>> descend("softplus", students=2, dim=2, seed=0).weights.shape
+    (2, 2)
     """
     rng = np.random.default_rng([students, dim, seed])
     teacher = rng.standard_normal(dim)
@@ -173,8 +237,16 @@ def descend(activation: str, students: int, dim: int, seed: int, length: float =
 def stationarity(cases: list[tuple[int, int]], seed: int = 0, factor: float = 1.0) -> Check:
     """The gradient of the ReLU loss at random points, split along and across each student.
 
-    cases    numbers of students and of inputs
-    factor   of the teacher's terms, 1 in the claim
+    Parameters
+    ----------
+    cases : list[tuple[int, int]]
+        Numbers of students and of inputs.
+    factor : float, default 1.0
+        Of the teacher's terms, 1 in the claim.
+
+    Returns
+    -------
+    Check
     """
     rng = np.random.default_rng(seed)
     off = []
@@ -219,7 +291,26 @@ def ends(
     length: float = 1.0,
     progress: Progress | None = None,
 ) -> list[End]:
-    """Where the starts of the seeds 0 … starts − 1 end, as `descend`."""
+    """Where the starts of the seeds 0 … starts − 1 end.
+
+    Parameters
+    ----------
+    activation, students, dim, length
+        As in `descend`.
+    starts : int
+        Their number.
+    progress : callable, optional
+        Told between starts.
+
+    Returns
+    -------
+    list of End
+
+    Examples
+    --------
+    >>> [end.minimum for end in ends("softplus", 1, 2, starts=2)]
+    [True, True]
+    """
     found = []
     for seed in range(starts):
         if progress is not None:

@@ -44,7 +44,20 @@ SOURCE = "Simsek et al., NeurIPS 2023 (copy/average)"
 
 
 class OneNeuron(NamedTuple):
-    """The best single neuron for ℓ teachers: a, |w| (along Σ v_j/√ℓ), and its loss L(ℓ)."""
+    """The best single neuron for ℓ orthonormal teachers.
+
+    Attributes
+    ----------
+    output, norm : float
+        a, and |w| along Σ v_j/√ℓ.
+    loss : float
+        L(ℓ).
+
+    Examples
+    --------
+    >>> round(one_neuron(3).loss, 10)
+    0.0405931773
+    """
 
     output: float
     norm: float
@@ -97,7 +110,24 @@ def one_neuron(teachers: int, activation: str = "erf") -> OneNeuron:
 
 
 def partitions(k: int, n: int, largest: int | None = None) -> Iterator[tuple[int, ...]]:
-    """The partitions of k into n parts ≥ 1, each in descending order."""
+    """The partitions of k into n parts ≥ 1, each in descending order.
+
+    Parameters
+    ----------
+    k, n : int
+        Sum and number of the parts.
+    largest : int, optional
+        No part is larger.
+
+    Yields
+    ------
+    tuple of int
+
+    Examples
+    --------
+    >>> list(partitions(5, 2))
+    [(4, 1), (3, 2)]
+    """
     largest = k if largest is None else largest
     if n == 1:
         if 1 <= k <= largest:
@@ -149,7 +179,26 @@ def bucket_student(
 
 
 def bucket_ansatz(sizes: Sequence[int], unused: float | int = 1) -> tuple[Ansatz, np.ndarray]:
-    """A CA point (erf) of any partition as a symmetric point: one neuron per bucket."""
+    """The CA point of erf for any partition as a symmetric point: one neuron per bucket.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Teachers in each bucket.
+    unused : float or int, default 1
+        Input dimensions without a teacher.
+
+    Returns
+    -------
+    ansatz : Ansatz
+    x : ndarray, shape (p,)
+
+    Examples
+    --------
+    >>> ansatz, x = bucket_ansatz([1, 2])
+    >>> ansatz.student(x).sizes
+    (4, 2, 1)
+    """
     n = len(sizes)
     ansatz = Ansatz(tuple(sizes), (None,) * n, unused)
     rows = np.zeros((n, n + (unused > 0) + 1))
@@ -160,7 +209,26 @@ def bucket_ansatz(sizes: Sequence[int], unused: float | int = 1) -> tuple[Ansatz
 
 
 def best_ansatz(n: float | int, k: float | int, unused: float | int = 1) -> tuple[Ansatz, np.ndarray]:
-    """The best CA point (erf), n − 1 copies and one average of ℓ = k − n + 1, for any width, n ≥ 2."""
+    """The best CA point of erf as a symmetric point: n − 1 copies and one average of ℓ = k − n + 1 teachers.
+
+    Parameters
+    ----------
+    n, k : float or int
+        Students and teachers, n ≥ 2; any width, fractions included.
+    unused : float or int, default 1
+        Input dimensions without a teacher.
+
+    Returns
+    -------
+    ansatz : Ansatz
+    x : ndarray, shape (p,)
+
+    Examples
+    --------
+    >>> ansatz, x = best_ansatz(3, 5)
+    >>> ansatz.teachers, ansatz.groups
+    ((2, 3), (0, None))
+    """
     l = k - n + 1
     ansatz = Ansatz((n - 1, l), (0, None), unused)
     zero = [0.0] * (unused > 0)
@@ -169,7 +237,25 @@ def best_ansatz(n: float | int, k: float | int, unused: float | int = 1) -> tupl
 
 
 def perturbed_family(k: float | int, activation: str = "erf") -> Callable[[float | int], Ansatz]:
-    """The ansatz of P-n-C with k teachers as a function of n, 1 < n < k, fractions included."""
+    """The ansatz of P-n-C with k teachers as a function of n, 1 < n < k, fractions included.
+
+    Parameters
+    ----------
+    k : float or int
+        Teachers.
+    activation : str, default "erf"
+        Of both networks.
+
+    Returns
+    -------
+    callable
+        n → `Ansatz`.
+
+    Examples
+    --------
+    >>> perturbed_family(5)(3).teachers
+    (3, 2)
+    """
     return lambda n: Ansatz((n, k - n), (0,), 1, activation)
 
 
@@ -211,14 +297,52 @@ def perturbed_copy(n: float | int, k: float | int, start=None, activation: str =
 def follow(
     widths: Sequence[float | int], k: float | int, activation: str = "erf", ratio: float = 1.04
 ) -> list[SymmetricPoint]:
-    """P-n-C points for widths 1 < n < k, continued from n = k − 1 (`landscape.follow`)."""
+    """P-n-C points for widths 1 < n < k, continued from n = k − 1 (`landscape.follow`).
+
+    Parameters
+    ----------
+    widths : sequence of float or int
+        n, descending.
+    k : float or int
+        Teachers.
+    activation : str, default "erf"
+        Of both networks.
+    ratio : float, default 1.04
+        Of the steps between widths, at most.
+
+    Returns
+    -------
+    list of SymmetricPoint
+
+    Examples
+    --------
+    >>> [point.residual < 1e-25 for point in follow([4, 3], 5)]
+    [True, True]
+    """
     first = perturbed_copy(k - 1, k, None, activation)
     family = perturbed_family(k, activation)
     return continued(family, [k - 1, *widths], first.x, ratio)[1:]
 
 
 def perturbed_average(n: int, k: int, activation: str = "relu") -> SymmetricPoint:
-    """The critical point near the best CA point: n − 1 perturbed copies and one average (erf: itself)."""
+    """The critical point near the best CA point: n − 1 perturbed copies and one average (erf: itself).
+
+    Parameters
+    ----------
+    n, k : int
+        Students and teachers.
+    activation : str, default "relu"
+        Of both networks.
+
+    Returns
+    -------
+    SymmetricPoint
+
+    Examples
+    --------
+    >>> perturbed_average(2, 4).residual < 1e-25
+    True
+    """
     l = k - n + 1
     neuron = one_neuron(l, activation)
     ansatz = Ansatz((n - 1, l), (0, None), 1, activation)

@@ -38,14 +38,43 @@ def __dir__() -> list[str]:
 
 
 def influence(l: float | int) -> float:
-    """1/((1−z)^{−1/2} − 1), z = 1/4ℓ²: how much a bucket of ℓ ≥ 1 teachers pushes the others to split."""
+    """How much a bucket pushes the others to split: 1/((1−z)^{−1/2} − 1), z = 1/4ℓ².
+
+    Parameters
+    ----------
+    l : float or int
+        ℓ ≥ 1, its teachers.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> round(influence(1), 6)
+    6.464102
+    """
     return 1 / math.expm1(-0.5 * math.log1p(-0.25 / l**2))
 
 
 def resistance(l: float | int) -> float:
-    """1/((1−z)^{3/2}/(1−2z) − 1), z = 1/4ℓ²: what a bucket of ℓ ≥ 2 teachers bears before it splits.
+    """What a bucket bears before it splits: 1/((1−z)^{3/2}/(1−2z) − 1), z = 1/4ℓ².
 
     Smaller than `influence(l)`, as (1+1/resistance)/(1+1/influence) = 1 + z²/(1−2z); both grow like 8ℓ².
+
+    Parameters
+    ----------
+    l : float or int
+        ℓ ≥ 2, its teachers.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> resistance(3) < influence(3)
+    True
     """
     z = 0.25 / l**2
     return 1 / math.expm1(1.5 * math.log1p(-z) - math.log1p(-2 * z))
@@ -75,14 +104,46 @@ def index(sizes: Sequence[int]) -> int:
 
 
 def best_is_stable(n: float | int, k: float | int) -> bool:
-    """Whether C-A optimal, n − 1 copies and one average, is a local minimum, 1 ≤ n < k."""
+    """Whether C-A optimal, n − 1 copies and one average, is a local minimum.
+
+    Parameters
+    ----------
+    n, k : float or int
+        Students and teachers, 1 ≤ n < k.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> best_is_stable(4, 10), best_is_stable(9, 10)
+    (True, False)
+    """
     return (n - 1) * influence(1) < resistance(k - n + 1)
 
 
 def critical_bucket(k: float | int) -> float:
-    """The size ℓ of the average, a fraction > 2, below which C-A optimal is no minimum; NaN if there is none.
+    """The size ℓ of the average below which C-A optimal is no minimum.
 
+    Parameters
+    ----------
+    k : float or int
+        Teachers.
+
+    Returns
+    -------
+    float
+        A fraction > 2; NaN if there is none.
+
+    Notes
+    -----
     The root of (k − ℓ) influence(1) = resistance(ℓ); ℓ_c/√k → `BUCKET_LIMIT`.
+
+    Examples
+    --------
+    >>> round(critical_bucket(100), 6)
+    8.632053
     """
     if best_is_stable(k - 1, k):
         return math.nan

@@ -33,8 +33,16 @@ SHORTER = 2 * (144 * math.sqrt(3) + 24 * math.pi + 5 * math.pi**2 - 144) / (
 def check_large(size: str, progress: Progress, shorter: float = SHORTER, share: float = 1.0) -> Check:
     """P-n-C at large width: γ, |w|² and the loss against their limits.
 
-    shorter   of (1 − |w|²)/ε
-    share     of nγ
+    Parameters
+    ----------
+    shorter : float, default SHORTER
+        Of (1 − |w|²)/ε.
+    share : float, default 1.0
+        Of nγ.
+
+    Returns
+    -------
+    Check
     """
     widths = (10**3, 10**4) if size == "quick" else (10**3, 10**4, 10**5, 10**6)
     carried, shortened, prices, rows = [], [], [], {}

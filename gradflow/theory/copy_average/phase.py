@@ -58,12 +58,29 @@ RARE = ("channel", "unused", "not converged")
 
 @dataclasses.dataclass(frozen=True)
 class End:
-    """Where one start ended: the configuration, L, |∇L|_∞, the smallest eigenvalue, t and steps of the flow.
+    """Where one start ended.
 
-    configuration   "C-A", "P-n-C", "exact" (n = k: both at once, L = 0); "channel": two neurons on their way
-                    to infinity with opposite output weights; "unused": C-A optimal of n − 1 neurons, a
-                    plateau of the flow with one neuron that does nothing; "other": another critical point;
-                    "not converged": none of these
+    Attributes
+    ----------
+    seed : int
+        Of the start.
+    configuration : str
+        "C-A", "P-n-C", "exact" (n = k: both at once, L = 0); "channel": two neurons on their way to
+        infinity with opposite output weights; "unused": C-A optimal of n − 1 neurons, a plateau of the flow
+        with one neuron that does nothing; "other": another critical point; "not converged": none of these.
+    loss, grad_norm : float
+        L and |∇L|_∞.
+    smallest : float
+        The smallest eigenvalue of ∇²L.
+    time : float
+        The time of the flow.
+    steps : int
+        Its steps.
+
+    Examples
+    --------
+    >>> end(1, 2, seed=0).grad_norm < 1e-12
+    True
     """
 
     seed: int
@@ -77,7 +94,22 @@ class End:
 
 @cache
 def losses(n: int, k: int) -> dict[str, float]:
-    """The losses of the configurations at width n; C-A optimal and P-n-C are "exact" where n = k."""
+    """The losses of the configurations at one width; C-A optimal and P-n-C are "exact" where n = k.
+
+    Parameters
+    ----------
+    n, k : int
+        Students and teachers.
+
+    Returns
+    -------
+    dict of str to float
+
+    Examples
+    --------
+    >>> sorted(losses(3, 5))
+    ['C-A', 'P-n-C', 'unused']
+    """
     unused = {"unused": one_neuron(k - n + 2).loss} if n > 1 else {}
     if n == k:
         return unused | {"exact": 0.0}
@@ -86,7 +118,26 @@ def losses(n: int, k: int) -> dict[str, float]:
 
 
 def end(n: int, k: int, seed: int, solver: FlowSolver = FLOW) -> End:
-    """The end of the flow from the student of this seed."""
+    """The end of the flow from one start.
+
+    Parameters
+    ----------
+    n, k : int
+        Students and teachers.
+    seed : int
+        Of the student.
+    solver : FlowSolver, optional
+        `FLOW` unless given.
+
+    Returns
+    -------
+    End
+
+    Examples
+    --------
+    >>> end(1, 2, seed=0).configuration
+    'C-A'
+    """
     student = MLP.random((k + 1, n, 1), "erf", False, seed=seed)
     result = train(orthonormal(k, k + 1), student, solver=solver, progress=False)
     assert result.flow is not None
@@ -112,7 +163,33 @@ def end(n: int, k: int, seed: int, solver: FlowSolver = FLOW) -> End:
 def ends(
     n: int, k: int, seeds: Iterable[int], *, threads: int = 1, solver: FlowSolver = FLOW
 ) -> Iterator[End]:
-    """`end` for many seeds, in the order of the seeds, on a number of threads."""
+    """The ends of many starts, in the order of the seeds.
+
+    Parameters
+    ----------
+    n, k : int
+        Students and teachers.
+    seeds : iterable of int
+        Of the students.
+    threads : int, default 1
+        So many at a time.
+    solver : FlowSolver, optional
+        `FLOW` unless given.
+
+    Yields
+    ------
+    End
+
+    Raises
+    ------
+    ArgumentError
+        For n > k.
+
+    Examples
+    --------
+    >>> [found.seed for found in ends(1, 2, range(2))]
+    [0, 1]
+    """
     n, k = integer("n", n, 1), integer("k", k, 1)
     if n > k:
         raise ArgumentError("n", n, f"at most k = {k}")
@@ -122,14 +199,47 @@ def ends(
 
 
 def shares(found: Iterable[End]) -> dict[str, float]:
-    """The share of each configuration among ends."""
+    """The share of each configuration among ends.
+
+    Parameters
+    ----------
+    found : iterable of End
+        What `ends` gives.
+
+    Returns
+    -------
+    dict of str to float
+
+    Examples
+    --------
+    >>> shares(ends(1, 2, range(2)))
+    {'C-A': 1.0}
+    """
     names = [e.configuration for e in found]
     return {name: names.count(name) / len(names) for name in sorted(set(names))}
 
 
 def boundaries(diagram: dict[tuple[int, int], dict[str, float]], k: int) -> tuple[float, float]:
-    """γ₁ and γ₂ for one k: the largest n/k up to which every start ends at C-A, and the smallest from which
-    none does; NaN where there is none. `diagram` has the shares of (n, k)."""
+    """γ₁ and γ₂ for one k: between them some starts end at C-A and some do not.
+
+    Parameters
+    ----------
+    diagram : dict of (int, int) to dict of str to float
+        The shares of the ends' names at each (n, k).
+    k : int
+        The teacher's width.
+
+    Returns
+    -------
+    tuple of two floats
+        The largest n/k up to which every start ends at C-A, and the smallest from which none does; NaN where
+        there is none.
+
+    Examples
+    --------
+    >>> boundaries({(2, 5): {"C-A": 1.0}, (3, 5): {"C-A": 0.5}, (4, 5): {"P-n-C": 1.0}}, 5)
+    (0.4, 0.8)
+    """
     here = {n: share.get("C-A", 0.0) for (n, width), share in diagram.items() if width == k and n < k}
     pure = [n for n in sorted(here) if all(here[m] == 1.0 for m in here if m <= n)]
     none = [n for n in sorted(here) if all(here[m] == 0.0 for m in here if m >= n)]
@@ -138,7 +248,22 @@ def boundaries(diagram: dict[tuple[int, int], dict[str, float]], k: int) -> tupl
 
 
 def half_way(diagram: dict[tuple[int, int], dict[str, float]], k: int) -> float:
-    """The n/k at which half of the starts end at C-A, on the straight line between two widths; else NaN."""
+    """The n/k at which half of the starts end at C-A, on the straight line between two widths; else NaN.
+
+    Parameters
+    ----------
+    diagram, k
+        As in `boundaries`.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> half_way({(2, 5): {"C-A": 1.0}, (3, 5): {"C-A": 0.5}, (4, 5): {"P-n-C": 1.0}}, 5)
+    0.6
+    """
     here = {n: share.get("C-A", 0.0) for (n, width), share in diagram.items() if width == k and n < k}
     for n in sorted(here)[:-1]:
         if here[n] >= 0.5 > here[n + 1]:
@@ -147,7 +272,22 @@ def half_way(diagram: dict[tuple[int, int], dict[str, float]], k: int) -> float:
 
 
 def unseen(starts: int) -> float:
-    """The share that an end not seen in so many starts has at most, with 95 % confidence."""
+    """The share that an end not seen in so many starts has at most, with 95 % confidence.
+
+    Parameters
+    ----------
+    starts : int
+        Their number.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> round(unseen(100), 4)
+    0.0295
+    """
     return 1 - 0.05 ** (1 / starts)
 
 

@@ -41,7 +41,25 @@ LARGEST_BY_NEWTON = 50
 def minimise_along_the_sum(teachers: int, activation: str) -> OneNeuron:
     """The one-neuron optimum by mpmath: a eliminated, the root of dL/dr along Σ v_j/√ℓ, 40 digits.
 
+    Parameters
+    ----------
+    teachers : int
+        ℓ.
+    activation : str
+        "erf" or "relu".
+
+    Returns
+    -------
+    OneNeuron
+
+    Notes
+    -----
     L(r) = ℓ K(1) − ℓ² K(r, 1)²/K(r, r) (+ pairs of teachers for relu), from the kernels alone.
+
+    Examples
+    --------
+    >>> bool(abs(minimise_along_the_sum(3, "erf").norm - one_neuron(3).norm) < 1e-14)
+    True
     """
     from mpmath import mp
 
@@ -76,7 +94,26 @@ def minimise_along_the_sum(teachers: int, activation: str) -> OneNeuron:
 def minimise_the_loss(teachers: int, activation: str, seed: int) -> tuple[OneNeuron, float]:
     """The one-neuron optimum by Newton's method on the full loss from a random start in d = ℓ + 1.
 
-    Also the sine of the angle between w and Σ v_j.
+    Parameters
+    ----------
+    teachers : int
+        ℓ.
+    activation : str
+        "erf" or "relu".
+    seed : int
+        Of the start.
+
+    Returns
+    -------
+    optimum : OneNeuron
+    sine : float
+        Of the angle between w and Σ v_j.
+
+    Examples
+    --------
+    >>> optimum, sine = minimise_the_loss(2, "erf", seed=0)
+    >>> bool(sine < 1e-7)
+    True
     """
     dim = teachers + 1
     start = MLP.random((dim, 1, 1), activation, False, seed=seed)
@@ -100,7 +137,14 @@ def check_one_neuron(
 ) -> list[Check]:
     """The one-neuron optimum by three routes, and the bounds a ≥ ℓ, |w| ≤ 1/√ℓ for erf.
 
-    norm_bound   the bound on √ℓ |w| that is tested, 1 in the theorem
+    Parameters
+    ----------
+    norm_bound : float, default 1.0
+        The bound on √ℓ |w| that is tested, 1 in the theorem.
+
+    Returns
+    -------
+    list[Check]
     """
     counts = [1, 2, 3, 5, 8, 13, 200] if size == "quick" else [*range(1, 31), 50, 100, 300, 1000]
     formulas = {

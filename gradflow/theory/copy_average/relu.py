@@ -80,9 +80,24 @@ def check_convex(size: str, progress: Progress, loss: Callable | None = None) ->
 
 
 def excess(sizes: Sequence[int]) -> float:
-    """L − Σ L(ℓ) at a ReLU CA point: Σ_{b≠c} m_b m_c, m = (2ℓ h(1/√ℓ) − ℓ)/√(2π) the mean error of a bucket.
+    """L − Σ L(ℓ) at a CA point of ReLU: Σ_{b≠c} m_b m_c.
 
-    The errors of different buckets are independent. A copy has none: with one average the loss is additive.
+    m = (2ℓ h(1/√ℓ) − ℓ)/√(2π) is the mean error of a bucket; the errors of different buckets are
+    independent. A copy has none: with one average the loss is additive.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        ℓ of each bucket.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> abs(excess([1, 3])) < 1e-14, excess([2, 2]) > 0.01
+    (True, True)
     """
     means = [(one_neuron(l, "relu").output ** 2 - l) / math.sqrt(2 * math.pi) for l in sizes]
     return math.fsum(means) ** 2 - math.fsum(m * m for m in means)
@@ -120,7 +135,22 @@ def check_not_critical(
 
 
 def configurations(n: int, k: int) -> dict[str, tuple[float, float, int]]:
-    """Loss, residual and index of the perturbed C-A and P-n-C points of ReLU, 1 < n < k."""
+    """Loss, residual and index of the perturbed C-A and P-n-C points of ReLU.
+
+    Parameters
+    ----------
+    n, k : int
+        Students and teachers, 1 < n < k.
+
+    Returns
+    -------
+    dict of str to (float, float, int)
+
+    Examples
+    --------
+    >>> sorted(configurations(2, 4))
+    ['C-A', 'P-n-C']
+    """
     points = {"C-A": perturbed_average(n, k), "P-n-C": perturbed_copy(n, k, None, "relu")}
     return {name: (p.loss, p.residual, int(p.spectrum.index)) for name, p in points.items()}
 

@@ -59,7 +59,22 @@ CROSSING_LIMIT = (1 / influence(1)) / (1 / influence(1) + math.pi / 3 - 1)
 
 @cache
 def branch(k: int) -> tuple[SymmetricPoint, ...]:
-    """P-n-C points of descending n, from k − 1 in steps of 4 % to min(k/4, 3√k), beyond all transitions."""
+    """P-n-C points of descending n, from k − 1 in steps of 4 % to min(k/4, 3√k), beyond all transitions.
+
+    Parameters
+    ----------
+    k : int
+        Teachers.
+
+    Returns
+    -------
+    tuple of SymmetricPoint
+
+    Examples
+    --------
+    >>> max(point.residual for point in branch(5)) < 1e-25
+    True
+    """
     lowest = max(2.0, min(0.25 * k, 3.0 * math.sqrt(k)))
     count = max(1, math.ceil(math.log((k - 1) / lowest) / 0.04))
     found = follow([*np.geomspace(k - 1, lowest, count + 1).tolist()], k)
@@ -70,24 +85,89 @@ def branch(k: int) -> tuple[SymmetricPoint, ...]:
 
 
 def between(n: float, upper: SymmetricPoint, lower: SymmetricPoint) -> SymmetricPoint:
-    """The P-n-C point at a width between those of two near ones."""
+    """The P-n-C point at a width between those of two near ones.
+
+    Parameters
+    ----------
+    n : float
+        The width.
+    upper, lower : SymmetricPoint
+        The two near ones.
+
+    Returns
+    -------
+    SymmetricPoint
+
+    Examples
+    --------
+    >>> upper, lower = branch(5)[:2]
+    >>> widths = [point.ansatz.teachers[0] for point in (upper, lower)]
+    >>> between(sum(widths) / 2, upper, lower).residual < 1e-25
+    True
+    """
     top, bottom = upper.ansatz.teachers[0], lower.ansatz.teachers[0]
     share = (n - bottom) / (top - bottom)
     return perturbed_copy(n, sum(upper.ansatz.teachers), share * upper.x + (1 - share) * lower.x)
 
 
 def perturbed_is_stable(n: int, k: int) -> bool:
-    """Whether P-n-C is a local minimum, 1 < n < k."""
+    """Whether P-n-C is a local minimum.
+
+    Parameters
+    ----------
+    n, k : int
+        Students and teachers, 1 < n < k.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> perturbed_is_stable(3, 8), perturbed_is_stable(7, 8)
+    (False, True)
+    """
     return follow([n], k)[0].spectrum.index == 0
 
 
 def perturbed_margin(point: SymmetricPoint) -> float:
-    """The smallest eigenvalue of a P-n-C point."""
+    """The smallest eigenvalue of a P-n-C point.
+
+    Parameters
+    ----------
+    point : SymmetricPoint
+        A P-n-C point.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> perturbed_margin(branch(5)[0]) > 0
+    True
+    """
     return point.spectrum.smallest
 
 
 def loss_gap(point: SymmetricPoint) -> float:
-    """L(P-n-C) − L(C-A optimal) at the same width, to the digits of the point."""
+    """L(P-n-C) − L(C-A optimal) at the same width, to the digits of the point.
+
+    Parameters
+    ----------
+    point : SymmetricPoint
+        A P-n-C point.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> near, *_, far = branch(8)
+    >>> loss_gap(near) < 0 < loss_gap(far)
+    True
+    """
     from mpmath import mp
 
     rest = point.ansatz.teachers[1]
@@ -99,8 +179,28 @@ def loss_gap(point: SymmetricPoint) -> float:
 def crossing(k: int, function: Callable[[SymmetricPoint], float]) -> float:
     """The largest width n < k − 1, a fraction, at which a function of the P-n-C point changes its sign.
 
-    NaN where it keeps its sign along the whole `branch`. Every point on the way is critical in 40 digits
-    (else AssertionError); n to 1e-12 k, and what the rounding of the function allows.
+    Parameters
+    ----------
+    k : int
+        Teachers.
+    function : callable
+        SymmetricPoint → float.
+
+    Returns
+    -------
+    float
+        NaN where it keeps its sign along the whole `branch`; n to 1e-12 k, and what the rounding of the
+        function allows.
+
+    Raises
+    ------
+    AssertionError
+        Where a point on the way is not critical in 40 digits.
+
+    Examples
+    --------
+    >>> round(crossing(8, loss_gap) / 8, 4)
+    0.7748
     """
     points = branch(k)
     for upper, lower in itertools.pairwise(points):
@@ -257,9 +357,28 @@ def check_transition(
 
 
 def bracketed(ansatz, x: np.ndarray, value: float, width: float) -> bool:
-    """Whether the full Hessian's smallest eigenvalue is within `width` of a value: H − value ± width.
+    """Whether the full Hessian's smallest eigenvalue is near a value.
 
-    Two Cholesky factorisations of the (P, P) matrix, one that must succeed and one that must fail.
+    Two Cholesky factorisations of H − value ± width, (P, P), one that must succeed and one that must fail.
+
+    Parameters
+    ----------
+    ansatz : Ansatz
+        Of the point.
+    x : ndarray, shape (p,)
+        The point.
+    value, width : float
+        The eigenvalue, and how near.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> ansatz, x = best_ansatz(2, 3)
+    >>> bracketed(ansatz, x, blocks(ansatz, x).smallest, 1e-12)
+    True
     """
     student = ansatz.student(x)
     hessian = Problem(ansatz.teacher(), student).hessian(student.flat())

@@ -44,7 +44,27 @@ def __dir__() -> list[str]:
 
 
 def one_neuron_for(norms: Sequence[float]) -> tuple[np.ndarray, float, float]:
-    """The best erf neuron for teachers r_j e_j: w (ℓ,), a > 0, and its loss, by Newton on the loss."""
+    """The best erf neuron for teachers r_j e_j, by Newton on the loss.
+
+    Parameters
+    ----------
+    norms : sequence of float
+        r_j.
+
+    Returns
+    -------
+    w : ndarray, shape (ℓ,)
+    a : float
+        Positive.
+    loss : float
+        Its loss.
+
+    Examples
+    --------
+    >>> w, a, loss = one_neuron_for([1.0, 1.0])
+    >>> bool(abs(loss - gf.theory.copy_average.one_neuron(2).loss) < 1e-14)
+    True
+    """
     l = len(norms)
     start = MLP([np.full((1, l), 0.5 / l), [[float(l)]]], None, "erf")
     found = train(
@@ -59,13 +79,50 @@ def one_neuron_for(norms: Sequence[float]) -> tuple[np.ndarray, float, float]:
 
 
 def equal_norms(l: int, r: float) -> tuple[np.ndarray, float]:
-    """The optimum for ℓ teachers of one norm r: a = ℓ, |w|² = ρ/(ℓ−ρ), ρ = r²/(1+r²) (derived)."""
+    """The optimum for ℓ teachers of one norm r: a = ℓ, |w|² = ρ/(ℓ−ρ), ρ = r²/(1+r²) (derived).
+
+    Parameters
+    ----------
+    l : int
+        ℓ.
+    r : float
+        Their norm.
+
+    Returns
+    -------
+    w : ndarray, shape (ℓ,)
+    a : float
+
+    Examples
+    --------
+    >>> w, a = equal_norms(2, 1.0)
+    >>> w.shape, a
+    ((2,), 2.0)
+    """
     share = r * r / (1 + r * r)
     return np.full(l, math.sqrt(share / (l - share) / l)), float(l)
 
 
 def assembled(buckets: Sequence[Sequence[float]], neuron: Callable) -> tuple[float, float]:
-    """|∇L|_∞ at the CA point of a `neuron` (as `one_neuron_for`) for each bucket of norms, and L − Σ L_i."""
+    """What a CA point of neurons for teachers of several norms is: |∇L|_∞ there, and L − Σ L_i.
+
+    Parameters
+    ----------
+    buckets : sequence of sequences of float
+        The norms of the teachers in each bucket.
+    neuron : callable
+        Norms → the bucket's neuron, as `one_neuron_for`.
+
+    Returns
+    -------
+    tuple of two floats
+
+    Examples
+    --------
+    >>> gradient, gap = assembled([[1.0], [0.5, 2.0]], one_neuron_for)
+    >>> bool(gradient < 1e-12), bool(abs(gap) < 1e-12)
+    (False, True)
+    """
     norms = np.concatenate([np.array(b, dtype=np.float64) for b in buckets])
     k, start, total = norms.size, 0, 0.0
     W, outputs = np.zeros((len(buckets), k + 1)), []
@@ -89,8 +146,16 @@ def check_norms(
 ) -> list[Check]:
     """CA points with teachers of different norms: critical when no bucket mixes norms, else not.
 
-    mixed_norms   those in the bucket that mixes them, by their spread s
-    neuron        the best neuron for norms: w, a and its loss
+    Parameters
+    ----------
+    mixed_norms : Callable, default lambda s: (1 - s, 1 + s)
+        Those in the bucket that mixes them, by their spread s.
+    neuron : Callable, default one_neuron_for
+        The best neuron for norms: w, a and its loss.
+
+    Returns
+    -------
+    list[Check]
     """
     rng = np.random.default_rng(7)
     count = 6 if size == "quick" else 60
@@ -222,7 +287,25 @@ def check_anisotropic(size: str, progress: Progress, aligned: bool = True) -> Ch
 def spread_problem(k: int, spread: float, kind: str) -> tuple[MLP, Gaussian | None]:
     """Teacher and inputs: norms evenly from 1 − s to 1 + s, or a covariance with such eigenvalues.
 
-    kind   "norms", or "rotated": the axes of the covariance are a fixed random rotation of the teachers'
+    Parameters
+    ----------
+    k : int
+        Teachers.
+    spread : float
+        s.
+    kind : str
+        "norms", or "rotated": the axes of the covariance are a fixed random rotation of the teachers'.
+
+    Returns
+    -------
+    teacher : MLP
+    inputs : Gaussian or None
+
+    Examples
+    --------
+    >>> teacher, inputs = spread_problem(3, 0.5, "norms")
+    >>> np.linalg.norm(teacher.weights[0], axis=1)
+    array([0.5, 1. , 1.5])
     """
     if kind == "norms":
         return orthonormal(k, k + 1, norms=np.linspace(1 - spread, 1 + spread, k)), None
@@ -232,10 +315,26 @@ def spread_problem(k: int, spread: float, kind: str) -> tuple[MLP, Gaussian | No
 
 
 def kind_of_end(result) -> tuple[str, float]:
-    """ "C-A", n − 1 copies of different teachers and one average; "P-n-C", n of them; else "other".
+    """What a run ended at, and how near.
 
-    Copies and averages may be perturbed; also the largest distance in function space to what they stand for,
-    relative to its norm.
+    Parameters
+    ----------
+    result : Result
+        Of erf networks on orthogonal teachers.
+
+    Returns
+    -------
+    kind : str
+        "C-A": n − 1 copies of different teachers and one average; "P-n-C": n copies; "other". Copies and
+        averages may be perturbed.
+    distance : float
+        The largest distance of a neuron in function space to what it stands for, relative to its norm.
+
+    Examples
+    --------
+    >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+    >>> kind_of_end(gf.train(teacher, student, progress=False))[0]
+    'C-A'
     """
     table = neurons(result, loose=1.0)
     rows = table.to_dict("records") if hasattr(table, "to_dict") else table

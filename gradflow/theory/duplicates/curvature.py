@@ -26,7 +26,27 @@ PAIRS: dict[str, Callable] = {}
 
 
 def activation_of(student: MLP) -> Activation:
-    """The one activation of the hidden neurons; `ArgumentError` where they have several."""
+    """The one activation of the hidden neurons.
+
+    Parameters
+    ----------
+    student : MLP
+        One hidden layer.
+
+    Returns
+    -------
+    Activation
+
+    Raises
+    ------
+    ArgumentError
+        Where they have several.
+
+    Examples
+    --------
+    >>> activation_of(gf.MLP.random((2, 3, 1), "tanh", seed=0))
+    <Activation 'tanh'>
+    """
     sigma = student.activations[0]
     if isinstance(sigma, tuple):
         raise ArgumentError("student", "neurons of several activations", "one activation")
@@ -79,6 +99,12 @@ def residual_curvature(student: MLP, teacher: MLP, neuron: int, inputs=None) -> 
     ------
     ArgumentError
         For other laws, and for populations in more than two dimensions without a pair formula.
+
+    Examples
+    --------
+    >>> teacher = gf.MLP.random((2, 2, 1), "tanh", bias=False, seed=0)
+    >>> bool(np.abs(residual_curvature(teacher, teacher, 0)).max() < 1e-15)
+    True
     """
     law = as_inputs(inputs)
     sigma = activation_of(student)

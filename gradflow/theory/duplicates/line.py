@@ -79,7 +79,26 @@ def split(network: MLP, neuron: int, share: float) -> MLP:
 
 
 def coordinates(network: MLP, neuron: int, share: float) -> np.ndarray:
-    """T (P', P') with d(parameters of the split network) = T d(θ, ξ, t); its columns in this order."""
+    """The matrix T with d(parameters of the split network) = T d(θ, ξ, t); its columns in this order.
+
+    Parameters
+    ----------
+    network : MLP
+        Before the split.
+    neuron : int
+        That is split.
+    share : float
+        Of its output weight that one of the two gets.
+
+    Returns
+    -------
+    ndarray, shape (P', P')
+
+    Examples
+    --------
+    >>> coordinates(gf.MLP.random((2, 1, 1), "tanh", bias=False, seed=0), 0, 0.25).shape
+    (6, 6)
+    """
     has_bias = network.biases[0] is not None
     size, inputs = network.flat().size, network.sizes[0] + has_bias
     columns = np.zeros((size + inputs + 1, size + inputs + 1))
@@ -206,9 +225,31 @@ def critical_line(
 
 
 def minimum(teacher: MLP, width: int, seed: int, inputs=None, attempts: int = 10) -> MLP:
-    """The end of a flow of `width` students, refined, as a network with biases where the teacher has them.
+    """The refined end of a flow, as a network with biases where the teacher has them.
 
     A start that goes to infinity or stops above the rounding of the gradient is followed by another one.
+
+    Parameters
+    ----------
+    teacher : MLP
+        One hidden layer.
+    width : int
+        Of the student.
+    seed : int
+        Of the starts.
+    inputs : optional
+        As in `train`.
+    attempts : int, default 10
+        Starts at most.
+
+    Returns
+    -------
+    MLP
+
+    Examples
+    --------
+    >>> minimum(gf.teachers.orthonormal(2, 2), 1, seed=0).sizes
+    (2, 1, 1)
     """
     bias = teacher.biases[0] is not None
     for attempt in range(attempts):

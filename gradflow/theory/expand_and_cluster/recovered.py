@@ -95,8 +95,30 @@ def catalogue(size: str, progress: Progress, disturb: float = 0.0) -> Check:
 
 
 def expanded(teacher: MLP, rng: np.random.Generator) -> MLP:
-    """A wider network with the same outputs: duplicates in random shares, zero groups, a constant neuron, and
-    mirror images as the class of the activation allows."""
+    """A wider network with the same outputs.
+
+    Duplicates in random shares, zero groups, a constant neuron, and mirror images as the class of the
+    activation allows.
+
+    Parameters
+    ----------
+    teacher : MLP
+        One hidden layer, with biases.
+    rng : numpy.random.Generator
+        Draws the shares.
+
+    Returns
+    -------
+    MLP
+
+    Examples
+    --------
+    >>> teacher = gf.MLP.random((2, 2, 1), "tanh", seed=0)
+    >>> wide = expanded(teacher, np.random.default_rng(0))
+    >>> X = np.eye(2)
+    >>> wide.sizes[1] > 2, bool(np.abs(wide(X) - teacher(X)).max() < 1e-13)
+    (True, True)
+    """
     sigma = teacher.neuron_activations(0)[0]
     bias, last = teacher.biases
     assert bias is not None and last is not None

@@ -60,16 +60,48 @@ SAME_DIRECTION = 1e-13
 
 
 def extended(network: MLP) -> np.ndarray:
-    """w̃ = (w, b) of the lowest layer, (nodes, d + 1)."""
+    """The rows w̃ = (w, b) of the lowest layer.
+
+    Parameters
+    ----------
+    network : MLP
+        With biases there.
+
+    Returns
+    -------
+    ndarray, shape (nodes, d + 1)
+
+    Examples
+    --------
+    >>> extended(gf.MLP([[[1.0, 0.0]], [[1.0]]], [[-0.5], None], "relu"))
+    array([[ 1. ,  0. , -0.5]])
+    """
     bias = network.biases[0]
     column = np.zeros(network.sizes[1]) if bias is None else bias
     return np.column_stack([network.weights[0], column])
 
 
 def boundary_points(network: MLP, X: np.ndarray) -> np.ndarray:
-    """The samples moved onto the boundary of each node of the lowest layer, (nodes · samples, d).
+    """Samples moved onto the boundary of each node of the lowest layer.
 
     Between samples a student can have a kink that no sample sees; there it shows.
+
+    Parameters
+    ----------
+    network : MLP
+        Whose nodes.
+    X : ndarray, shape (samples, d)
+        The samples.
+
+    Returns
+    -------
+    ndarray, shape (nodes · samples, d)
+
+    Examples
+    --------
+    >>> network = gf.MLP([[[1.0, 0.0]], [[1.0]]], [[-0.5], None], "relu")
+    >>> boundary_points(network, np.array([[2.0, 3.0]]))
+    array([[0.5, 3. ]])
     """
     rows = [X]
     for row in extended(network):
@@ -79,7 +111,25 @@ def boundary_points(network: MLP, X: np.ndarray) -> np.ndarray:
 
 
 def largest_gradient(student: MLP, teacher: MLP, X: np.ndarray) -> float:
-    """The largest |g_l| over all layers, the samples, and `boundary_points` of both networks."""
+    """The largest |g_l| over all layers, the samples, and `boundary_points` of both networks.
+
+    Parameters
+    ----------
+    student, teacher : MLP
+        Of ReLU, with biases.
+    X : ndarray, shape (samples, d)
+        The samples.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> teacher = unit_teacher((2, 2, 1), seed=0)
+    >>> largest_gradient(teacher, teacher, np.eye(2))
+    0.0
+    """
     points = np.vstack([X, boundary_points(student, X[:20]), boundary_points(teacher, X[:20])])
     return max(float(np.abs(layer).max()) for x in points for layer in recursion(student, teacher, x))
 
@@ -95,21 +145,29 @@ def critical_student(
         Of the student.
     teacher : MLP
         Of ReLU.
-    X : ndarray (samples, inputs)
+    X : ndarray, shape (samples, inputs)
         The samples.
     seed, attempts : int
         Of the starts, and how many are tried.
 
     Returns
     -------
-    (MLP, int)
-        The student, and the number of starts that were needed. The last one tried if none is critical (its
-        check then fails by its gradient).
+    student : MLP
+        The last one tried if none is critical (its check then fails by its gradient).
+    starts : int
+        The number of starts that were needed.
 
     Notes
     -----
     The training set of the theorems is a region; here it is samples, so that a student counts only if its
     gradient vanishes on `boundary_points` as well.
+
+    Examples
+    --------
+    >>> teacher = unit_teacher((2, 1, 1), seed=0)
+    >>> student, starts = critical_student((2, 1, 1), teacher, np.eye(2), seed=0, attempts=1)
+    >>> student.sizes
+    (2, 1, 1)
     """
     solver = Tsit5(rtol=1e-4, atol=1e-6, t1=200.0, max_steps=3000)
     for attempt in range(attempts):
@@ -121,7 +179,24 @@ def critical_student(
 
 
 def unit_teacher(sizes: tuple[int, ...], seed: int) -> MLP:
-    """A random ReLU teacher with |w̃_j| = 1 in the lowest layer and boundaries near the origin."""
+    """A random ReLU teacher with |w̃_j| = 1 in the lowest layer and boundaries near the origin.
+
+    Parameters
+    ----------
+    sizes : tuple of int
+        Of its layers.
+    seed : int
+        Of the draw.
+
+    Returns
+    -------
+    MLP
+
+    Examples
+    --------
+    >>> np.linalg.norm(extended(unit_teacher((2, 3, 1), seed=0)), axis=1).round(12)
+    array([1., 1., 1.])
+    """
     network = teachers.random(sizes, "relu", seed=seed)
     rows = extended(network) * np.append(np.ones(sizes[0]), 0.3)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
@@ -130,10 +205,27 @@ def unit_teacher(sizes: tuple[int, ...], seed: int) -> MLP:
 
 
 def observers(student: MLP, network: MLP, X: np.ndarray) -> np.ndarray:
-    """Which students observe which nodes of the lowest layer of `network`, (students, nodes).
+    """Which students observe which nodes of the lowest layer of a network.
 
     An observer is active on the node's boundary: on `VISIBLE` of the samples moved there at least, of those
     that stay within the reach of X, and clearly (an aligned student has its own boundary there).
+
+    Parameters
+    ----------
+    student, network : MLP
+        Of ReLU, with biases.
+    X : ndarray, shape (samples, d)
+        The samples.
+
+    Returns
+    -------
+    ndarray of bool, shape (students, nodes)
+
+    Examples
+    --------
+    >>> X = np.random.default_rng(0).standard_normal((50, 2))
+    >>> observers(unit_teacher((2, 3, 1), seed=1), unit_teacher((2, 2, 1), seed=0), X).shape
+    (3, 2)
     """
     points = boundary_points(network, X).reshape(network.sizes[1], len(X), X.shape[1])
     near = np.linalg.norm(points, axis=2) <= np.linalg.norm(X, axis=1).max()
@@ -144,7 +236,24 @@ def observers(student: MLP, network: MLP, X: np.ndarray) -> np.ndarray:
 
 
 def visible(network: MLP, X: np.ndarray) -> np.ndarray:
-    """Which nodes of the lowest layer have `VISIBLE` of the samples on either side, (nodes,)."""
+    """Which nodes of the lowest layer have `VISIBLE` of the samples on either side.
+
+    Parameters
+    ----------
+    network : MLP
+        Of ReLU, with biases.
+    X : ndarray, shape (samples, d)
+        The samples.
+
+    Returns
+    -------
+    ndarray of bool, shape (nodes,)
+
+    Examples
+    --------
+    >>> visible(unit_teacher((2, 2, 1), seed=0), np.random.default_rng(0).standard_normal((100, 2)))
+    array([ True,  True])
+    """
     share = (X @ network.weights[0].T + extended(network)[:, -1] > 0).mean(axis=0)
     return np.minimum(share, 1.0 - share) >= VISIBLE
 
@@ -161,6 +270,12 @@ class Case:
         The samples.
     starts : int
         How many starts it took to find one.
+
+    Examples
+    --------
+    >>> teacher = unit_teacher((2, 1, 1), seed=0)
+    >>> Case(teacher, teacher, np.eye(2)).starts
+    1
     """
 
     student: MLP
@@ -170,7 +285,21 @@ class Case:
 
     @classmethod
     def trained(cls, sizes: tuple[int, ...], teacher: MLP, samples: int, seed: int) -> Case:
-        """The student of these sizes that `critical_student` finds on standard Gaussian samples."""
+        """The student of these `sizes` that `critical_student` finds on standard Gaussian samples.
+
+        Parameters
+        ----------
+        sizes : tuple of int
+            Of the student.
+        teacher : MLP
+            Of ReLU, with biases.
+        samples, seed : int
+            Their number, and of their draw and the starts.
+
+        Returns
+        -------
+        Case
+        """
         X = np.random.default_rng(seed).standard_normal((samples, sizes[0]))
         student, starts = critical_student(sizes, teacher, X, seed)
         return cls(student, teacher, X, starts)

@@ -92,7 +92,26 @@ def theorem_4(cases: Sequence[Case]) -> Check:
 
 
 def balanced_teacher(sizes: tuple[int, ...], seed: int, samples: int = 4000) -> MLP:
-    """A random ReLU teacher with |w| = 1 whose biases close every hidden node on half of the inputs."""
+    """A random ReLU teacher with |w| = 1 whose biases close every hidden node on half of the inputs.
+
+    Parameters
+    ----------
+    sizes : tuple of int
+        Of its layers.
+    seed : int
+        Of the draw.
+    samples : int, default 4,000
+        By which the biases are chosen.
+
+    Returns
+    -------
+    MLP
+
+    Examples
+    --------
+    >>> balanced_teacher((2, 3, 2, 1), seed=0)
+    MLP(2-3-2-1, relu, biases, 20 parameters)
+    """
     rng = np.random.default_rng(seed)
     h = rng.standard_normal((samples, sizes[0]))
     weights, biases = [], []
@@ -111,7 +130,25 @@ def balanced_teacher(sizes: tuple[int, ...], seed: int, samples: int = 4000) -> 
 
 
 def layer_correlations(student: MLP, teacher: MLP, X: np.ndarray) -> list[np.ndarray]:
-    """Per hidden layer, the best correlation of each teacher node's activation with a student node's."""
+    """Per hidden layer, the best correlation of each teacher node's activation with a student node's.
+
+    Parameters
+    ----------
+    student, teacher : MLP
+        Of as many layers.
+    X : ndarray, shape (samples, d)
+        The samples.
+
+    Returns
+    -------
+    list of ndarray, shape (teacher nodes,)
+
+    Examples
+    --------
+    >>> teacher = balanced_teacher((2, 3, 1), seed=0)
+    >>> layer_correlations(teacher, teacher, np.random.default_rng(0).standard_normal((50, 2)))[0].round(12)
+    array([1., 1., 1.])
+    """
     found = []
     mine, theirs = layers(student.weights, student.biases, X), layers(teacher.weights, teacher.biases, X)
     for h, f in zip(mine[1:-1], theirs[1:-1]):

@@ -79,10 +79,22 @@ def correlation(student: np.ndarray, teacher: np.ndarray) -> np.ndarray:
 class Learning:
     """One run, looked at on its way.
 
-    times         when each teacher node was learned, (teachers,); infinite where it was not
-    correlations  the last best ρ of each teacher node, (teachers,)
-    students      the last best ρ of each student node, (students,)
-    passed_on     |w_i||v_i| of each student node at the end, (students,)
+    Attributes
+    ----------
+    times : ndarray, shape (teachers,)
+        When each teacher node was learned; infinite where it was not.
+    correlations : ndarray, shape (teachers,)
+        The last best ρ of each teacher node.
+    students : ndarray, shape (students,)
+        The last best ρ of each student node.
+    passed_on : ndarray, shape (students,)
+        |w_i||v_i| of each student node at the end.
+
+    Examples
+    --------
+    >>> student, teacher = networks(1, 2, dim=3, outputs=2, polarity=0.0, seed=0)
+    >>> learn_by_flow(student, teacher, t1=1.0).times.shape
+    (1,)
     """
 
     times: np.ndarray
@@ -97,10 +109,30 @@ class Learning:
 
 
 def networks(width: int, factor: int, dim: int, outputs: int, polarity: float, seed: int) -> tuple[MLP, MLP]:
-    """A student of factor·width nodes, and a teacher of `width` nodes of outgoing norms 1/j^p.
+    """A student, and a teacher with nodes of outgoing norms 1/j^p.
 
     The student's weights are uniform in ±1/√(number of inputs of the layer). It matters: with outgoing
     weights that are smaller from the start, wide students move later than narrow ones.
+
+    Parameters
+    ----------
+    width, factor : int
+        Teacher nodes, and student nodes per teacher node.
+    dim, outputs : int
+        Inputs and outputs.
+    polarity : float
+        p.
+    seed : int
+        Of both.
+
+    Returns
+    -------
+    student, teacher : MLP
+
+    Examples
+    --------
+    >>> [network.sizes for network in networks(2, 3, dim=4, outputs=2, polarity=1.0, seed=0)]
+    [(4, 6, 2), (4, 2, 2)]
     """
     rng = np.random.default_rng([seed, width])
     V = rng.standard_normal((width, dim))
@@ -114,7 +146,27 @@ def networks(width: int, factor: int, dim: int, outputs: int, polarity: float, s
 
 
 def learning(times: Iterable[float], path: Iterable[tuple], teacher: MLP) -> Learning:
-    """What a path of weights (W, A) at these times has learned of a teacher."""
+    """What a path of weights has learned of a teacher.
+
+    Parameters
+    ----------
+    times : iterable of float
+        Where it was looked at.
+    path : iterable of tuple
+        The weights (W, A) there.
+    teacher : MLP
+        One hidden layer.
+
+    Returns
+    -------
+    Learning
+
+    Examples
+    --------
+    >>> student, teacher = networks(1, 2, dim=3, outputs=2, polarity=0.0, seed=0)
+    >>> learning([0.0], [tuple(teacher.weights)], teacher).times
+    array([0.])
+    """
     V = teacher.weights[0]
     first = np.full(len(V), np.inf)
     for t, weights in zip(times, path):
@@ -126,7 +178,25 @@ def learning(times: Iterable[float], path: Iterable[tuple], teacher: MLP) -> Lea
 
 
 def learn_by_flow(student: MLP, teacher: MLP, t1: float) -> Learning:
-    """The population gradient flow up to t1."""
+    """The population gradient flow, looked at on its way.
+
+    Parameters
+    ----------
+    student, teacher : MLP
+        Of ReLU, one hidden layer.
+    t1 : float
+        The end.
+
+    Returns
+    -------
+    Learning
+
+    Examples
+    --------
+    >>> student, teacher = networks(1, 2, dim=3, outputs=2, polarity=0.0, seed=0)
+    >>> learn_by_flow(student, teacher, t1=1.0).correlations.shape
+    (1,)
+    """
     solver = solvers.RKC2(rtol=1e-3, atol=1e-5, t1=t1, gtol=1e-8)
     flow = train(teacher, student, solver=solver, refiner=None, progress=False).flow
     assert flow is not None
@@ -135,7 +205,29 @@ def learn_by_flow(student: MLP, teacher: MLP, t1: float) -> Learning:
 
 
 def learn_by_sgd(student: MLP, teacher: MLP, rate: float, batch: int, steps: int, seed: int) -> Learning:
-    """SGD on ½|f − f*|²; looked at 200 times on the way."""
+    """SGD on ½|f − f*|², looked at 200 times on the way.
+
+    Parameters
+    ----------
+    student, teacher : MLP
+        Of ReLU, one hidden layer.
+    rate : float
+        Step size.
+    batch, steps : int
+        Samples per step, and steps.
+    seed : int
+        Of the samples.
+
+    Returns
+    -------
+    Learning
+
+    Examples
+    --------
+    >>> student, teacher = networks(1, 2, dim=3, outputs=2, polarity=0.0, seed=0)
+    >>> learn_by_sgd(student, teacher, rate=0.01, batch=4, steps=20, seed=0).students.shape
+    (2,)
+    """
     times, path = [], []
     for step, there in sgd(student, teacher, rate, batch, steps, seed):
         times.append(0.5 * rate * step)
@@ -239,9 +331,29 @@ def harder(runs: Mapping[float, Sequence[Learning]], how: str) -> Check:
 class Size:
     """Sizes of the experiments: the paper's d = 100, 50 outputs, batch 16 and rate 0.01 in the full one.
 
-    cases   numbers of teacher nodes, each with the polarities to look at
+    Attributes
+    ----------
+    cases : tuple of (int, tuple of float)
+        Numbers of teacher nodes, each with the polarities to look at.
+    dim, outputs : int
+        Inputs and outputs.
+    factors : tuple of int
+        Student nodes per teacher node.
+    seeds : int
+        Runs of each case.
+    rate : float
+        Of SGD.
+    steps : int
+        Of SGD.
 
+    Notes
+    -----
     100 epochs of 10,000 samples are 62,500 steps; the flow goes on for as long as SGD, rate·steps/2.
+
+    Examples
+    --------
+    >>> FULL.dim, FULL.outputs, FULL.steps
+    (100, 50, 62500)
     """
 
     cases: tuple[tuple[int, tuple[float, ...]], ...]
@@ -253,7 +365,10 @@ class Size:
     steps: int
 
     def learn(self, how: str, width: int, factor: int, polarity: float, progress: Progress) -> list[Learning]:
-        """One run per seed, by "flow" or "sgd"."""
+        """One run per seed, `how` "flow" or "sgd"; `progress` is told between them.
+
+        Of teachers of this `width` and `polarity`, and students of `factor` nodes for each of theirs.
+        """
         runs = []
         for seed in range(self.seeds):
             progress(f"{width} teachers, {factor} times as many students, polarity {polarity:g}, seed {seed}")
@@ -265,7 +380,10 @@ class Size:
         return runs
 
     def checks(self, how: str, progress: Progress) -> Iterator[Check]:
-        """Strong nodes first, over-realisation, what students pass on; and all polarities together."""
+        """Strong nodes first, over-realisation, what students pass on; and all polarities together.
+
+        `how` is "flow" or "sgd"; `progress` is told between runs.
+        """
         for width, polarities in self.cases:
             narrow = {}
             for polarity in polarities:

@@ -42,7 +42,25 @@ PAPER = "Tian 2020"
 
 
 def forward(network: MLP, x: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
-    """Activations f_0 … f_L, gates D_1 … D_L (as vectors) and matrices W̃_1 … W̃_L at one input x (d,)."""
+    """Activations f_0 … f_L, gates D_1 … D_L (as vectors) and matrices W̃_1 … W̃_L at one input.
+
+    Parameters
+    ----------
+    network : MLP
+        Of ReLU, with biases.
+    x : ndarray, shape (d,)
+        The input.
+
+    Returns
+    -------
+    activations, gates, matrices : list of ndarray
+
+    Examples
+    --------
+    >>> student, teacher = deep_pair(0, hidden=(2,))
+    >>> [len(found) for found in forward(teacher, np.ones(4))]
+    [3, 2, 2]
+    """
     f, activations, gates, matrices = np.append(x, 1.0), [np.append(x, 1.0)], [], []
     last = len(network.weights) - 1
     for l, (W, b) in enumerate(zip(network.weights, network.biases)):
@@ -60,7 +78,25 @@ def forward(network: MLP, x: np.ndarray) -> tuple[list[np.ndarray], list[np.ndar
 
 
 def top_down(gates: list[np.ndarray], matrices: list[np.ndarray]) -> list[np.ndarray]:
-    """V_0 … V_L: V_L = I, V_{l−1} = V_l D_l W̃_l, so that V_l f_l is the output."""
+    """The matrices V_0 … V_L: V_L = I, V_{l−1} = V_l D_l W̃_l, so that V_l f_l is the output.
+
+    Parameters
+    ----------
+    gates, matrices : list of ndarray
+        As `forward` gives them.
+
+    Returns
+    -------
+    list of ndarray
+
+    Examples
+    --------
+    >>> student, teacher = deep_pair(0, hidden=(2,))
+    >>> activations, gates, matrices = forward(teacher, np.ones(4))
+    >>> V = top_down(gates, matrices)
+    >>> bool(np.abs(V[0] @ activations[0] - activations[-1]).max() < 1e-14)
+    True
+    """
     V = [np.eye(matrices[-1].shape[0])]
     for gate, matrix in zip(reversed(gates), reversed(matrices)):
         V.append((V[-1] * gate) @ matrix)
@@ -112,10 +148,30 @@ def recursion(student: MLP, teacher: MLP, x: np.ndarray) -> list[np.ndarray]:
 
 
 def overrealised(teacher: MLP, width: int, rng: np.random.Generator) -> MLP:
-    """A student with `width` times the nodes per hidden layer that computes the same function.
+    """A student with several times the nodes per hidden layer that computes the same function.
 
     Every node is split at random (incoming weights times λ > 0, outgoing ones times μ/λ, Σμ = 1), and one
     node in each layer is random with zero outgoing weights.
+
+    Parameters
+    ----------
+    teacher : MLP
+        Of ReLU, with biases.
+    width : int
+        How many times.
+    rng : numpy.random.Generator
+        Draws λ and μ.
+
+    Returns
+    -------
+    MLP
+
+    Examples
+    --------
+    >>> _, teacher = deep_pair(0, hidden=(2,))
+    >>> wide = overrealised(teacher, 2, np.random.default_rng(0))
+    >>> bool(np.abs(wide(np.eye(4)) - teacher(np.eye(4))).max() < 1e-13)
+    True
     """
     weights, biases = [], []
     parents, factors = np.arange(teacher.sizes[0]), np.ones(teacher.sizes[0])
@@ -191,8 +247,16 @@ def theorem_1(
 ) -> Check:
     """Per sample ∇_{W_l} is of rank one, g_l f_{l−1}ᵀ; where every batch's vanishes all g_l do.
 
-    critical   a student that interpolates; an over-realised one unless given
-    factor     of |g_l||f_{l−1}|, 1 in the theorem
+    Parameters
+    ----------
+    critical : MLP, optional
+        a student that interpolates; an over-realised one unless given.
+    factor : float, default 1.0
+        Of |g_l||f_{l−1}|, 1 in the theorem.
+
+    Returns
+    -------
+    Check
     """
     apart, above, norms = [], [], []
     for x in X:
@@ -274,7 +338,26 @@ def without_biases(teacher: MLP, X: np.ndarray, lift: float = 0.0) -> Check:
 
 
 def deep_pair(seed: int, more: int = 1, hidden: tuple[int, ...] = (3, 5, 4)) -> tuple[MLP, MLP]:
-    """Random ReLU student and teacher with biases, 4 inputs, 3 outputs; `more` student nodes per layer."""
+    """Random ReLU student and teacher with biases, 4 inputs, 3 outputs.
+
+    Parameters
+    ----------
+    seed : int
+        Of both.
+    more : int, default 1
+        Student nodes per layer more than teacher nodes.
+    hidden : tuple of int, default (3, 5, 4)
+        The teacher's hidden widths.
+
+    Returns
+    -------
+    student, teacher : MLP
+
+    Examples
+    --------
+    >>> [network.sizes for network in deep_pair(0, hidden=(2,))]
+    [(4, 3, 3), (4, 2, 3)]
+    """
     teacher = teachers.random((4, *hidden, 3), "relu", seed=seed)
     student = teachers.random((4, *(width + more for width in hidden), 3), "relu", seed=seed + 1)
     return student, teacher

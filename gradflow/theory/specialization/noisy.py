@@ -24,11 +24,35 @@ def __dir__() -> list[str]:
 
 
 def smallest_gradient(error: float, kind: str, extra: int, seed: int, activation=None) -> float:
-    """The least sup_x |g(x)|/α that students with an alignment error η = `error` can have.
+    """The least sup_x |g(x)|/α that students with an alignment error can have.
 
+    Parameters
+    ----------
+    error : float
+        η.
+    kind : str
+        "weights" or "biases".
+    extra : int
+        Random students beside.
+    seed : int
+        Of the draw.
+    activation : callable, optional
+        ReLU unless given.
+
+    Returns
+    -------
+    float
+
+    Notes
+    -----
     One teacher node in the plane; students: one turned by η (kind "weights") or shifted by η ("biases"), in
     both signs, and `extra` random ones in both signs. Their output weights minimise the largest residual
     (a linear programme, in units of η), over points of the unit disc that resolve the strip of width η.
+
+    Examples
+    --------
+    >>> bool(smallest_gradient(0.1, "weights", extra=1, seed=0) > 0)
+    True
     """
     sigma = activation or (lambda z: np.maximum(z, 0.0))
     rng = np.random.default_rng(seed)
@@ -52,7 +76,23 @@ def smallest_gradient(error: float, kind: str, extra: int, seed: int, activation
 
 
 def exponent(gradients: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
-    """Slope of ln(error) over ln(gradient) by least squares, and half its 99.9 % interval (Student's t)."""
+    """Slope of ln(error) over ln(gradient) by least squares, and half its 99.9 % interval (Student's t).
+
+    Parameters
+    ----------
+    gradients, errors : ndarray, shape (m,)
+        Positive.
+
+    Returns
+    -------
+    tuple of two floats
+
+    Examples
+    --------
+    >>> slope, half = exponent(np.array([1e-3, 1e-2, 1e-1, 1.0]), np.array([1e-6, 1e-4, 1e-2, 1.0]))
+    >>> round(slope, 12)
+    2.0
+    """
     fit = scipy.stats.linregress(np.log(gradients), np.log(errors))
     return float(fit.slope), float(scipy.stats.t.isf(5e-4, gradients.size - 2) * fit.stderr)
 

@@ -70,7 +70,14 @@ def conserved_norms(
 ) -> Check:
     """The invariants along a population flow with rates (r_w, r_b, r_v) of a student of one hidden layer.
 
-    claimed   the rates in the invariants, those of the flow unless given
+    Parameters
+    ----------
+    claimed : tuple[float, float, float], optional
+        The rates in the invariants, those of the flow unless given.
+
+    Returns
+    -------
+    Check
     """
     width, students = 3, 5
     teacher = teachers.random((4, width, 1), activation, bias, seed=3)

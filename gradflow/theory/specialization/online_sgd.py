@@ -23,7 +23,24 @@ def __dir__() -> list[str]:
 
 
 def layers(weights: Sequence, biases: Sequence, X: np.ndarray) -> list[np.ndarray]:
-    """X (samples, d) and the output of every layer, (samples, nodes): ReLU, the last one linear."""
+    """The inputs and the output of every layer: ReLU, the last one linear.
+
+    Parameters
+    ----------
+    weights, biases : sequence of ndarray
+        Of the layers.
+    X : ndarray, shape (samples, d)
+        The inputs.
+
+    Returns
+    -------
+    list of ndarray, shape (samples, nodes)
+
+    Examples
+    --------
+    >>> layers([np.array([[1.0], [-1.0]]), np.array([[1.0, 1.0]])], [None, None], np.array([[2.0]]))[1]
+    array([[2., 0.]])
+    """
     found = [X]
     for l, (W, b) in enumerate(zip(weights, biases)):
         z = found[-1] @ W.T
@@ -36,7 +53,32 @@ def layers(weights: Sequence, biases: Sequence, X: np.ndarray) -> list[np.ndarra
 def sgd(
     student: MLP, teacher: MLP, rate: float, batch: int, steps: int, seed: int, looks: int = 200
 ) -> Iterator[tuple[int, MLP]]:
-    """The student at the start, about `looks` times on the way, and at the end: (step, network)."""
+    """The student at the start, some times on the way, and at the end.
+
+    Parameters
+    ----------
+    student, teacher : MLP
+        Of ReLU.
+    rate : float
+        Step size.
+    batch, steps : int
+        Samples per step, and steps.
+    seed : int
+        Of the samples.
+    looks : int, default 200
+        About so many times on the way.
+
+    Yields
+    ------
+    step : int
+    network : MLP
+
+    Examples
+    --------
+    >>> student, teacher = (gf.MLP.random((2, 2, 1), "relu", seed=seed) for seed in (0, 1))
+    >>> [step for step, network in sgd(student, teacher, 0.01, 4, 10, seed=0, looks=2)]
+    [0, 5, 10]
+    """
     rng = np.random.default_rng([1, seed])
     weights = [np.array(W) for W in student.weights]
     biases = [None if b is None else np.array(b) for b in student.biases]

@@ -37,15 +37,50 @@ TEACHER = np.array([[1.0, 0.0]])
 
 
 def student_at(gap: float, length: float = 1.0) -> np.ndarray:
-    """W (1, 2) of a student at the angle π − gap from the teacher."""
+    """The weights of a student at the angle π − gap from the teacher.
+
+    Parameters
+    ----------
+    gap : float
+        See above.
+    length : float, default 1
+        |w|.
+
+    Returns
+    -------
+    ndarray, shape (1, 2)
+
+    Examples
+    --------
+    >>> student_at(np.pi / 2).round(12)
+    array([[-0.,  1.]])
+    """
     return length * np.array([[-math.cos(gap), math.sin(gap)]])
 
 
 def escape_time(gap: float, length: float = 1.0) -> float:
-    """Time until one student, started at angle π − gap from a unit teacher with |w| = length, is at π/2.
+    """Time until one student, started nearly opposite to a unit teacher, is at a right angle with it.
 
+    Parameters
+    ----------
+    gap : float
+        It starts at the angle π − gap.
+    length : float, default 1
+        |w| at the start.
+
+    Returns
+    -------
+    float
+
+    Notes
+    -----
     The flow in the plane (output weight fixed at one), with δ = π − θ and r = |w|:
     ṙ = F(π−δ)/π − r,  δ̇ = δ sin δ/(π r). Integrated in ln r and ln δ.
+
+    Examples
+    --------
+    >>> escape_time(1e-3) < escape_time(1e-4)
+    True
     """
 
     def field(t, y):
@@ -68,7 +103,22 @@ def escape_time(gap: float, length: float = 1.0) -> float:
 
 
 def flow_escape_time(gap: float, length: float = 1.0) -> float:
-    """The same time from this package's population flow in two dimensions."""
+    """The time of `escape_time` from this package's population flow in two dimensions.
+
+    Parameters
+    ----------
+    gap, length
+        As in `escape_time`.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> bool(abs(flow_escape_time(0.1) / escape_time(0.1) - 1) < 1e-5)
+    True
+    """
     W = student_at(gap, length)
     # The student shrinks to |w| ~ gap before it turns: an absolute tolerance would have to be below gap².
     solver = solvers.Dopri8(rtol=1e-10, atol=1e-30, t1=100.0, gtol=0.0)
@@ -81,9 +131,25 @@ def flow_escape_time(gap: float, length: float = 1.0) -> float:
 
 
 def fixed_norm_time(gap: float, length: float = 1.0) -> float:
-    """The time to a right angle where |w| is held at `length`, from the package's gradient across w.
+    """The time to a right angle where |w| is held, from the package's gradient across w.
 
     δ̇ = ∇L·ŵ'/|w| with ŵ' across w, away from the teacher; ∫ dδ/δ̇ in ln δ.
+
+    Parameters
+    ----------
+    gap : float
+        It starts at the angle π − gap.
+    length : float, default 1
+        |w|.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> bool(fixed_norm_time(1e-2) < fixed_norm_time(1e-3))
+    True
     """
 
     def time(u: float) -> float:
@@ -98,7 +164,14 @@ def fixed_norm_time(gap: float, length: float = 1.0) -> float:
 def escape_from_opposite(gaps: Sequence[float] = (1e-1, 1e-3, 1e-5, 1e-7), length: float = 1.0) -> Check:
     """The time that the flow takes against the equations of |w| and the angle.
 
-    length   |w| at the start, in the equations only
+    Parameters
+    ----------
+    length : float, default 1.0
+        |w| at the start, in the equations only.
+
+    Returns
+    -------
+    Check
     """
     mine = np.array([flow_escape_time(gap) for gap in gaps])
     plane = np.array([escape_time(gap, length) for gap in gaps])
@@ -121,7 +194,14 @@ def worst_case(
 ) -> Check:
     """How the time grows as the student starts closer to the opposite of its teacher.
 
-    length   |w| where it is held fixed, in the gradient only
+    Parameters
+    ----------
+    length : float, default 1.0
+        |w| where it is held fixed, in the gradient only.
+
+    Returns
+    -------
+    Check
     """
     times = np.array([flow_escape_time(gap) for gap in gaps])
     slopes = np.diff(times) / np.diff(-np.log(gaps))

@@ -88,13 +88,47 @@ def pull(w: np.ndarray, gate: np.ndarray, moment: float = 1.0) -> np.ndarray:
 
 
 def second_moment(law: str, dim: int) -> float:
-    """E|x|²/d of `LAWS`."""
+    """E|x|²/d of a law.
+
+    Parameters
+    ----------
+    law : str
+        A name of `LAWS`.
+    dim : int
+        d.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> second_moment("gaussian", 3)
+    1.0
+    """
     moments = {"gaussian": 1.0, "sphere": 1.0, "ball": 1.0 / (dim + 2), "student-t": DEGREES / (DEGREES - 2)}
     return moments[law]
 
 
 def radial_moment(law: str, dim: int) -> float:
-    """E|x|²/d by quadrature over the density of |x| at 30 digits: nothing of `second_moment` is used."""
+    """E|x|²/d by quadrature over the density of |x| at 30 digits: nothing of `second_moment` is used.
+
+    Parameters
+    ----------
+    law : str
+        A name of `LAWS`.
+    dim : int
+        d.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> abs(radial_moment("sphere", 3) - second_moment("sphere", 3)) < 1e-12
+    True
+    """
     if law == "sphere":
         return 1.0  # |x|² = d
     tails = {

@@ -74,7 +74,7 @@ STARTS = {"together": (-0.7, 0.3, -0.02, 0.0), "apart": (-0.75, 0.13, 0.1, 0.15)
 class Minimum:
     """A local minimum that is not global.
 
-    Parameters
+    Attributes
     ----------
     kind : str
         "apart" or "together".
@@ -82,6 +82,11 @@ class Minimum:
         m, the number of students that are not close to a teacher.
     point : SymmetricPoint
         The point, to 40 digits.
+
+    Examples
+    --------
+    >>> [(found.kind, found.count) for found in minima(6)]
+    [('apart', 1), ('together', 6)]
     """
 
     kind: str
@@ -99,7 +104,22 @@ class Minimum:
 
 
 def blocks_ansatz(sizes: Sequence[float | int]) -> Ansatz:
-    """Teachers in blocks of these sizes, one student per teacher, permuted with it; output weights one."""
+    """Teachers in blocks, one student per teacher, permuted with it; output weights one.
+
+    Parameters
+    ----------
+    sizes : sequence of float or int
+        Of the blocks.
+
+    Returns
+    -------
+    Ansatz
+
+    Examples
+    --------
+    >>> blocks_ansatz([5, 1]).teachers
+    (5, 1)
+    """
     return Ansatz(tuple(sizes), tuple(range(len(sizes))), activation="relu", train_outputs=False)
 
 
@@ -188,12 +208,46 @@ def _kind(point: SymmetricPoint) -> str:
 
 
 def is_minimum(point: SymmetricPoint) -> bool:
-    """Whether a point is critical and spurious, with positive eigenvalues of the full Hessian only."""
+    """Whether a point is critical and spurious, with positive eigenvalues of the full Hessian only.
+
+    Parameters
+    ----------
+    point : SymmetricPoint
+        Of relu, as many students as teachers.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> all(is_minimum(found.point) for found in minima(6))
+    True
+    """
     return point.residual <= NEAR and point.loss > GLOBAL and point.spectrum.smallest > 0.0
 
 
 def search(sizes: Sequence[int], starts: int, seed: int) -> Iterator[SymmetricPoint]:
-    """Spurious minima from random starts among the points with this symmetry (blocks of teachers)."""
+    """Spurious minima from random starts among the points with a symmetry.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Of the blocks of teachers.
+    starts : int
+        Their number.
+    seed : int
+        Of the starts.
+
+    Yields
+    ------
+    SymmetricPoint
+
+    Examples
+    --------
+    >>> len(list(search([5, 1], starts=2, seed=0))) <= 2
+    True
+    """
     ansatz = blocks_ansatz(sizes)
     rng = np.random.default_rng([*sizes, seed])
     for _ in range(starts):
@@ -204,7 +258,22 @@ def search(sizes: Sequence[int], starts: int, seed: int) -> Iterator[SymmetricPo
 
 
 def subgroups(width: int) -> list[tuple[int, ...]]:
-    """Blocks of teachers with less symmetry than the two families, down to three teachers on their own."""
+    """Blocks of teachers with less symmetry than the two families, down to three teachers on their own.
+
+    Parameters
+    ----------
+    width : int
+        Teachers.
+
+    Returns
+    -------
+    list of tuple of int
+
+    Examples
+    --------
+    >>> subgroups(6)
+    [(5, 1), (4, 2), (4, 1, 1), (3, 3), (3, 2, 1), (3, 1, 1, 1), (2, 4)]
+    """
     k = width
     return [(k - 1, 1), (k - 2, 2), (k - 2, 1, 1), (k - 3, 3), (k - 3, 2, 1), (k - 3, 1, 1, 1), (k - 4, 4)]
 
@@ -259,11 +328,47 @@ def check_minima(
 
 
 def unknown(losses: Sequence[float], found: Sequence[Minimum]) -> list[float]:
-    """How far each loss is from that of the nearest minimum."""
+    """How far each loss is from that of the nearest minimum.
+
+    Parameters
+    ----------
+    losses : sequence of float
+        Of the ends.
+    found : sequence of Minimum
+        What exists.
+
+    Returns
+    -------
+    list of float
+
+    Examples
+    --------
+    >>> known = minima(6)
+    >>> unknown([known[0].point.loss], known)
+    [0.0]
+    """
     known = np.array([minimum.loss for minimum in found])
     return [float(np.abs(known - loss).min(initial=np.inf)) for loss in losses]
 
 
 def tally(losses: Sequence[float], found: Sequence[Minimum]) -> list[int]:
-    """How many of the losses of spurious ends belong to each minimum."""
+    """How many of the losses of spurious ends belong to each minimum.
+
+    Parameters
+    ----------
+    losses : sequence of float
+        Of the ends.
+    found : sequence of Minimum
+        What exists.
+
+    Returns
+    -------
+    list of int
+
+    Examples
+    --------
+    >>> known = minima(6)
+    >>> tally([known[0].point.loss, 1.0], known)[0]
+    1
+    """
     return [sum(abs(loss - minimum.loss) <= SAME_LOSS for loss in losses) for minimum in found]

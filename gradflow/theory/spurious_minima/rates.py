@@ -55,7 +55,25 @@ FALSE_ALARM = 1e-3
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Outcome:
-    """The end of one start: its seed, W (k, k), L, |∇L|_∞ and the smallest eigenvalue, all with a = 1."""
+    """The end of one start, with all output weights one.
+
+    Attributes
+    ----------
+    seed : int
+        Of the start.
+    weights : ndarray, shape (k, k)
+        W.
+    loss, grad_norm : float
+        L and |∇L|_∞.
+    smallest : float
+        The smallest eigenvalue of ∇²L.
+
+    Examples
+    --------
+    >>> outcome = next(outcomes(2, [0]))
+    >>> outcome.weights.shape, outcome.grad_norm < 1e-12
+    ((2, 2), True)
+    """
 
     seed: int
     weights: np.ndarray
@@ -73,8 +91,19 @@ class Outcome:
 class MinimumClass:
     """Outcomes that are one point up to permutations of students and of teachers.
 
-    hits counts them; `example` is the one of smallest gradient; row_classes are the sizes of the sets of
-    students with the same entries, (k−1, 1) for the S_{k−1} family.
+    Attributes
+    ----------
+    hits : int
+        Their number.
+    example : Outcome
+        The one of smallest gradient.
+    row_classes : tuple of int
+        The sizes of the sets of students with the same entries, (k−1, 1) for the S_{k−1} family.
+
+    Examples
+    --------
+    >>> classes(outcomes(2, range(2)))[0].hits
+    2
     """
 
     hits: int
@@ -118,7 +147,28 @@ def descend(width: int, seed: int, solver: FlowSolver | None = None) -> Result:
 def outcomes(
     width: int, seeds: Iterable[int], solver: FlowSolver | None = None, threads: int = 1
 ) -> Iterator[Outcome]:
-    """The ends of many starts, in the order of the seeds, `threads` of them at a time; as `descend`."""
+    """The ends of many starts, in the order of the seeds.
+
+    Parameters
+    ----------
+    width : int
+        k, students and teachers.
+    seeds : iterable of int
+        Of the starts.
+    solver : FlowSolver, optional
+        As in `descend`.
+    threads : int, default 1
+        So many at a time.
+
+    Yields
+    ------
+    Outcome
+
+    Examples
+    --------
+    >>> [outcome.seed for outcome in outcomes(2, range(2))]
+    [0, 1]
+    """
 
     def one(seed: int) -> Outcome:
         result = descend(width, seed, solver)
@@ -151,6 +201,11 @@ def classes(found: Iterable[Outcome], tolerance: float = 1e-6) -> list[MinimumCl
     -----
     Two matrices are one point if rows and columns of the one can be permuted to the other
     (`landscape.permuted`): equal losses or equal sorted entries do not make a point.
+
+    Examples
+    --------
+    >>> [found.hits for found in classes(outcomes(2, range(3)))]
+    [3]
     """
     groups: list[list[Outcome]] = []
     for outcome in found:
@@ -220,7 +275,24 @@ def frozen_weights(width: int, seed: int, rates: np.ndarray | None = None) -> Ch
 
 
 def same_rate(spurious: int, starts: int, published: int) -> float:
-    """The p-value of Fisher's exact test that two samples have one rate; the other is of 1,000 starts."""
+    """The p-value of Fisher's exact test that two samples have one rate.
+
+    Parameters
+    ----------
+    spurious, starts : int
+        Spurious ends, of so many.
+    published : int
+        Spurious ends of 1,000.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> round(same_rate(3, 1000, 3), 6)
+    1.0
+    """
     rest = [starts - spurious, PUBLISHED_STARTS - published]
     return float(scipy.stats.fisher_exact([[spurious, published], rest]).pvalue)
 

@@ -115,7 +115,23 @@ def global_hessian(width: int, input_dim: int | None = None, weights: np.ndarray
 
 
 def family_ansatz(width: float | int) -> Ansatz:
-    """W = [a b c; b a c; d d e] in blocks of k − 1 and 1, left alone by S_{k−1}; x = (a, b, c, d, e)."""
+    """The matrices W = [a b c; b a c; d d e] in blocks of k − 1 and 1, left alone by S_{k−1}.
+
+    Parameters
+    ----------
+    width : float or int
+        k, students and teachers.
+
+    Returns
+    -------
+    Ansatz
+        With x = (a, b, c, d, e).
+
+    Examples
+    --------
+    >>> family_ansatz(8).teachers
+    (7, 1)
+    """
     return blocks_ansatz((width - 1, 1))
 
 

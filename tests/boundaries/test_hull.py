@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 
-from gradflow.kinks.hull import interior, least_norm, normal_space
+from gradflow.boundaries.hull import interior, least_norm, normal_space
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 9])
