@@ -58,7 +58,7 @@ class Resolver:
         )
 
     def resolve(self, theta: np.ndarray, places: np.ndarray, left: np.ndarray, ahead: np.ndarray) -> Corner:
-        """The corner at θ, from where the flow goes to pieces `ahead` (m,), 0 left or 1 right, if all are crossed.
+        """The corner at θ; the flow goes on to pieces `ahead` (m,), 0 left or 1 right, if it crosses all.
 
         Convex boundaries get the fractions of the element of least norm; concave ones the side to which the
         flow takes them, `ahead` if it may be either. Fractions and sides are found in turn until they agree.

@@ -81,7 +81,7 @@ class Frame:
     def refine_along_kinks(
         self, refiner: Refiner, point: np.ndarray, monitor: Monitor, at_kinks: bool
     ) -> Refinement | None:
-        """The refinement on a point's piece, along the boundaries that it is at; None where it leaves these."""
+        """The refinement on a point's piece and along its boundaries; None where it leaves these."""
         inner = dataclasses.replace(refiner, gtol=refiner.gtol / self.gradient_unit)
         return refine_along_kinks(inner, self.objective, point, self._monitor(monitor), at_kinks)
 

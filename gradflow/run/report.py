@@ -7,8 +7,8 @@ import math
 
 import numpy as np
 
-from ..infinity import Recession
 from ..boundaries.events import Events
+from ..infinity import Recession
 from ..networks import MLP
 from ..support.errors import GradflowError
 from .advice import advice

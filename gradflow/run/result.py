@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..infinity import Channel, Infinity, Limit, LimitNetwork
 from ..boundaries.end import Kink
+from ..infinity import Channel, Infinity, Limit, LimitNetwork
 from ..losses.problem import Problem, check_hessian_memory
 from ..losses.reduced import find_span
 from ..networks import MLP

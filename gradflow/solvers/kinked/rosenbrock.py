@@ -13,8 +13,8 @@ from functools import cache
 import numpy as np
 from scipy.linalg import lapack
 
-from ...kernels.math import abi
 from ...boundaries.manifold import Manifold
+from ...kernels.math import abi
 from .. import tableaus
 from ..compiled import held_step
 from ..compiled import layout as at
