@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .hull import Element, interior, least_norm
+from .hull import Element, interior, least_norm, normal_space
 
 ROUNDS = 30
 """Times that fractions and sides are sought anew; places of one sample in several layers depend on one
@@ -88,9 +88,12 @@ class Resolver:
             parts = fresh
             pieces.phases[neurons, samples] = left + parts
         inside = convex & (parts > 0.0) & (parts < 1.0)
+        rest = _without(normals, normals[inside])
         # What depends on the normals of sliding places cannot be left while these are kept.
-        kept = inside | (convex & (np.abs(speed) <= slow) & self._dependent(normals, inside))
-        other = speed + np.where(parts > 0.5, 1.0, -1.0) * jump * np.einsum("ij,ij->i", normals, normals)
+        dependent = np.linalg.norm(rest, axis=1) <= 1e-9 * np.linalg.norm(normals, axis=1)
+        kept = inside | (convex & (np.abs(speed) <= slow) & dependent)
+        # On the other side a place would move with this speed, the sliding ones kept.
+        other = speed + np.where(parts > 0.5, 1.0, -1.0) * jump * np.einsum("ij,ij->i", rest, rest)
         free = ~convex & (np.sign(other) == np.where(parts > 0.5, -1.0, 1.0)) & (jump < 0.0)
         return Corner(places, left, left + parts, kept, free)
 
@@ -115,14 +118,6 @@ class Resolver:
                 break
         self.pieces.phases[neurons, samples] = left + parts
         return element
-
-    @staticmethod
-    def _dependent(normals: np.ndarray, inside: np.ndarray) -> np.ndarray:
-        if not inside.any():
-            return np.linalg.norm(normals, axis=1) == 0.0
-        q, _ = np.linalg.qr(normals[inside].T)
-        rest = normals - (normals @ q) @ q.T
-        return np.linalg.norm(rest, axis=1) <= 1e-9 * np.linalg.norm(normals, axis=1)
 
     def fractions(
         self, gradient: np.ndarray, slopes: np.ndarray, normals: np.ndarray, places: np.ndarray,
@@ -156,3 +151,11 @@ class Resolver:
             beyond,
             np.where(speed > slow, sign, element.fractions),
         )
+
+
+def _without(vectors: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """What vectors (m, P) have outside the span of others (k, P)."""
+    if not len(others):
+        return vectors
+    basis = normal_space(others)[0]
+    return vectors - (vectors @ basis) @ basis.T
