@@ -18,8 +18,9 @@ from .base import Course, Refinement, Refiner
 NAME = "Newton on the piece"
 """How results call it."""
 
-CUT = 1e-10
-"""Eigenvalues below this times the largest are directions in which Newton does not step."""
+CUTS, LONGEST = (1e-10, 1e-8, 1e-6, 1e-4), 1e-3
+"""Eigenvalues below the first of these times the largest are directions in which Newton does not step; of a
+later one, where the step would be longer than this part of |θ|."""
 
 PATIENCE = 3
 """Steps in a row that do not lower the norm: that is the floor."""
@@ -51,10 +52,10 @@ def refine_along_kinks(
     held = (fractions > 0.0) & (fractions < 1.0)
     if at_kinks and not held.any():
         return None
+    away = np.ones(pieces.phases.shape, dtype=bool)
+    away[tuple(places.T)] = False  # those at a kink may go to either side of it
     places, left = places[held], left[held]
     kinks = pieces.ends[places[:, 0], left + 1]
-    away = np.ones(pieces.phases.shape, dtype=bool)
-    away[tuple(places.T)] = False
     before = pieces.natural(pieces.states(theta).z)
     theta = Manifold(pieces, root, theta, places, kinks).settle(theta)
     best: tuple[float, float, np.ndarray] | None = None
@@ -79,8 +80,11 @@ def refine_along_kinks(
             break
         course.reason = course.limits.reason(course.iterations)
         values, vectors = symmetric_eigen(manifold.matrix(hessian))
-        used = np.abs(values) > CUT * np.abs(values).max()
-        step = -vectors[:, used] @ (vectors[:, used].T @ slope / np.abs(values[used]))
+        for cut in CUTS:  # beside zero loss the curvature of flat directions is that of the residuals: noise
+            used = np.abs(values) > cut * np.abs(values).max()
+            step = -vectors[:, used] @ (vectors[:, used].T @ slope / np.abs(values[used]))
+            if np.linalg.norm(step) <= LONGEST * np.linalg.norm(theta):
+                break
         theta = manifold.settle(theta + manifold.vector(step))
         course.iterations += 1
     assert best is not None
