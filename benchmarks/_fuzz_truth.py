@@ -233,6 +233,8 @@ def _line(stacked: Stacked, units: Units, atol: float) -> Truth:
         slope = abs(float(units.along[i, 0]))
         if jump and slope > 0.0:
             t0 = -units.biases[i] / units.along[i, 0]
+            if density(float(t0)) == 0.0:  # whatever the others are there
+                continue
             at = evaluate(units.names, units.fields(np.array([float(t0)])), 0)[0][:, 0]
             weight = jump * float(mine[:, i] @ (units.outputs @ at)) * float(density(float(t0))) / slope
             diagonal[:, i] += weight * float(t0) ** np.arange(3)

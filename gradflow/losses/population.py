@@ -9,15 +9,15 @@ import numpy as np
 
 from ..activations import ACTIVATIONS
 from ..inputs import Gaussian
-from ..kernels.activation_table import CONSTANT, POLYNOMIAL, Record, kind_of
+from ..kernels.activation_table import CONSTANT, EXPONENTIAL, FORM, POLYNOMIAL, Record, kind_of
 from ..kernels.math import abi, team
 from ..kernels.pairs import expansion_tables, roads, serving
-from ..kernels.pairs.units import ALPHA, FIELDS, FIRST_ORDER_ROWS, NORM, PAIR, VALUE
+from ..kernels.pairs.units import ALPHA, BIAS, FIELDS, FIRST_ORDER_ROWS, KIND, NORM, PAIR, VALUE
 from ..kernels.population import derivatives as population
 from ..kernels.population import double_double, linearised
 from ..kernels.population import geometry as pair_geometry
 from ..networks import MLP
-from ..objective import DoubleDoubleLoss, Linear
+from ..objective import EPS, DoubleDoubleLoss, Linear
 from ..support.errors import ArgumentError
 from . import expansion
 from .compiled import KernelLoss, thread_limit
@@ -121,7 +121,7 @@ class PopulationLoss(KernelLoss):
         self._road = road
         self._networks = teacher, student, inputs
         self._teacher_sizes = _sizes(alone, records)
-        self._teacher_errors = self._pair_errors(records, k)
+        self._teacher_errors = self._pair_errors(records, records)
         if expanded:
             _, found, _tables = self._prepare(student.flat())
             for argument, own_records in (("teacher", records), ("student", found[: units.count])):
@@ -243,11 +243,13 @@ class PopulationLoss(KernelLoss):
         )
         return rows, records, tables
 
-    def _pair_errors(self, records: np.ndarray, every: int) -> np.ndarray:
-        """The error bounds of K and ∂K of so many units with every one, shape (2, units, every)."""
+    def _pair_errors(self, records: np.ndarray, every: np.ndarray) -> np.ndarray:
+        """The error bounds of K and ∂K of units with every one, both as records, shape (2, units, every)."""
         if self._road.error is None:
-            return expansion.pair_errors(records, every)
-        return np.full((2, len(records), every), self._road.error)
+            errors = expansion.pair_errors(records, len(every))
+        else:
+            errors = np.full((2, len(records), len(every)), self._road.error)
+        return errors + _exponent_errors(records, every)
 
     def _errors(self, theta: np.ndarray) -> tuple[np.ndarray, float]:
         """The error bounds of K and ∂K of the student's pairs (2, N, N+k), and that of L(θ).
@@ -264,7 +266,7 @@ class PopulationLoss(KernelLoss):
         if not np.isfinite(theta).all():
             return np.full((2, units, units + k), np.inf), math.inf
         _, records, _tables = self._prepare(theta)  # the records hold addresses in the tables
-        errors = self._pair_errors(records[:units], units + k)
+        errors = self._pair_errors(records[:units], records)
         own = _sizes(descriptor, records[:units])
         sizes, slopes = (np.append(a, b) for a, b in zip(own, self._teacher_sizes, strict=True))
         both = (student.with_flat(theta), teacher)
@@ -400,6 +402,21 @@ def _output_weights(network: MLP) -> np.ndarray:
     """Output weights and biases, shape (outputs, units)."""
     last = np.asarray(network.weights[1])
     return last if network.biases[1] is None else np.column_stack([last, network.biases[1]])
+
+
+def _exponent_errors(records: np.ndarray, every: np.ndarray) -> np.ndarray:
+    """What the last bits of the exponents cost in E e^z τ(z'), relative to it, (units, every).
+
+    They are sums of r², r'², r r' and the biases, those of units that are not exponential left out.
+    """
+    (grows, r, own), (grows_too, rj, others) = (
+        (FORM[units[:, KIND].astype(int)] == EXPONENTIAL, units[:, NORM], np.abs(units[:, BIAS]))
+        for units in (records, every)
+    )
+    with np.errstate(all="ignore"):
+        exponents = (grows * (r * r + own))[:, None] + (grows_too * (rj * rj + others))[None]
+        exponents += np.where(grows[:, None] | grows_too[None], np.outer(r, rj), 0.0)
+    return EPS * exponents
 
 
 def _sizes(descriptor: np.ndarray, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -282,3 +282,26 @@ def test_relu_pairs_of_which_one_is_off(offset, output_bias):
         mixed = r * (second + c * first) + b * first  # X = (X − c) + c there
         for given, true in ((hessian[4, 5], q * mixed), (hessian[5, 5], q * q * second)):
             assert given == pytest.approx(2 * float(true), rel=2e-13)
+
+
+@pytest.mark.parametrize("offset", [5.0, 8.76, 10.0, 12.0])
+@pytest.mark.parametrize("name", ["g", "tanh"])
+def test_a_leaky_unit_that_bends_far_out(name, offset):
+    """∂L/∂w of leaky(r (X − c)) beside a smooth unit: its coefficients rise where the slope hides it."""
+    r, q = 0.1, 4.0
+    student = gf.MLP([[[r]], [[1.0]]], [np.array([-r * offset]), None], "leaky_relu")
+    gradient = gf.Problem(gf.MLP([[[q]], [[1.0]]], None, name), student).gradient(student.flat())
+    with mpmath.workdps(30):
+        leak, kink = mpmath.mpf(0.01), mpmath.mpf(r * offset) / mpmath.mpf(r)
+        smooth = {
+            "g": lambda z: 1 / (1 + mpmath.exp(-4 * z)) + mpmath.log1p(mpmath.exp(z)), "tanh": mpmath.tanh
+        }[name]  # fmt: skip
+
+        def slope(x):
+            z, gain = r * (x - kink), 1 if x > kink else leak
+            return 2 * (gain * z - smooth(q * x)) * gain * x * mpmath.npdf(x)
+
+        places = [mpmath.mpf(k) / 2 for k in range(-28, 29)] + [kink]
+        places += [mpmath.mpf(k) / q for k in (-2, -1, 1, 2)]
+        true = mpmath.quad(slope, sorted(places))
+    assert gradient[0] == pytest.approx(float(true), rel=1e-13)

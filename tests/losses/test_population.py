@@ -4,6 +4,7 @@ import threading
 
 import jax
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import pytest
 
@@ -329,3 +330,20 @@ def test_bad_input():
         PopulationLoss(wide, wide, Gaussian()).double_double(wide.flat())
     with pytest.raises(ArgumentError, match="double-double"):
         PopulationLoss(mixed, good, Gaussian()).double_double(mixed.flat())
+
+
+@pytest.mark.parametrize("norm", [1.0, 3.0, 6.0, 9.0])
+def test_claims_of_exponentials_count_their_exponents(norm):
+    """E e^(w·x) e^(v·x) = e^(|w+v|²/2): the last bit of an exponent of hundreds is an error of as many."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        w, v = (norm * u / np.linalg.norm(u) for u in rng.standard_normal((2, 3)))
+        teacher, student = (MLP([[u], [[1.0]]], None, "exp") for u in (w, v))
+        problem = PopulationLoss(student, teacher, Gaussian())
+        with mpmath.workdps(40):
+            pairs = [(a, b) for a in (w, v) for b in (w, v)]
+            sums = [sum((mpmath.mpf(x) + mpmath.mpf(y)) ** 2 for x, y in zip(a, b)) for a, b in pairs]
+            terms = [mpmath.exp(total / 2) for total in sums]
+            error = abs(problem.loss(student.flat()) - (terms[0] - terms[1] - terms[2] + terms[3]))
+        claim = problem.loss_error(student.flat())
+        assert error <= claim <= 1e3 * 2.3e-16 * norm**2 * float(terms[0])

@@ -329,12 +329,18 @@ def _tails(coefficients, r, table, tails):
     """Fill the norms of what lies beyond each multiple of CHUNK, and SLOPE_SIZE.
 
     What lies beyond the last coefficient follows from the last two halves of chunks, taken as geometric, and
-    from Bessel: Σ c_n² may fall short of E σ² by rounding only.
+    from Bessel: Σ c_n² may fall short of E σ² by rounding only. The ratio is that of σ'': beside the constant
+    and the slope of a unit that bends far out, its other coefficients would seem to fall when they rise.
     """
     levels = coefficients.shape[1] // CHUNK
     square = load(table, MEAN_SQUARE)
     scale = 1.0 / math.sqrt(square) if square > 0.0 else 1.0
     store(table, SLOPE_SIZE, r * math.sqrt(load(table, SLOPE_SQUARE)) * scale)
+    first, second, half = 0.0, 0.0, CHUNK // 2
+    for n in range(levels * CHUNK - CHUNK, levels * CHUNK - half):
+        first += coefficients[E, n] * coefficients[E, n]
+        second += coefficients[E, n + half] * coefficients[E, n + half]
+    ratio = min(0.99, second / first) if first > 0.0 else 0.0
     for f in range(2):
         at, factor = tails + 8 * f * (levels + 1), scale if f == 0 else r * scale
         total, last, before = 0.0, 0.0, 0.0
@@ -347,7 +353,6 @@ def _tails(coefficients, r, table, tails):
             store(at, level, before + last)
             total += before + last
         whole = load(table, MEAN_SQUARE + f)
-        ratio = min(0.99, last / before) if before > 0.0 else 0.0
         beyond = last * ratio / (1.0 - ratio)
         missing = abs(whole - total)
         if missing > 2e-14 * whole and whole > 1e-290:  # below, squares have lost their digits
