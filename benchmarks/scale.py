@@ -5,7 +5,7 @@
 `flow` hands CVODE the same gradient and product, and compares both over tolerances: error at five times
 against a flow at 1e-12, processor seconds, gradients and products. `ends` trains from ten seeds a cell and
 says where they end. `growth` is one whole run a size. Every cell is kept in `results/scale.json` as soon as
-it is done, and is not done again (`--anew` forgets them).
+it is done, and is not done again (`--anew` forgets them); `results/scale.png` shows them.
 """
 
 from __future__ import annotations
@@ -196,6 +196,34 @@ def keep(cells: dict) -> None:
         write("scale", cells)
 
 
+def picture(cells: dict, path) -> None:
+    """Seconds against error, for the flows; seconds of whole runs against n k d, with their slope."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 3.8), layout="constrained")
+    for colour, (n, k) in zip(("C0", "C1", "C2"), FLOWS):
+        found = cells.get(f"flow erf {n} {k}", {})
+        for name, style in (("CVODE", "o--"), ("KrylovBDF", "s-")):
+            rows = sorted(found.get(name, []), key=_row_error)
+            left.loglog([_row_error(row) for row in rows], [row["seconds"] for row in rows], style,
+                        color=colour, label=f"{name}, {n * (k + 2):,}", markersize=4)  # fmt: skip
+    left.set(xlabel="error (geometric mean over times)", ylabel="processor seconds")
+    left.legend(fontsize=7)
+    done = [(n * k * (k + 1), cells[key]["processor_seconds"]) for n, k in GROWTH
+            if (key := f"growth erf {n} {k}") in cells]  # fmt: skip
+    if len(done) > 2:
+        x, y = np.array(done).T
+        slope = np.polyfit(np.log(x[-4:]), np.log(y[-4:]), 1)[0]
+        right.loglog(x, y, "ko-", label=f"whole run, slope {slope:.2f} at the end")
+        right.legend(fontsize=8)
+    right.set(xlabel="n k d", ylabel="processor seconds")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
 PARTS = {"flow": compare_flows, "ends": find_ends, "growth": grow}
 
 
@@ -212,3 +240,5 @@ def main(argv: list[str]) -> None:
         cells = json.loads(path.read_text())["results"]
     for part in chosen.parts or PARTS:
         PARTS[part](cells, chosen.quick)
+    if not chosen.quick:
+        picture(cells, RESULTS / "scale.png")
