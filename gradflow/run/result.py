@@ -59,9 +59,10 @@ class Result:
         The refinement, None with `refiner=None`.
     reduced_dim : int or None
         The dimension of the span in which it was solved, None if in the full input space.
-    channel : Channel, Saturation, Recession or None
-        What goes to infinity where the run ends: a pair of neurons (a channel), a neuron, or all of θ along
-        a direction in which the loss falls for ever; None elsewhere. Its `loss` is the limit.
+    channel : Channel, Limit, Saturation, Recession or None
+        What goes to infinity where the run ends: a pair of neurons (a channel), neurons that become units of
+        another kind (a limit), a neuron, or all of θ along a direction in which the loss falls for ever; None
+        elsewhere. Its `loss` is the limit.
     rates : ndarray, shape (P,)
         The rates of the flow, zero for frozen parameters.
     seed : int or None
