@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from .activations import Activation, resolve
-from .support.errors import ArgumentError, MissingExtraError
+from .support.errors import ArgumentError
 from .support.memory import check_memory
 from .support.settings import one_of
 from .support.threads import single_threaded_blas
@@ -280,13 +280,9 @@ class MLP:
         ArgumentError
             For activations of one's own, and several in one layer.
         """
-        try:
-            from .interchange import torch_modules
-        except ImportError as error:
-            if error.name != "torch":
-                raise
-            raise MissingExtraError("torch", "torch", "MLP.to_torch") from None
-        return torch_modules.write_torch(self, dtype)
+        from .interchange.torch_modules import write_torch
+
+        return write_torch(self, dtype)
 
     @classmethod
     def from_equinox(cls, module, activation=None) -> MLP:

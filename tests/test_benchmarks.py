@@ -33,7 +33,7 @@ def test_every_benchmark_is_listed_with_a_line_of_its_own():
     assert listed.returncode == 0, listed.stderr
     lines = {line.split()[0]: line.split()[1:] for line in listed.stdout.splitlines()[2:]}
     names = {path.stem for path in (ROOT / "benchmarks").glob("*.py") if not path.stem.startswith("_")}
-    assert set(lines) == names
+    assert set(lines) == names | {"all", "table", "compare"}
     assert all(lines.values())
 
 
@@ -92,3 +92,68 @@ def test_solvers_are_compared_at_equal_error(tmp_path):
             known = [v for v in values if v is not None]
             assert known == sorted(known), solver
     assert (tmp_path / "solvers.png").read_bytes()[:4] == b"\x89PNG"
+
+
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def test_one_table_of_all_figures():
+    shown = benchmarks("table")
+    assert shown.returncode == 0, shown.stderr
+    names = {line.split()[0] for line in shown.stdout.splitlines()[2:]}
+    committed = {json.loads(path.read_text())["benchmark"] for path in RESULTS.glob("*.json")}
+    assert names == committed
+    assert "another form" not in shown.stdout
+    assert shown.stdout.splitlines()[0].split() == [
+        "benchmark",
+        "figure",
+        "here",
+        "peer",
+        "ratio",
+        "aim",
+        "met",
+    ]
+
+
+def test_compare_shows_what_moved_beyond_the_noise(tmp_path):
+    document = json.loads((RESULTS / "startup.json").read_text())
+    same = tmp_path / "same.json"
+    same.write_text(json.dumps(document))
+    assert "nothing moved" in benchmarks("compare", str(same), str(RESULTS / "startup.json")).stdout
+    document["results"]["demo"]["warm"]["median"] *= 1.5  # beyond its quartiles
+    document["results"]["demo"]["cold"]["median"] *= 1.01  # within
+    document["results"]["sizes"]["compile_seconds"] *= 1.2  # within a third
+    slower = tmp_path / "slower.json"
+    slower.write_text(json.dumps(document))
+    shown = benchmarks("compare", str(same), str(slower)).stdout
+    assert "demo / warm" in shown and "× 1.5" in shown
+    assert "cold" not in shown and "compile_seconds" not in shown
+    folder = benchmarks("compare", str(RESULTS), str(RESULTS))
+    assert folder.returncode == 0 and folder.stdout.count("nothing moved") == len(
+        list(RESULTS.glob("*.json"))
+    )
+
+
+def test_all_take_the_same_options():
+    code = """
+from benchmarks import _suite, __main__ as main
+from pathlib import Path
+for name in main.names():
+    quick = _suite.arguments(name, True, Path("there"), True, [])
+    known = _suite.native(name)
+    assert ("--quick" in quick) == ("--quick" in known), name
+    assert "--quick" in known or _suite.QUICK[name], name
+    assert ("--folder" in known) == ("--folder" in quick), name
+"""
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+
+
+def test_all_runs_benchmarks_and_goes_on(tmp_path):
+    options = ("all", "--quick", "--folder", str(tmp_path), "--only", "spurious")
+    first = benchmarks(*options)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "spurious: done" in first.stdout and "k = 6, spurious of 20" in first.stdout
+    again = benchmarks(*options, "--resume")
+    assert "spurious: kept" in again.stdout and "k = 6, spurious of 20" in again.stdout
+    assert not list(RESULTS.glob("*.log"))

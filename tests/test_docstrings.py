@@ -217,7 +217,7 @@ def test_the_citation_has_the_version():
 
 
 def test_the_readme_names_what_there_is():
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "README.md").read_text() + (ROOT / "docs" / "tour.md").read_text()
     for name in re.findall(r"`gf\.((?:\w+\.)*\w+)", text):
         value = gf
         for part in name.split("."):
