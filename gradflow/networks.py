@@ -450,7 +450,7 @@ class MLP:
         return MLP(weights, [*self.biases, None], [*self.activations, resolve(activation)])
 
     def layer_rates(self, *rates: float) -> np.ndarray:
-        """Rates of the flow, flat (P,), from one for each layer; zero freezes it.
+        """Rates of the flow, flat (P,), from `rates`, one for each layer; zero freezes it.
 
         Examples
         --------

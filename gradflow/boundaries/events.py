@@ -47,7 +47,10 @@ class Events:
 
     @classmethod
     def of(cls, rows: np.ndarray, layers: np.ndarray) -> Events:
-        """From rows of time, hidden neuron of the whole network, sample, code."""
+        """From rows (m, 4) of time, hidden neuron of the whole network, sample, code.
+
+        `layers` has the layer of every hidden neuron.
+        """
         rows = np.asarray(rows, dtype=np.float64).reshape(-1, 4)
         number = rows[:, 1].astype(np.int64)
         layer = layers[number].astype(np.int64)

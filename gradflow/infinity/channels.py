@@ -54,18 +54,37 @@ CRITICAL = 1e-10
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Channel:
-    """A channel to infinity and its limit.
+    """A channel to infinity and its limit c σ(w·x) + (v·x) σ'(w·x).
 
-    pair        the two neurons, the one with a > 0 then first; `signs` has −1 for the one that is mirrored
-                (−w, −a, for an odd activation) to bring both into the form above, else 1
-    w, v, c     of the limit c σ(w·x) + (v·x) σ'(w·x), extrapolated to ε = 0; with biases w and v have
-                one more entry, for the input that is always one
-    epsilon     ε|v| = |w_i − w_j|/2 of the end point that the result reports
-    loss        L₀, the loss at the end of the channel, and `loss_error`, a bound on its error (`limits`)
-    slope       h in L = L₀ + h (ε|v|)² > 0: the channel attracts
-    residual    largest residual of the fit over a decade of ε, in units of the change of L
-    grad_norm   largest ∞-norm of the gradient in (w, c, v, rest) at the points of the fit
-    rest        the other parameters in the limit, in the order of θ
+    Attributes
+    ----------
+    pair : tuple of two ints
+        The two neurons, the one with a > 0 then first.
+    signs : tuple of two ints
+        −1 for the one that is mirrored (−w, −a, for an odd activation) to bring both into that form, else 1.
+    w, v : ndarray, shape (d,)
+        Of the limit, extrapolated to ε = 0; with biases one more entry, for the input that is always one.
+    c : float
+        Of the limit.
+    epsilon : float
+        ε|v| = |w_i − w_j|/2 of the end point that the result reports.
+    loss, loss_error : float
+        L₀, the loss at the end of the channel, and a bound on its error (`limits`).
+    slope : float
+        h in L = L₀ + h (ε|v|)² > 0: the channel attracts.
+    residual : float
+        Largest residual of the fit over a decade of ε, in units of the change of L.
+    grad_norm : float
+        Largest ∞-norm of the gradient in (w, c, v, rest) at the points of the fit.
+    rest : ndarray
+        The other parameters in the limit, in the order of θ.
+
+    Examples
+    --------
+    >>> w, v = np.array([1.0, 0.0]), np.array([0.0, 1.0])
+    >>> channel = Channel((0, 1), (1, 1), w, v, 2.0, 1e-6, 0.1, 1e-15, 0.5, 1e-9, 1e-14, np.zeros(0))
+    >>> str(channel).split(':')[0]
+    'neurons 0 and 1 merge while their output weights diverge'
     """
 
     pair: tuple[int, int]
@@ -82,7 +101,7 @@ class Channel:
     rest: np.ndarray
 
     def network(self, problem: Problem) -> LimitNetwork:
-        """The limit as a function of the inputs."""
+        """The limit as a function of the inputs, for the `problem` of which it is."""
         assert problem.student is not None
         coordinates = Coordinates(problem.student, self.pair, self.signs)
         theta = np.zeros(coordinates.size)

@@ -104,6 +104,13 @@ class Limit:
         Root mean square difference of the outputs of the end point and of the limit.
     approaches : tuple of Approach
         One for each unit that is no neuron; all of them attract.
+
+    Examples
+    --------
+    >>> network = gf.infinity.LimitNetwork.of(gf.MLP([[[1.0, 0.0]], [[2.0]]], activation="relu"))
+    >>> limit = Limit(network, loss=0.0, loss_error=0.0, grad_norm=0.0, distance=0.0, approaches=())
+    >>> limit(np.array([[3.0, 1.0]]))
+    array([[6.]])
     """
 
     network: LimitNetwork

@@ -147,6 +147,13 @@ class LimitNetwork:
     constants : tuple of bool
     values : tuple of tuples of arrays
         Of each step the z of its free samples.
+
+    Examples
+    --------
+    >>> network = LimitNetwork.of(gf.MLP([[[1.0, 0.0]], [[2.0]]], activation="relu"))
+    >>> network(np.array([[3.0, 1.0], [-1.0, 0.0]]))
+    array([[6.],
+           [0.]])
     """
 
     layers: tuple[tuple[Unit, ...], ...]
@@ -156,7 +163,7 @@ class LimitNetwork:
 
     @classmethod
     def of(cls, student: MLP) -> LimitNetwork:
-        """The network itself: every unit a neuron."""
+        """The network `student` itself: every unit a neuron."""
         layers = tuple(
             tuple(Unit("neuron", (i,), sigma) for i, sigma in enumerate(student.neuron_activations(k)))
             for k in range(len(student.weights) - 1)
@@ -182,7 +189,7 @@ class LimitNetwork:
         return np.concatenate([*(W.ravel() for W in self.weights), *rest])
 
     def with_flat(self, phi: np.ndarray) -> LimitNetwork:
-        """The network of another φ."""
+        """The network of another φ, the flat vector `phi`."""
         weights, values, at = [], [], 0
         for W in self.weights:
             weights.append(phi[at : at + W.size].reshape(W.shape))
@@ -270,7 +277,10 @@ class LimitNetwork:
         raise AssertionError("a network ends with its outputs")
 
     def loss_and_gradient(self, X: np.ndarray, Y: np.ndarray, share: np.ndarray) -> tuple[float, np.ndarray]:
-        """L = Σ_s share_s |f(x_s) − y_s|² and ∇L by φ, (P,), backwards through the layers."""
+        """L = Σ_s share_s |f(x_s) − y_s|² and ∇L by φ, (P,), backwards through the layers.
+
+        `X` (samples, features), `Y` (samples, outputs) and `share` (samples,).
+        """
         H, belows, steps = X, [], []
         extra = sum(W.size for W in self.weights)
         for k, W in enumerate(self.weights):

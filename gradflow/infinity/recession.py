@@ -39,10 +39,20 @@ DENSE = 1500
 class Recession:
     """A direction along which L falls for ever.
 
-    direction  (P,), of norm one
-    loss       the limit of L along it, or where the fall is slow the least L that was seen
-    margin     with classes: the smallest difference of the outputs of a sample's own class and of another
-               along the direction, at distance one; None elsewhere
+    Attributes
+    ----------
+    direction : ndarray, shape (P,)
+        Of norm one.
+    loss : float
+        The limit of L along it, or where the fall is slow the least L that was seen.
+    margin : float or None
+        With classes: the smallest difference of the outputs of a sample's own class and of another along the
+        direction, at distance one.
+
+    Examples
+    --------
+    >>> print(Recession(np.array([0.6, -0.8]), 0.0))
+    no minimum: the loss falls to 0 along this direction: -0.8 in θ[1], +0.6 in θ[0]
     """
 
     direction: np.ndarray

@@ -25,10 +25,23 @@ its limit; at the third e^{−|z|} is below rounding and the limit is reached.""
 class Saturation:
     """A neuron whose bias goes to infinity and the limit, which Float64 reaches at a finite bias.
 
-    neuron      its number; `side` +1 for b → +∞, −1 for b → −∞
-    slope       dσ/dz there: 1 for a neuron that becomes linear, 0 for one that becomes a constant
-    loss        the limit; `excess` the loss above it with the neuron at |z| ≥ 6 on all samples
-    grad_norm   ∞-norm of ∇L over all parameters at the end point, where the limit is reached
+    Attributes
+    ----------
+    neuron, side : int
+        Its number; +1 for b → +∞, −1 for b → −∞.
+    slope : float
+        dσ/dz there: 1 for a neuron that becomes linear, 0 for one that becomes a constant.
+    loss : float
+        The limit.
+    excess : float
+        The loss above it with the neuron at |z| ≥ 6 on all samples.
+    grad_norm : float
+        ∞-norm of ∇L over all parameters at the end point, where the limit is reached.
+
+    Examples
+    --------
+    >>> print(Saturation(neuron=1, side=1, slope=0.0, loss=0.1, excess=1e-16, grad_norm=1e-15))
+    the bias of neuron 1 goes to +∞, where the neuron is constant on all samples: limit of the loss 0.1
     """
 
     neuron: int

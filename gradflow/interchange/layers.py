@@ -14,9 +14,21 @@ from ..support.validate import real_array, sequence
 class Layers(NamedTuple):
     """A chain of linear layers.
 
-    weights       (out, in) each
-    biases        (out,) each, or None
-    activations   what follows each layer; None where nothing does
+    Attributes
+    ----------
+    weights : list of ndarray, shape (out, in)
+        Of each layer.
+    biases : list of ndarray, shape (out,), or None
+        Of each layer.
+    activations : list of Activation or None
+        What follows each layer; None where nothing does.
+
+    Examples
+    --------
+    >>> layers = Layers.empty()
+    >>> layers.add(np.eye(2), None)
+    >>> layers.activations
+    [None]
     """
 
     weights: list[np.ndarray]
@@ -24,18 +36,41 @@ class Layers(NamedTuple):
     activations: list[Activation | None]
 
     def add(self, weight: np.ndarray, bias: np.ndarray | None) -> None:
-        """One layer more, with nothing behind it yet."""
+        """One layer more, of this `weight` and `bias`, with nothing behind it yet."""
         self.weights.append(weight)
         self.biases.append(bias)
         self.activations.append(None)
 
     @classmethod
     def empty(cls) -> Layers:
+        """No layers yet."""
         return cls([], [], [])
 
 
 def from_arrays(arrays, transposed: bool = False) -> Layers:
-    """Matrices, each with its bias after it or without; of a mapping the values in their order."""
+    """The layers of a list of arrays: matrices, each with its bias after it or without.
+
+    Parameters
+    ----------
+    arrays : sequence of array_like, or mapping
+        Of a mapping the values in their order.
+    transposed : bool, default False
+        Whether matrices are (in, out).
+
+    Returns
+    -------
+    Layers
+
+    Raises
+    ------
+    ArgumentError
+        For arrays in another order.
+
+    Examples
+    --------
+    >>> from_arrays([[[1.0], [2.0]], [0.5]], transposed=True).weights
+    [array([[1., 2.]])]
+    """
     if hasattr(arrays, "keys"):
         arrays = [arrays[name] for name in arrays.keys()]
     found = Layers.empty()

@@ -29,7 +29,32 @@ _OPERATORS: dict[str, tuple[str, dict]] = {
 
 
 def write_onnx(network, path: str | os.PathLike, dtype: str = "float64") -> None:
-    """One `Gemm` a layer and the activations between, from "x" (samples, features) to "y"."""
+    """Write a network as an ONNX graph, from "x" (samples, features) to "y".
+
+    One `Gemm` a layer and the activations between.
+
+    Parameters
+    ----------
+    network : MLP
+        Of activations that ONNX has, or that can be made of them.
+    path : path
+        The file.
+    dtype : {"float64", "float32"}
+        Of its numbers.
+
+    Raises
+    ------
+    ArgumentError
+        For another dtype, and activations that cannot be written.
+    MissingExtraError
+        Without the package onnx.
+
+    Examples
+    --------
+    >>> import contextlib
+    >>> with contextlib.suppress(gf.MissingExtraError):  # where onnx is not installed
+    ...     write_onnx(gf.MLP.random((2, 3, 1), seed=0), "network.onnx")
+    """
     try:
         import onnx
     except ImportError:

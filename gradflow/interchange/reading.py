@@ -15,9 +15,32 @@ from .recognise import recognise
 
 
 def read_modules(argument: str, module: Any, activation: Any = None) -> Layers:
-    """A chain of linear modules and activations: `Sequential` of PyTorch and Equinox, `equinox.nn.MLP`.
+    """The layers of a chain of modules: `Sequential` of PyTorch and Equinox, `equinox.nn.MLP`.
 
-    activation   taken instead of what is found between the layers: one, or a list with one for each
+    Parameters
+    ----------
+    argument : str
+        What errors call the module.
+    module : module
+        Linear layers and activations.
+    activation : Activation, str or list, optional
+        Taken instead of what is found between the layers: one, or a list with one for each.
+
+    Returns
+    -------
+    Layers
+
+    Raises
+    ------
+    ArgumentError
+        For other modules.
+
+    Examples
+    --------
+    >>> import equinox, jax
+    >>> module = equinox.nn.MLP(2, 1, 3, depth=1, key=jax.random.key(0))
+    >>> [W.shape for W in read_modules("module", module).weights]
+    [(3, 2), (1, 3)]
     """
     found = Layers.empty()
     for name, part in _parts(argument, module):
@@ -83,10 +106,36 @@ def _parts(argument: str, module: Any, prefix: str = "") -> Iterator[tuple[str, 
 
 
 def read_tree(argument: str, tree: Any, kernel: str, transposed: bool, layers: Any = None) -> Layers:
-    """A tree of parameters: mappings whose innermost ones hold a matrix `kernel` and perhaps a bias.
+    """The layers of a tree of parameters, mappings whose innermost ones hold a matrix and perhaps a bias.
 
-    layers   the places of the layers in order, "a/b"; else by the number with which their names end, where
-             all have one, as they come where not
+    Parameters
+    ----------
+    argument : str
+        What errors call the tree.
+    tree : mapping
+        As `model.init(…)["params"]` of Flax.
+    kernel : str
+        The key of the matrices.
+    transposed : bool
+        Whether they are (in, out).
+    layers : sequence of str, optional
+        The places of the layers in order, "a/b"; else by the number with which their names end, where all
+        have one, as they come where not.
+
+    Returns
+    -------
+    Layers
+
+    Raises
+    ------
+    ArgumentError
+        For trees without matrices, layers that are not dense, other names.
+
+    Examples
+    --------
+    >>> tree = {"Dense_1": {"kernel": [[1.0]]}, "Dense_0": {"kernel": [[2.0], [3.0]], "bias": [0.5]}}
+    >>> [W.tolist() for W in read_tree("params", tree, "kernel", transposed=True).weights]
+    [[[2.0, 3.0]], [[1.0]]]
     """
     places: dict[str, Mapping] = {}
     _collect(tree, "", kernel, places)

@@ -30,7 +30,29 @@ def _is_jax(function: Any) -> bool:
 
 
 def recognise(argument: str, function: Any) -> Activation:
-    """The activation of the table whose values a function of arrays has; `ArgumentError` if there is none."""
+    """The activation of the table whose values a function of arrays has.
+
+    Parameters
+    ----------
+    argument : str
+        What errors call the function.
+    function : callable, module or str
+        Of arrays.
+
+    Returns
+    -------
+    Activation
+
+    Raises
+    ------
+    ArgumentError
+        If there is none.
+
+    Examples
+    --------
+    >>> recognise("activation", np.tanh)
+    <Activation 'tanh'>
+    """
     if isinstance(function, (str, Activation)):
         return resolve(function)
     own = getattr(function, "activation", None)

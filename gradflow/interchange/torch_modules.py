@@ -49,6 +49,7 @@ class Elementwise(_Base):
         self.activation = activation
 
     def forward(self, z):
+        """σ(z)."""
         sigma = self.activation
         if sigma.name in _FUNCTIONS:
             return _FUNCTIONS[sigma.name](z)
@@ -58,6 +59,7 @@ class Elementwise(_Base):
         return total
 
     def extra_repr(self) -> str:
+        """The name of σ."""
         return self.activation.name
 
 

@@ -130,6 +130,7 @@ class Pieces:
         return found
 
     def loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        """L and ∇L of the piece at θ."""
         result = np.empty(1 + self.size)
         address = result.ctypes.data
         self._derivatives(self._address, theta.ctypes.data, 0, address, address + 8, 0)
@@ -137,6 +138,7 @@ class Pieces:
         return float(result[0]), result[1:]
 
     def all_derivatives(self, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """L, ∇L and ∇²L of the piece at θ."""
         result, hessian = np.empty(1 + self.size), np.empty((self.size, self.size))
         address = result.ctypes.data
         self._derivatives(self._address, theta.ctypes.data, 0, address, address + 8, hessian.ctypes.data)
@@ -269,19 +271,23 @@ class PiecesInUnits:
         return full
 
     def loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        """As `Pieces.loss_and_gradient`, in these units."""
         loss, gradient = self.inner.loss_and_gradient(self._full(theta))
         return loss / self.unit, gradient[self.free] * (self.scales / self.unit)
 
     def all_derivatives(self, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """As `Pieces.all_derivatives`, in these units."""
         loss, gradient, hessian = self.inner.all_derivatives(self._full(theta))
         slopes = self.scales / self.unit
         matrix = hessian[np.ix_(self.free, self.free)] * slopes[:, None] * self.scales
         return loss / self.unit, gradient[self.free] * slopes, matrix
 
     def states(self, theta: np.ndarray) -> States:
+        """As `Pieces.states`, in these units."""
         found = self.inner.states(self._full(theta))
         gradient = found.gradient[self.free] * (self.scales / self.unit)
         return States(found.loss / self.unit, gradient, found.z, found.slopes / self.unit)
 
     def gradients(self, theta: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """As `Pieces.gradients`, in these units."""
         return self.inner.gradients(self._full(theta), places)[:, self.free] * self.scales

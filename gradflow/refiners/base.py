@@ -51,9 +51,19 @@ class Extended:
 class Stalled(NamedTuple):
     """The last linear system of a refinement that did not succeed, if its products were used up.
 
-    residual   |b − H x| relative to |b|, where a thousandth was asked for
-    products   Hessian-vector products spent on it
-    condition  estimated condition number of H, from below
+    Attributes
+    ----------
+    residual : float
+        |b − H x| relative to |b|, where a thousandth was asked for.
+    products : int
+        Hessian-vector products spent on it.
+    condition : float
+        Estimated condition number of H, from below.
+
+    Examples
+    --------
+    >>> print(Stalled(0.25, 1000, 1e9))
+    relative residual 2.5e-01 after 1000 products, condition number 1.0e+09 or more
     """
 
     residual: float

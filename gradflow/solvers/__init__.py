@@ -74,14 +74,13 @@ IMPLICIT_SIZE = 500
 def default_solver(size: int, places: int = 0) -> FlowSolver:
     """The solver used when none is named: BDF up to 500 parameters, KrylovBDF beyond; Filippov at kinks.
 
-    places   neurons with kinks times samples: with any, but not more than a million, and up to 500
-    parameters,
-             it is Filippov. Beyond, a flow with kinks is taken for a smooth one
-
     Parameters
     ----------
     size : int
         Number of moving parameters.
+    places : int, default 0
+        Neurons with kinks times samples: with any, but not more than a million, and up to 500 parameters, it
+        is Filippov. Beyond, a flow with kinks is taken for a smooth one.
 
     Returns
     -------

@@ -71,7 +71,10 @@ class Filippov(FlowSolver):
         return follow(self, objective, theta, rates, monitor, checkpoint)
 
     def stepper(self, objective: Objective, rates: np.ndarray) -> Stepper:
-        """Each point by a step of the method itself, on the piece and boundaries of the interval."""
+        """Each point by a step of the method itself, on the piece and boundaries of the interval.
+
+        For the flow of this `objective` with these `rates`.
+        """
         root = np.sqrt(rates)
 
         def path(interval: Interval, times: np.ndarray) -> np.ndarray:

@@ -55,6 +55,8 @@ class Flow:
         either side. None where L is smooth.
     stepper : callable or None
         What computes points between steps; None after loading, until it is asked for.
+    curvature : callable or None
+        θ → products with ∇²L(θ) of the parameters that move, and how many these are; a result has it.
 
     Examples
     --------

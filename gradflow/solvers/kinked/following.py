@@ -186,9 +186,11 @@ class Following:
         return np.nonzero(on)
 
     def take(self, states) -> None:
+        """Stand where L, ∇L, z and ∂L/∂h are these."""
         self.loss, self.gradient, self.z, self.slopes = states
 
     def row_only(self) -> None:
+        """The steps so far are the one row where it stands."""
         self.curvature, self.velocity, self.acceleration = (
             0.0,
             -self.rates * self.gradient,
@@ -228,6 +230,7 @@ class Following:
         self.curvature = float(np.abs(self.stepper.matrix).sum(axis=0).max(initial=0.0))
 
     def row(self) -> np.ndarray:
+        """The row of an accepted step: t, L, |∇L|_∞, the curvature, θ, θ' and θ''."""
         norm = float(np.abs(self.gradient).max())
         head = [self.t, self.loss, norm, self.curvature]
         return np.concatenate([head, self.theta, self.velocity, self.acceleration])
@@ -367,6 +370,7 @@ class Following:
         return high
 
     def parts_now(self) -> np.ndarray:
+        """The fractions of the sliding places."""
         return self.pieces.phases[tuple(self.places.T)] - self.left if len(self.places) else np.zeros(0)
 
     def _velocity_at(self, trial: Trial) -> np.ndarray:
@@ -523,6 +527,7 @@ class Following:
         return limit
 
     def modes(self):
+        """The modes of ∇²L within the boundaries on which it slides."""
         ones, start = np.ones(self.manifold.size), self.manifold.along(self.theta / self.root)
         return dense_modes(self.stepper.matrix, ones, start, self.stepper.first)
 
@@ -584,6 +589,7 @@ class Following:
                 checkpoint.write(self.state(None))
 
     def counts(self) -> Counts:
+        """Evaluations of this flow so far."""
         return self.objective.counts() - self.before
 
     def state(self, finished: StopReason | None) -> FlowState:
