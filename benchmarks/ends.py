@@ -1,12 +1,14 @@
 """What random ordinary problems end at, by kind, activation and sort of problem.
 
-    python -m benchmarks ends [--cases 1000] [--seed 0] [--first 0] [--folder FOLDER] [--again] [--quick]
+    python -m benchmarks ends [--cases 1000] [--seed 0] [--first 0] [--finite] [--folder FOLDER] [--again]
+                              [--quick]
 
 One of eleven activations; 1 to 5 inputs; teachers of 1 to 5 neurons (`teachers.random`); students of 1 to 7
 neurons, 1 or 2 outputs, with biases or without; infinitely many Gaussian inputs, or 20 to 500 samples with
 exact targets, with noise of 0.1, or with a student of two hidden layers; activations with a kink have
 Gaussian inputs only. Each is given to `gradflow.train` as it is. Finished cases are kept in
-FOLDER/ends.runs, a line of JSON each, and the next call goes on from there.
+FOLDER/ends.runs, a line of JSON each, and the next call goes on from there. With --finite the cases are
+problems whose minimum is known to be finite, and none may be called infinite.
 """
 
 from __future__ import annotations
@@ -26,9 +28,9 @@ from . import _ends_cases, _timing
 KINDS = ("critical point", "manifold of minima", "kink", "infinity", "unfinished")
 
 
-def run(seed: int, number: int) -> dict:
+def run(seed: int, number: int, finite: bool = False) -> dict:
     """One case to its end."""
-    case = _ends_cases.case(seed, number)
+    case = (_ends_cases.finite_case if finite else _ends_cases.case)(seed, number)
     began = time.perf_counter()
     row = {"number": number, "name": case.name, "sort": case.sort, "activation": case.activation}
     with warnings.catch_warnings():
@@ -91,10 +93,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=_timing.RESULTS, help="where the results go")
     parser.add_argument("--again", action="store_true", help="forget the finished cases")
+    parser.add_argument("--finite", action="store_true", help="problems whose minimum is known to be finite")
     parser.add_argument("--quick", action="store_true", help="ten cases")
     chosen = parser.parse_args(argv)
     cases = 10 if chosen.quick else chosen.cases
-    path = chosen.folder / "ends.runs" / f"{chosen.seed}.jsonl"
+    name = "ends-finite" if chosen.finite else "ends"
+    path = chosen.folder / f"{name}.runs" / f"{chosen.seed}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     if chosen.again:
         path.unlink(missing_ok=True)
@@ -103,7 +107,7 @@ def main(argv: list[str] | None = None) -> None:
     with path.open("a") as file:
         for number in numbers:
             if number not in rows:
-                rows[number] = run(chosen.seed, number)
+                rows[number] = run(chosen.seed, number, chosen.finite)
                 file.write(json.dumps(rows[number]) + "\n")
                 file.flush()
             row = rows[number]
@@ -111,4 +115,4 @@ def main(argv: list[str] | None = None) -> None:
     found = [rows[number] for number in numbers]
     print("\n" + summary(found))
     report = {"seed": chosen.seed, "first": chosen.first, "cases": len(found), "runs": found}
-    _timing.write("ends", report, folder=chosen.folder)
+    _timing.write(name, report, folder=chosen.folder)

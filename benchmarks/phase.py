@@ -2,6 +2,7 @@
 
     python -m benchmarks phase [--smallest 4] [--largest 12] [--starts 50] [--executor threads] [--workers 2]
                                [--folder FOLDER] [--store FOLDER] [--again]
+    python -m benchmarks phase --k 100 [--starts 50] [--minutes 90] [--widths 1 2 …]
 
 For k = 4…12 (or more) and n = 1…k, flows from Glorot-normal erf students in d = k + 1 with rtol 1e-6,
 followed to a gradient of 1e-6 and then refined; the share of starts that end at the C-A optimal point, at
@@ -11,12 +12,18 @@ Beside them, from the blocks of the Hessian, where P-n-C becomes and C-A optimal
 Meant: k ≤ 12 in under 10 minutes, k ≤ 20 in under an hour on two cores. Finished runs are kept in
 FOLDER/phase.runs (`gradflow.sweep`), and the next call goes on from there, also with more starts or larger k;
 `--again` begins anew. The seconds are those of the runs, added up.
+
+With `--k` one teacher width of hundreds, without matrices: widths from coarse to fine, five starts of every
+width at a time, and no more begun after so many minutes; the next call goes on. Where the share of C-A falls
+through 95, 50 and 5 % with 95 % intervals, beside the theory's limits; every end that is neither C-A optimal
+nor P-n-C is listed with its loss, spectrum and symmetry. Into `phase_K.json` and `phase_K.png`.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import time
 from concurrent.futures import Executor
 
@@ -87,15 +94,115 @@ def picture(rows: list[dict], path) -> None:
     plt.close(figure)
 
 
+BLOCK = 5
+"""Starts of every width that are done before those of the next block begin."""
+
+
+def run_at_size(k: int, n: int, seed: int) -> dict:
+    """The end of one start, and what is known of one that is neither configuration."""
+    began = time.process_time()
+    end, other = phase.end_at_size(n, k, seed)
+    row = {name: value for name, value in dataclasses.asdict(end).items() if name != "seed"}
+    return row | {"other": json.dumps(other), "seconds": time.process_time() - began}
+
+
+def coarse_to_fine(k: int) -> list[list[int]]:
+    """Widths 1 … k − 1 in blocks: every sixteenth, then those half way between, and so on."""
+    blocks, seen, stride = [], set(), max(k // 6, 1)
+    while len(seen) < k - 1:
+        block = [n for n in range(stride, k, stride) if n not in seen]
+        seen.update(block)
+        blocks += [block] if block else []
+        if stride == 1:
+            break
+        stride = max(stride // 2, 1)
+    return blocks
+
+
+def one_width(chosen: argparse.Namespace, facts: dict) -> None:
+    """The column of the diagram of one teacher width, as far as the minutes go."""
+    k, began = chosen.k, time.monotonic()
+    blocks = [chosen.widths] if chosen.widths else coarse_to_fine(k)
+    done: dict[int, int] = {}
+    with _runs.executor(chosen) as pool:
+        for block in blocks:
+            for last in range(BLOCK, chosen.starts + BLOCK, BLOCK):
+                starts = min(last, chosen.starts)
+                for n in block:
+                    if time.monotonic() - began > 60.0 * chosen.minutes:
+                        break
+                    grid = {"k": [k], "n": [n], "seed": range(starts)}
+                    rows = _runs.sweep(f"k{k}-n{n}", grid, run_at_size, chosen, pool)
+                    done[n] = starts
+                    share = summary(n, k, rows)["shares"]
+                    words = ", ".join(f"{name} {part:.0%}" for name, part in share.items())
+                    print(f"  k {k} n {n:3d}: {words} of {starts}", flush=True)
+    chosen.again = False
+    cells, others, counts = [], [], []
+    for n, starts in sorted(done.items()):
+        rows = _runs.sweep(
+            f"k{k}-n{n}", {"k": [k], "n": [n], "seed": range(starts)}, run_at_size, chosen, None
+        )
+        cells.append(summary(n, k, rows))
+        counts.append((n, sum(row["configuration"] == "C-A" for row in rows), len(rows)))
+        for seed, row in enumerate(rows):
+            if row["other"] != "null":
+                known = {name: row[name] for name in ("configuration", "loss", "grad_norm")}
+                others.append({"n": n, "seed": seed, **known, **json.loads(row["other"])})
+    found = phase.intervals(counts, k) if len(counts) > 1 else {}
+    theory = transition.gammas(k)
+    for name, (middle, low, high) in found.items():
+        print(f"  {name}: {middle:.3f} [{low:.3f}, {high:.3f}]")
+    print(f"  by stability and loss: {theory}")
+    for row in others:
+        print(f"  neither: {row}")
+    found = {name: row for name, row in found.items() if np.isfinite(row).all()}
+    theory = {name: at for name, at in theory.items() if np.isfinite(at)}
+    results = {"k": k, "cells": cells, "intervals": found, "theory": theory, "others": others}
+    picture_of_width(results, chosen.folder / f"phase_{k}.png")
+    print(f"written: {_timing.write(f'phase_{k}', results, facts, chosen.folder)}")
+
+
+def picture_of_width(results: dict, path) -> None:
+    """The shares over n/k with the theory's limits."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    k, cells = results["k"], results["cells"]
+    figure, axes = plt.subplots(figsize=(6.8, 3.8), layout="constrained")
+    for name, colour in (("C-A", "C3"), ("P-n-C", "C0")):
+        share = [cell["shares"].get(name, 0.0) for cell in cells]
+        axes.plot([cell["n"] / k for cell in cells], share, "o-", color=colour, label=name, markersize=3)
+    rest = [1.0 - sum(c["shares"].get(name, 0.0) for name in ("C-A", "P-n-C")) for c in cells]
+    axes.plot([cell["n"] / k for cell in cells], rest, "k.", label="neither")
+    for (name, at), style in zip(results["theory"].items(), ("k--", "k-", "k:")):
+        axes.axvline(at, linestyle=style[1:], color="k", linewidth=0.8, label=name)
+    for middle, low, high in results["intervals"].values():
+        axes.axvspan(low, high, color="0.85")
+        axes.axvline(middle, color="0.6", linewidth=0.8)
+    axes.set(xlabel="n / k", ylabel="share of flows", title=f"k = {k}")
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks phase")
     parser.add_argument("--smallest", type=int, default=4)
     parser.add_argument("--largest", type=int, default=12)
     parser.add_argument("--starts", type=int, default=50)
+    parser.add_argument("--k", type=int, help="one teacher width of hundreds instead")
+    parser.add_argument("--widths", type=int, nargs="+", help="with --k: these student widths only")
+    parser.add_argument("--minutes", type=float, default=90.0, help="with --k: begin nothing after these")
     _runs.add_options(parser, "phase")
     chosen = parser.parse_args(argv)
     facts = _timing.machine()
     print(_timing.describe(facts))
+    if chosen.k is not None:
+        one_width(chosen, facts)
+        return
     began = time.perf_counter()
     phase.end(2, 4, 0)
     print(f"  compiled, or found compiled, in {time.perf_counter() - began:.1f} s")

@@ -211,7 +211,7 @@ def _train(arguments) -> int:
             seed=arguments.teacher_seed,
         )
     problem = _problem(teacher, student, inputs, arguments)
-    options = {"solver": _solver(arguments, student.size)}
+    options = {"solver": _solver(arguments, problem)}
     kept = arguments.checkpoint
     if arguments.starts is not None:
         if arguments.starts < 1:
@@ -233,8 +233,8 @@ def _problem(teacher, student: MLP, inputs, arguments) -> Problem:
     return Problem(teacher, student, inputs, loss=arguments.loss, weight_decay=arguments.weight_decay)
 
 
-def _solver(arguments, size: int) -> Any:
-    """The method with its settings; the default one of this size unless it is named."""
+def _solver(arguments, problem: Problem) -> Any:
+    """The method with its settings; the default one of this problem unless it is named."""
     given = {"rtol": arguments.rtol, "atol": arguments.rtol, "t1": arguments.t1}
     settings = {name: value for name, value in given.items() if value is not None}
     name = arguments.solver
@@ -243,7 +243,8 @@ def _solver(arguments, size: int) -> Any:
             raise ArgumentError("--solver", "none, with --rtol or --t1", "a method: these are its settings")
         return None
     if name is None:
-        return dataclasses.replace(default_solver(size), **settings) if settings else "auto"
+        usual = default_solver(problem.size, problem.places)
+        return dataclasses.replace(usual, **settings) if settings else "auto"
     known = known_solvers()
     if name not in known:
         raise ArgumentError("--solver", repr(name), f"none, or {one_of(name, sorted(known))}")

@@ -183,6 +183,10 @@ class Objective(abc.ABC):
         """The same loss with its linear parameters apart (`losses.separable`); None where there are none."""
         return None
 
+    def pieces(self) -> Any | None:
+        """The smooth pieces of a loss with kinks (`losses.kinked`); None where L is smooth."""
+        return None
+
     has_gauss_newton: bool = False
     """Whether L is a mean of squares whose Gauss–Newton matrix can be had."""
 
@@ -492,6 +496,11 @@ class Restricted(Objective):
         """The inner loss with its linear parameters apart, in these units; None if some are frozen."""
         model = self.inner.separable() if self.size == self.inner.size else None
         return None if model is None else model.in_units(np.sqrt(self.loss_unit))
+
+    def pieces(self):
+        """The inner loss's pieces in these coordinates."""
+        inner = self.inner.pieces()
+        return None if inner is None else inner.in_units(self.theta, self.free, self.scales, self.loss_unit)
 
     def residual_vector(self, theta):
         return self.inner.residual_vector(self.full(theta)) / np.sqrt(self.loss_unit)

@@ -29,12 +29,14 @@ def _followed(solver: str, activation: str = "erf", bias: bool = False, refiner=
     train(*_networks(activation, bias), solver=short, refiner=refiner, progress=False)
 
 
-def _samples(solver: str | None, refiner: str | None, loss: str = "squared") -> None:
+def _samples(
+    solver: str | None, refiner: str | None, loss: str = "squared", activation: str = "tanh"
+) -> None:
     from . import solvers
     from .losses.problem import Problem
     from .run.training import train
 
-    teacher, student = _networks("tanh", True, 2)
+    teacher, student = _networks(activation, True, 2)
     problem = Problem(teacher, student, np.random.default_rng(0).standard_normal((20, 4)), loss=loss)
     short = None if solver is None else solvers.known_solvers()[solver](max_steps=3)
     train(problem, solver=short, refiner=refiner, progress=False)
@@ -62,6 +64,7 @@ KINDS: dict[str, Callable[[], None]] = {
     "biases and relu": lambda: _followed("BDF", "relu", True),
     "infinitely many inputs, without Hessians": lambda: _followed("KrylovBDF", refiner=None),
     "samples, without Hessians": lambda: _samples("KrylovBDF", None),
+    "samples, kinks": lambda: _samples("Filippov", None, activation="relu"),
     "refinement without Hessians": _products,
     "all activations": _activations,
     "stabilised method": lambda: _followed("RKC2"),

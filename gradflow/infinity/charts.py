@@ -274,6 +274,24 @@ def scale_of(network: LimitNetwork, X: np.ndarray, k: int, i: int) -> float:
     return 0.3 * max(float(np.abs(z[:, 0]).max()), 1e-300) / STEEP
 
 
+def epsilon_of(network: LimitNetwork, k: int, i: int, weights: np.ndarray) -> float:
+    """The ε at which the neurons of a unit have the output weights (outputs, neurons) that are given."""
+    unit, place = network.layers[k][i], network.places(k)[i]
+    outs = network.weights[k + 1][:, place : place + unit.outputs]
+    size = float(np.linalg.norm(weights))
+    if unit.kind == "pair":
+        plus, minus = (float(np.linalg.norm(weights[:, 0] + s * weights[:, 1])) for s in (1, -1))
+        return float(np.linalg.norm(outs[:, 1])) / max(plus, minus)
+    if unit.kind == "triple":
+        return float(np.sqrt(np.linalg.norm(outs[:, 2]) / np.linalg.norm(weights, axis=0).max()))
+    out = float(np.linalg.norm(outs[:, 0]))
+    if unit.kind == "exponential":
+        return out / (abs(TAILS[unit.activation.name][unit.side][2]) * size)
+    if unit.kind == "linear":
+        return out / (abs(float(unit.activation.derivatives(np.array([unit.base]), 1)[1][0])) * size)
+    return size / out
+
+
 def realised(
     network: LimitNetwork, k: int, i: int, epsilon: float, base: float | None = None
 ) -> LimitNetwork:
@@ -315,9 +333,10 @@ def realised(
         new = [(rows[0] / epsilon, outs[0] * epsilon)]
     else:
         new = [(rows[0] / epsilon, outs[0])]
-    made = replaced(network, k, (i,), neuron, [new[0][0]], [new[0][1]], level)
-    for more, out in new[1:]:
-        made = added(made, k, neuron, more, out)
+    own = [dataclasses.replace(neuron, neurons=(number,)) for number in unit.neurons]
+    made = replaced(network, k, (i,), own[0], [new[0][0]], [new[0][1]], level)
+    for single, (more, out) in zip(own[1:], new[1:]):
+        made = added(made, k, single, more, out)
     return made
 
 

@@ -45,6 +45,12 @@ RESIDUAL = 1e-3
 TINY = 0.3
 """|w| of a neuron that may go to zero."""
 
+NEARLY = 1e-10
+"""Components of the gradient of a limit, in units of what cancels in them, at most."""
+
+NOTHING = 1e-9
+"""Limits below this part of what was to be explained are not told from zero, which may be reached."""
+
 FAR, TURNING = 3.0, ("softplus", "elu", "gelu", "silu")
 """|b| in units of |w| beyond which a neuron may be linear or zero at infinity: kinked ones and these."""
 
@@ -83,13 +89,18 @@ def continued(problem: Problem, theta: np.ndarray, monitor: Monitor) -> Limit | 
         beyond = _at_infinite_bias(problem, theta, monitor)
         if beyond is not None:
             return beyond
-        for group in _groups(problem, theta):
-            for factor in FACTORS:
-                found = _Outwards(problem, theta, group, monitor).run(factor)
-                if found is not None:
-                    return found
-                if monitor.interrupted:
-                    return None
+        return _outwards(problem, theta, monitor)
+
+
+def _outwards(problem: Problem, theta: np.ndarray, monitor: Monitor) -> Limit | None:
+    """The limit of neurons whose output weights grow."""
+    for group in _groups(problem, theta):
+        for factor in FACTORS:
+            found = _Outwards(problem, theta, group, monitor).run(factor)
+            if found is not None:
+                return found
+            if monitor.interrupted:
+                return None
     return None
 
 
@@ -376,11 +387,18 @@ def _at_infinite_bias(problem: Problem, theta: np.ndarray, monitor: Monitor) -> 
         b[i] = 0.0
     inner = Problem(teacher, MLP([W, A], [b, shift], [tuple(kinds)]), problem.inputs)
     end = TrustRegionNewton(max_iterations=2 * STEPS).refine(inner.objective, inner.theta0.copy(), monitor)
-    if end.stop_reason is StopReason.INTERRUPTED or not inner.objective.is_critical(end.theta):
+    if end.stop_reason is StopReason.INTERRUPTED:
         return None
+    further: Limit | None = None
+    if not inner.objective.is_critical(end.theta, relative=NEARLY):
+        further = _outwards(inner, end.theta, monitor)
+        if further is None:
+            return None
     limit_student = inner.student.with_flat(end.theta)  # type: ignore[union-attr]
     reached = problem.loss(theta)
     if not end.loss <= reached + problem.objective.loss_error(theta):
+        return None
+    if end.loss <= NOTHING * problem.objective.spread**2:  # finite neurons may do as well
         return None
     W, A = np.array(limit_student.weights[0]), np.array(limit_student.weights[1])
     rises = []
@@ -390,8 +408,7 @@ def _at_infinite_bias(problem: Problem, theta: np.ndarray, monitor: Monitor) -> 
         for i in far:
             side = 1.0 if bias[i] > 0 else -1.0
             new = side * distance * np.linalg.norm(W[i])
-            if slopes[i] != 0.0:
-                moved[:, i] = A[:, i] / slopes[i]
+            moved[:, i] = A[:, i] / slopes[i] if slopes[i] != 0.0 else here.weights[1][:, i]
             shift = shift - A[:, i] * (new - b[i])
             b[i] = new
         point = MLP([W, moved], [b, shift], list(student.activations)).flat()
@@ -399,12 +416,12 @@ def _at_infinite_bias(problem: Problem, theta: np.ndarray, monitor: Monitor) -> 
     noise = problem.objective.loss_error(theta) + 4 * float(np.spacing(end.loss))
     if not (np.array(rises) > -noise).all() or not rises[0] > noise or not (np.diff(rises) <= noise).all():
         return None
-    network = LimitNetwork.of(limit_student)
+    network = LimitNetwork.of(limit_student) if further is None else further.network
     units = tuple(
-        dataclasses.replace(unit, kind="linear", activation=student.neuron_activations(0)[i])
-        if i in far
+        dataclasses.replace(unit, kind="linear", activation=student.neuron_activations(0)[unit.neurons[0]])
+        if unit.neurons[0] in far
         else unit
-        for i, unit in enumerate(network.layers[0])
+        for unit in network.layers[0]
     )
     network = dataclasses.replace(network, layers=(units,))
     X = problem.inputs.sample(2000, student.sizes[0], np.random.default_rng(0))
@@ -412,6 +429,10 @@ def _at_infinite_bias(problem: Problem, theta: np.ndarray, monitor: Monitor) -> 
     distance = float(np.sqrt(np.mean(np.sum(apart**2, axis=1))))
     if not distance <= NEAR * problem.objective.spread:
         return None
-    approaches = tuple(Approach(str(units[i]), None, 0.0) for i in far)
+    approaches = tuple(Approach(str(unit), None, 0.0) for unit in units if unit.kind == "linear")
+    if further is not None:
+        return dataclasses.replace(
+            further, network=network, distance=distance, approaches=(*further.approaches, *approaches)
+        )
     error = noise + inner.objective.loss_error(end.theta)
     return Limit(network, end.loss, error, end.grad_norm, distance, approaches)

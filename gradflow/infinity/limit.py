@@ -15,18 +15,19 @@ import numpy as np
 
 from ..losses.problem import Problem
 from ..objective import Affine
-from ..refiners import TrustRegionNewton
+from ..refiners import LevenbergMarquardt, TrustRegionNewton
 from ..refiners.gram import descend
 from ..support.eigen import newton_step, symmetric_eigen, zero_tolerance
 from ..support.progress import Monitor
 from ..support.stopping import StopReason
-from .charts import OPEN, STEEP, finite, in_order, realised, scale_of, suggestions
+from .charts import OPEN, STEEP, epsilon_of, finite, in_order, realised, scale_of, suggestions
 from .limit_network import LimitLoss, LimitNetwork
+from .outward import falls_outward
 
-ROUNDS, TRIED, FITS = 5, 3, 10
+ROUNDS, TRIED, FITS = 5, 3, 14
 """So many units at infinity at most; of so many suggestions one is to be the next; fits in all."""
 
-STEPS, NEWTON = 80, 20
+STEPS, NEWTON = 80, 10
 """Gauss–Newton steps of a fit, and Newton's after them."""
 
 RESCALED, RESOLVED = 2, 1e-9
@@ -36,6 +37,12 @@ largest, in those units, are not resolved by differences."""
 AT_REST, CERTAIN, ZERO = 1e-7, 1e-10, 1e-28
 """At a minimum the gradient is below the first times √L in those units, and L is known to the second times
 itself; or it is below the third times what was to be explained."""
+
+AGREES = 1.5
+"""A run is in the valley of its limit if its loss is above it by what the exponents say, within this."""
+
+THERE = 1e-11
+"""A run is at its limit if its loss is above it by less than this part of itself."""
 
 FINISHING = 3
 """Newton's last steps."""
@@ -169,7 +176,7 @@ class _Search:
 
     def __init__(self, problem: Problem, theta: np.ndarray, monitor: Monitor):
         assert problem.student is not None and problem.inputs is not None and problem.targets is not None
-        self.problem, self.monitor = problem, monitor
+        self.problem, self.theta, self.monitor = problem, theta, monitor
         samples = problem.inputs.samples
         assert samples is not None
         weight = samples.sample_weight
@@ -197,6 +204,10 @@ class _Search:
                     here = finite(fitted.network, self.X)
                     if here is not None and fitted.loss <= self.loss:
                         return in_order(here)
+                    if fitted.loss <= ZERO * self.spread**2:
+                        exact = self.zero_beside(fitted.network)
+                        if exact is not None:
+                            return exact
                     found = self.tested(fitted)
                     if found is not None:
                         return found
@@ -206,6 +217,21 @@ class _Search:
                 return None
             network, reached = best.network, max(best.loss, 0.0)
         return None
+
+    def zero_beside(self, network: LimitNetwork) -> np.ndarray | None:
+        """A finite θ of loss zero near a limit of loss zero: Levenberg–Marquardt from neurons beside it."""
+        while network.moved:
+            k = next(k for k, units in enumerate(network.layers) if any(u.kind != "neuron" for u in units))
+            i = next(i for i, unit in enumerate(network.layers[k]) if unit.kind != "neuron")
+            if network.layers[k][i].kind == "step":
+                return None
+            network = realised(network, k, i, 0.3 * scale_of(network, self.X, k, i))
+        theta = in_order(network)
+        if theta.size != self.problem.theta0.size:
+            return None
+        objective = self.problem.objective
+        end = LevenbergMarquardt(max_iterations=4 * STEPS).refine(objective, theta, self.monitor)
+        return end.theta if objective.is_zero(end.theta, end.loss) else None
 
     def objective(self, network: LimitNetwork) -> LimitLoss:
         return LimitLoss(network, self.X, self.Y, self.share, self.spread)
@@ -223,7 +249,7 @@ class _Search:
         phi, loss = end.theta, end.loss
         if not np.isfinite(loss):
             return None
-        if loss > self.loss * (1 + 1e-3):  # nowhere near
+        if loss > self.loss * (1 + 1e-5):  # nowhere near
             return _Fitted(objective.at(phi), loss, False, np.inf, np.inf, 0.0)
         for _ in range(RESCALED):
             units = self.units(objective, phi)
@@ -314,7 +340,7 @@ class _Search:
                     if found is None:
                         return None
                     approaches.append(found)
-        if not approaches:
+        if not approaches or not self.outward(fitted):
             return None
         error = fitted.error + 16 * np.finfo(float).eps * fitted.loss
         return Limit(
@@ -325,6 +351,40 @@ class _Search:
             self.distance(fitted.network),
             tuple(approaches),
         )
+
+    def outward(self, fitted: _Fitted) -> bool:
+        """Whether the loss falls from the end of the run on its way to the limit, or is there to rounding."""
+        if self.loss - fitted.loss <= THERE * self.loss or fitted.loss <= ZERO * self.spread**2:
+            return True
+        if 1.0 / AGREES <= self.agreement(fitted) <= AGREES:
+            return True
+        moved = [
+            (k, unit)
+            for k, units in enumerate(fitted.network.layers)
+            for unit in units
+            if unit.kind != "neuron"
+        ]
+        return falls_outward(self.problem, self.theta, moved, fitted.loss, self.monitor)
+
+    def agreement(self, fitted: _Fitted) -> float:
+        """What the loss at the end of the run is above the limit, in units of what the exponents predict.
+
+        About one where the run's end lies on the floor of the valley that leads to the limit.
+        """
+        network = fitted.network
+        limit, predicted = network.forward(self.X)[0][-1], 0.0
+        for k, units in enumerate(network.layers):
+            W = self.begin.weights[k + 1]
+            for i, unit in enumerate(units):
+                if unit.kind == "step":
+                    return np.inf
+                if unit.kind != "neuron":
+                    epsilon = epsilon_of(network, k, i, W[:, list(unit.neurons)])
+                    if not epsilon <= scale_of(network, self.X, k, i):
+                        return np.inf
+                    change = realised(network, k, i, epsilon).forward(self.X)[0][-1] - limit
+                    predicted += float(self.share @ np.sum(2 * (limit - self.Y) * change, axis=1))
+        return (self.loss - fitted.loss) / predicted if predicted > 0.0 else np.inf
 
     def approach(self, fitted: _Fitted, k: int, i: int) -> Approach | None:
         """How L comes down to L₀ with neurons in the place of one unit; None where it does not."""

@@ -163,6 +163,11 @@ class Record:
         return self.slopes[1] - self.slopes[0]
 
     @property
+    def kinks(self) -> tuple[float, ...]:
+        """Where σ' or σ'' jumps."""
+        return (0.0,) if self.parts.keys() & {HINGE, DECAY} else ()
+
+    @property
     def sleeps(self) -> bool:
         """Whether σ vanishes for z ≤ 0, as a hinge does."""
         return not self.powers and self.parts.keys() == {HINGE}

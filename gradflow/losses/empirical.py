@@ -21,6 +21,7 @@ from ..support.errors import ArgumentError
 from ..support.settings import one_of
 from ..support.validate import integer, number, real_array, resolution
 from .compiled import KernelLoss, thread_limit
+from .kinked import Pieces, bends
 from .scales import check_targets, sample_targets, term_sizes
 from .separable import HiddenLayer
 
@@ -220,6 +221,12 @@ class EmpiricalLoss(KernelLoss):
             constant=student.biases[1] is not None,
             weights=weights / weights.sum(),
         )
+
+    def pieces(self) -> Pieces | None:
+        """The smooth pieces of L, each time with phases of their own; None where no activation has a kink."""
+        hidden = range(len(self._student.weights) - 1)
+        kinked = any(bends(sigma) for l in hidden for sigma in self._student.neuron_activations(l))
+        return Pieces(self, self._student) if kinked else None
 
     def residual_vector(self, theta: np.ndarray) -> np.ndarray:
         """ρ (m,), see `least_squares`."""

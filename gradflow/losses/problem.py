@@ -22,6 +22,7 @@ from ..support.validate import real_array
 from ..support.x64 import require_x64
 from .empirical import LOSSES, EmpiricalLoss, target_array
 from .from_jax import JaxLoss, StoredLoss
+from .kinked import bends
 from .mixture import population_loss
 from .population import check_double_double
 from .structure import Structure
@@ -305,6 +306,17 @@ class Problem:
     def size(self) -> int:
         """Number of parameters P."""
         return self.theta0.size
+
+    @property
+    def places(self) -> int:
+        """Hidden neurons with kinks times samples: where ∇L can jump. 0 for infinitely many inputs."""
+        samples = None if self.student is None or self.inputs is None else self.inputs.samples
+        if samples is None or self.student is None:
+            return 0
+        hidden = range(len(self.student.weights) - 1)
+        return samples.X.shape[0] * sum(
+            bool(bends(s)) for l in hidden for s in self.student.neuron_activations(l)
+        )
 
     def loss(self, theta) -> float:
         """L(θ)."""

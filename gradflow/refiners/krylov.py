@@ -12,8 +12,9 @@ from ..support.lanczos import Product
 EPS = float(np.finfo(np.float64).eps)
 
 
-NULL = 1e-9
-"""Curvature below this times the largest is none: Newton does not step there."""
+NULL, ROUNDING_NULL = 1e-9, 1e-13
+"""Curvature below this times the largest is none: Newton does not step there. The second is where rounding
+begins, for points at which nothing else is left."""
 
 LOST = 1e3
 """Growth of |H r|/|r| after its least value that tells of a least-squares solution that rounding has
@@ -106,11 +107,16 @@ class Solution(NamedTuple):
 
 
 def minres(
-    product: Product, b: np.ndarray, tolerance: float, most: int, longest: float = math.inf
+    product: Product,
+    b: np.ndarray,
+    tolerance: float,
+    most: int,
+    longest: float = math.inf,
+    null: float = NULL,
 ) -> Solution:
     """x that minimises |b − H x| over Krylov's spaces, H symmetric of any signs, singular or not.
 
-    It ends where |b − H x| ≤ tolerance |b|; where |H r| ≤ NULL |H| |r| (a least-squares solution: what is
+    It ends where |b − H x| ≤ tolerance |b|; where |H r| ≤ null |H| |r| (a least-squares solution: what is
     left of b is in directions of zero curvature); or at |x| = longest. Source: C. C. Paige and M. A.
     Saunders, SIAM J. Numer. Anal. 12 (1975) 617–629.
     """
@@ -133,11 +139,13 @@ def minres(
         epsilon, delta_bar = sine * next_beta, -cosine * next_beta
         reach = math.hypot(gamma_bar, delta_bar)  # |H r| of the iterate before, over |r|
         largest = max(largest, math.hypot(alpha, next_beta, beta if products > 1 else 0.0))
-        if products > 1 and reach <= NULL * largest:
+        if products > 1 and reach <= null * largest:
             return Solution(x, residual, products, False)
         if products > 1 and reach < least[0]:
             least = reach, x, residual
-        if reach > LOST * least[0] and least[0] < 1e-4 * largest:  # past a least-squares solution: rounding
+        if (
+            reach > LOST * least[0] and least[0] < 1e5 * null * largest
+        ):  # past a least-squares solution: rounding
             return Solution(least[1], least[2], products, False)
         gamma = max(math.hypot(gamma_bar, next_beta), EPS * largest)
         smallest = min(smallest, gamma)

@@ -15,7 +15,7 @@ from ..support.settings import store_plain
 from ..support.stopping import StopReason
 from ..support.validate import integer, number
 from .base import Course, Kept, Refinement, Refiner, Stalled, verdict
-from .krylov import Solution, Step, minres, truncated_cg
+from .krylov import NULL, ROUNDING_NULL, Solution, Step, minres, truncated_cg
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -30,6 +30,9 @@ UNBOUNDED = 1e9
 
 RESIDUAL = 1e-6
 """Residual, relative to |λ|_max, at which the lowest Ritz value is believed."""
+
+OUTLIER = 16.0
+"""Weight vectors whose curvature is not within this factor of their layer's have units of their own."""
 
 ENDS = (StopReason.FLOOR, StopReason.GRADIENT, StopReason.NO_PROGRESS, StopReason.KRYLOV)
 """Reasons to look for a negative eigenvalue."""
@@ -75,9 +78,32 @@ def layer_units(objective: Objective, theta: np.ndarray) -> np.ndarray:
         if not 0.0 < size < np.inf:
             return np.ones(theta.size)
         units[group] = size**-0.5
+    units *= _outliers(objective, theta)
     length = float(np.linalg.norm(theta))
     units *= float(np.linalg.norm(theta / units)) / length if length > 0.0 else 1.0
     return units
+
+
+def _outliers(objective: Objective, theta: np.ndarray) -> np.ndarray:
+    """Factors (P,) for weight vectors, and output weights, whose curvature is far from their layer's.
+
+    A neuron that averages seventy teachers has an output weight of fifty, and eigenvalues of thousands beside
+    some of 1e-7: below what MINRES tells from zero. The curvature is the diagonal of the Gauss–Newton matrix.
+    """
+    factors = np.ones(theta.size)
+    if not objective.has_gauss_newton or objective.weight_vectors is None:
+        return factors
+    diagonal, output = objective.gauss_newton_diagonal(theta), objective.output_parameters
+    names = np.where(output, -1 - np.arange(theta.size), objective.weight_vectors[0])
+    _, group = np.unique(names, return_inverse=True)
+    sizes = np.bincount(group, diagonal) / np.bincount(group)
+    for layer in (output, ~output):
+        middle = float(np.median(sizes[group[layer]]))
+        if middle > 0.0:
+            ratio = sizes[group[layer]] / middle
+            far = (ratio > OUTLIER) | ((ratio < 1.0 / OUTLIER) & (ratio > 0.0))
+            factors[layer] = np.where(far, np.where(far, ratio, 1.0) ** -0.5, 1.0)
+    return factors
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -241,12 +267,16 @@ class _Run(Course):
             if self.norm <= rounding:
                 break
             slope, longest = self.units * self.gradient, 0.1 * self.length
-            solution = minres(self.product, -slope, SOLVED, settings.products, longest)
+            null = NULL if failures == 0 else ROUNDING_NULL
+            solution = minres(self.product, -slope, SOLVED, settings.products, longest, null)
             relative = solution.residual / max(float(np.linalg.norm(slope)), 1e-300)
             self.note(solution, relative)
             step = self.units * solution.x
-            damping = 1.0
+            damping, moved = 1.0, False
             while damping > 1e-3:
+                if damping == 0.5 and self.along_valley(step):
+                    moved = True
+                    break
                 candidate = self.theta + damping * step
                 loss, gradient = self.objective.loss_and_gradient(candidate)
                 norm = float(np.linalg.norm(self.units * gradient))
@@ -257,6 +287,9 @@ class _Run(Course):
                 failures += 1
                 if not self.nudge(step):
                     break
+                continue
+            if moved:
+                failures, best = 0, (self.theta, self.loss, self.gradient, self.norm)
                 continue
             # A minimum asked for must not be left for a saddle: L may not rise beyond rounding.
             allowed = abs(best[1]) * 1e-10 + 2 * self.objective.loss_floor + 1e2 * EPS * EPS
@@ -273,6 +306,25 @@ class _Run(Course):
             self.reason = verdict(self.objective, self.theta, self.loss, self.gradient)
         if self.reason is StopReason.NO_PROGRESS and self.stalled is not None:
             self.reason = StopReason.KRYLOV
+
+    def along_valley(self, step: np.ndarray) -> bool:
+        """A full step, and one in stiff directions back to the floor of a curved valley, where that helps."""
+        candidate = self.theta + step
+        slope = self.units * self.objective.gradient(candidate)
+        if not np.isfinite(slope).all():
+            return False
+
+        def product(v: np.ndarray) -> np.ndarray:
+            return self.units * self.objective.hvp(candidate, self.units * v)
+
+        back = minres(product, -slope, SOLVED, self.settings.products, 0.1 * self.length)
+        candidate = candidate + self.units * back.x
+        loss, gradient = self.objective.loss_and_gradient(candidate)
+        rounding = 8 * EPS * abs(self.loss) + self.objective.loss_floor
+        if not (float(np.abs(gradient).max()) < 0.9 * self.norm and loss <= self.loss + rounding):
+            return False
+        self.move(candidate, loss, gradient)
+        return True
 
     def nudge(self, step: np.ndarray) -> bool:
         """A full step where none lowers the gradient: at the floor another rounding may be a lower one."""

@@ -67,7 +67,8 @@ class End:
     kind : str
         "critical point": ∇L = 0 within rounding, or L = 0 at a point without flat directions;
         "manifold of minima": the same at a minimum that is one of a continuum;
-        "kink": a minimum at which the loss has no gradient, or on a kink along which it has none;
+        "kink": a point at which the gradient jumps and its generalised one has an element zero
+        (`Result.kink`): a local minimum, or none;
         "infinity": no minimum on this path, the loss approaches a limit while parameters grow;
         "unfinished": none of these is known.
     sentence : str
@@ -124,7 +125,7 @@ def reached(result: Result) -> bool:
 
 def find_end(result: Result) -> End:
     """The end of a run, by the first of these that can name it."""
-    for finder in (_interrupted, _infinity, _zero, _critical):
+    for finder in (_interrupted, _infinity, _zero, _kink, _critical):
         found = finder(result)
         if found is not None:
             return found
@@ -191,6 +192,22 @@ def _zero(result: Result) -> End | None:
         if gap < 10.0:
             unsure = (*unsure, f"the rank: the gap in the singular values is {gap:.2g} only")
     return End("manifold of minima", sentence, True, tuple(evidence), unsure, dimension, directions)
+
+
+def _kink(result: Result) -> End | None:
+    kink = result.kink
+    if kink is None or not result.critical:
+        return None
+    evidence = [
+        Evidence("∞-norm of the least element of the generalised gradient", kink.grad_norm),
+        Evidence("neurons at their kinks on samples", float(len(kink))),
+    ]
+    if kink.eigenvalues.size:
+        evidence.append(Evidence("smallest eigenvalue along the kinks", float(kink.eigenvalues[0])))
+    words = {True: ", a local minimum", False: ", no local minimum", None: ""}
+    unsure = () if kink.minimum is not None else ("whether it is a local minimum: flat to second order",)
+    sentence = f"converged to a critical point at a kink{words[kink.minimum]}"
+    return End("kink", sentence, True, tuple(evidence), unsure)
 
 
 def _critical(result: Result) -> End | None:

@@ -15,6 +15,7 @@ import numpy as np
 from ..infinity.recession import Recession, falls_for_ever
 from ..objective import Objective, Restricted
 from ..refiners import Refinement, Refiner
+from ..refiners.kinked import refine_along_kinks
 from ..solvers import Flow, FlowSolver, from_settings
 from ..solvers.dense_output import mapped_stepper
 from ..solvers.discrete import DiscreteDynamics
@@ -76,6 +77,13 @@ class Frame:
         inner = dataclasses.replace(refiner, gtol=refiner.gtol / self.gradient_unit)
         end = inner.refine(self.objective, np.ascontiguousarray(point), self._monitor(monitor))
         return dataclasses.replace(end, settings=refiner.settings())
+
+    def refine_along_kinks(
+        self, refiner: Refiner, point: np.ndarray, monitor: Monitor, at_kinks: bool
+    ) -> Refinement | None:
+        """The refinement on a point's piece and along its boundaries; None where it leaves these."""
+        inner = dataclasses.replace(refiner, gtol=refiner.gtol / self.gradient_unit)
+        return refine_along_kinks(inner, self.objective, point, self._monitor(monitor), at_kinks)
 
     def recession(self, start: np.ndarray, end: np.ndarray) -> Recession | None:
         """A direction in which the loss falls for ever at the end of a refinement, in all parameters."""

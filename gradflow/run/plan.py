@@ -45,7 +45,9 @@ class Plan:
         basis, moving = None, int((rates != 0).sum())
         if precision != "double-double":  # a rotation in Float64 would spoil its digits
             basis, moving = choose_span(problem, rates)
-        first = choose("solver", solver, FlowSolver, default_solver, moving)
+        first = choose(
+            "solver", solver, FlowSolver, lambda size: default_solver(size, problem.places), moving
+        )
         last = choose("refiner", refiner, Refiner, default_refiner, moving)
         if first is None and last is None:
             raise ArgumentError("refiner", "None, with solver=None", "a refiner, or a solver: one of the two")

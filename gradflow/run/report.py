@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from ..boundaries.events import Events
 from ..infinity import Recession
 from ..networks import MLP
 from ..support.errors import GradflowError
@@ -29,6 +30,9 @@ def report(result: Result) -> str:
         lines.append(_row("kernels", _kernel_text(result.kernel_error)))
     moving = int((result.rates != 0).sum())
     lines.append(_row("gradient", f"∞-norm {result.grad_norm:.3e} over {moving} parameters"))
+    if result.kink is not None:
+        lines[-1] += ", of the element of least norm of the generalised gradient"
+        lines.append(_row("kink", str(result.kink)))
     lines.append(_row("Hessian", _hessian_text(result)))
     if result.spectrum_at_hand is not None and result.spectrum_at_hand.small:
         lines.append(_row("", result.spectrum_at_hand.small))
@@ -42,6 +46,8 @@ def report(result: Result) -> str:
             )
         )
         lines.append(_row("", f"loss {flow.loss:.6g}, |∇L| {flow.grad_norm:.2e}: {flow.stop_reason.value}"))
+        if flow.events is not None and len(flow.events):
+            lines.append(_row("", _events_text(flow.events)))
     if result.refinement is not None:
         refined = result.refinement
         lines.append(
@@ -78,6 +84,16 @@ def _headline(result: Result) -> str:
         assert result.flow is not None
         state += f", perhaps not the flow's, which was stopped at t = {result.flow.end_time:.4g}"
     return f"gradflow: {state} (|∇L| = {result.grad_norm:.1e}, {result.seconds:.2f} s in all)"
+
+
+def _events_text(events: Events) -> str:
+    """What happened at the kinks, in numbers."""
+    words = {
+        "crossing": "crossed", "sliding": "slid along", "leaving": "left again", "branching": "branched at",
+        "passing": "passed over, each of an effect below the tolerance",
+    }  # fmt: skip
+    counts = {text: events.count(kind) for kind, text in words.items()}
+    return "kinks: " + ", ".join(f"{count:,} {text}" for text, count in counts.items() if count)
 
 
 def _saddle(result: Result) -> str:

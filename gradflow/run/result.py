@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..boundaries.end import Kink
 from ..infinity import Channel, Infinity, Limit, LimitNetwork
 from ..losses.problem import Problem, check_hessian_memory
 from ..losses.reduced import find_span
@@ -25,6 +26,7 @@ from .curvature import find_spectrum
 from .end import End, find_end, reached
 from .extremes import Extremes, find_extremes
 from .frames import attach
+from .kinks import find_kink
 from .spectrum import Spectrum
 
 SPECTRUM_SIZE = 1500
@@ -57,9 +59,10 @@ class Result:
         The refinement, None with `refiner=None`.
     reduced_dim : int or None
         The dimension of the span in which it was solved, None if in the full input space.
-    channel : Channel, Saturation, Recession or None
-        What goes to infinity where the run ends: a pair of neurons (a channel), a neuron, or all of θ along
-        a direction in which the loss falls for ever; None elsewhere. Its `loss` is the limit.
+    channel : Channel, Limit, Saturation, Recession or None
+        What goes to infinity where the run ends: a pair of neurons (a channel), neurons that become units of
+        another kind (a limit), a neuron, or all of θ along a direction in which the loss falls for ever; None
+        elsewhere. Its `loss` is the limit.
     rates : ndarray, shape (P,)
         The rates of the flow, zero for frozen parameters.
     seed : int or None
@@ -179,7 +182,30 @@ class Result:
             return False
         with single_threaded_blas():
             tolerances = objective.gradient_sizes(self.theta).tolerances(CRITICAL)[moves]
-            return is_critical(objective.gradient(self.theta)[moves], tolerances)
+            gradient = objective.gradient(self.theta)[moves] if self.kink is None else self.kink.gradient
+            return is_critical(gradient, tolerances)
+
+    @cached_property
+    def kink(self) -> Kink | None:
+        """What is at the end point if ∇L jumps there, on samples; None where L is smooth, or zero.
+
+        Returns
+        -------
+        Kink or None
+            Which neurons are at their kinks on which samples, the element of least norm of the generalised
+            gradient, whose size is `grad_norm` then, and whether the point is a local minimum.
+
+        Examples
+        --------
+        >>> X = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, -1.0]])
+        >>> student = gf.MLP([[[0.6, -0.2], [1.0, -0.9]], [[1.0, 1.0]]], None, "relu")
+        >>> problem = gf.Problem(np.array([[0.0], [1.0], [-0.8]]), student, X)
+        >>> result = gf.train(problem, rates=[1.0, 1.0, 0.0, 1.0, 0.0, 0.0], progress=False)
+        >>> result.kink.neurons, result.kink.samples, result.converged
+        (array([1]), array([2]), True)
+        """
+        with single_threaded_blas():
+            return find_kink(self.problem, self.theta, self.rates)
 
     @cached_property
     def zero_loss(self) -> bool:
@@ -424,6 +450,12 @@ class Result:
         if dead:
             raise HessianUndefinedError(
                 f"neuron {dead[0]} has zero weights and a kinked activation: L has no Hessian there"
+            )
+        if self.kink is not None:
+            raise HessianUndefinedError(
+                f"neuron {self.kink.neurons[0]} of hidden layer {self.kink.layers[0]} is at its kink on "
+                f"sample {self.kink.samples[0]}: L has no Hessian there; result.kink.eigenvalues are those "
+                "along the kinks"
             )
 
     def evaluate(self, inputs=None, targets=None) -> float:

@@ -21,6 +21,7 @@ from ..support.threads import single_threaded_blas
 from .checkpoint import CheckpointFile
 from .coordinates import Coordinates
 from .frames import Frame
+from .kinks import find_kink
 from .plan import Plan
 from .zero import zero_nearby
 
@@ -55,6 +56,9 @@ def carry_out(
         loss, grad_norm = coordinates.evaluate(theta)
         if refinement is not None and refinement.extended is not None:
             loss, grad_norm = refinement.loss, refinement.grad_norm
+        kink = find_kink(coordinates.problem, theta, coordinates.all_rates)
+        if kink is not None:
+            grad_norm = kink.grad_norm
     return {
         "theta": theta, "loss": loss, "grad_norm": grad_norm, "flow": flow, "refinement": refinement,
         "channel": channel,
@@ -93,6 +97,9 @@ class _Refining:
                 return end, channel
         frame = Frame.of_refiner(coordinates, self.precision)
         begin = point / frame.scales
+        along = frame.refine_along_kinks(self.refiner, begin, monitor, not (flowed and self.automatic))
+        if along is not None:
+            return dataclasses.replace(frame.refinement(along), grad_norm=along.grad_norm), None
         inner = frame.refine(self.refiner, begin, monitor)
         if self.precision == "double-double" and inner.stop_reason not in HOPELESS:
             inner = polish(frame.objective, inner, monitor)

@@ -15,7 +15,7 @@ from ..activations import Activation
 from ..losses.problem import Problem
 from ..networks import MLP
 from ..refiners import Refiner
-from ..solvers import CompiledSolver, FlowSolver
+from ..solvers import CompiledSolver, Filippov, FlowSolver
 from ..support import families
 from ..support.errors import ArgumentError
 from ..support.progress import Monitor
@@ -107,7 +107,7 @@ def train(
     problem = problem_of(teacher, student, inputs)
     rates = check_rates(rates, problem.size)
     plan, basis = Plan.of(problem, rates, solver, refiner, precision, seed)
-    if checkpoint is not None and not isinstance(plan.solver, CompiledSolver):
+    if checkpoint is not None and not isinstance(plan.solver, (CompiledSolver, Filippov)):
         given = "a run without a flow" if plan.solver is None else f"solver={plan.solver.name}"
         raise ArgumentError("checkpoint", given, "a flow, by a method of continuous time")
     monitor = progress if isinstance(progress, Monitor) else Monitor(progress)

@@ -8,15 +8,18 @@ methods       one class per method of the loop; `tableaus` has their coefficient
 discrete      gradient descent and its relatives, which do not follow the flow
 integration   following a flow: pieces of the loop, limits, checkpoints
 compiled_run  the arrays of one run of the loop, and the calls of it; `first_step` its beginning
+filippov      the solver of flows with kinks, on samples; `kinked` is how it works
 modes         what grows along a flow, and whether a point with a small gradient is its end
 flow          the path of θ through time that comes back; `dense_output` its points between steps
 records       what is kept of the steps, and the state from which a flow continues
 """
 
+from ..boundaries.events import Events
 from ..support import families
 from . import diffrax
 from .base import FlowSolver
 from .discrete import SGD, Adam, GradientDescent, Momentum
+from .filippov import Filippov
 from .flow import Flow
 from .methods import (
     BDF,
@@ -41,6 +44,8 @@ __all__ = [
     "Checkpoint",
     "CompiledSolver",
     "Dopri8",
+    "Events",
+    "Filippov",
     "Flow",
     "FlowSolver",
     "FlowState",
@@ -59,12 +64,19 @@ __all__ = [
     "known_solvers",
 ]
 
+KINK_PLACES = 1_000_000
+"""Neurons with kinks times samples up to which kinks are followed by default."""
+
 IMPLICIT_SIZE = 500
 """Above this many parameters Hessians and factorisations cost more than conjugate gradients."""
 
 
-def default_solver(size: int) -> FlowSolver:
-    """The solver used when none is named: BDF up to 500 parameters, KrylovBDF beyond.
+def default_solver(size: int, places: int = 0) -> FlowSolver:
+    """The solver used when none is named: BDF up to 500 parameters, KrylovBDF beyond; Filippov at kinks.
+
+    places   neurons with kinks times samples: with any, but not more than a million, and up to 500
+    parameters,
+             it is Filippov. Beyond, a flow with kinks is taken for a smooth one
 
     Parameters
     ----------
@@ -87,6 +99,8 @@ def default_solver(size: int) -> FlowSolver:
     >>> default_solver(50).name, default_solver(5000).name
     ('BDF', 'KrylovBDF')
     """
+    if 0 < places <= KINK_PLACES and size <= IMPLICIT_SIZE:
+        return Filippov()
     return BDF() if size <= IMPLICIT_SIZE else KrylovBDF()
 
 

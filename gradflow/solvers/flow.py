@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..boundaries.events import Events
 from ..objective import Counts, Objective
 from ..support.errors import ArgumentError
 from ..support.lanczos import Product, largest_eigenvalues
@@ -49,6 +50,9 @@ class Flow:
         Wall-clock times.
     settings : dict
         The solver's settings, with its name.
+    events : Events or None
+        Where it met kinks, on samples (`solvers.Filippov`): their times are in step_times twice, with θ' on
+        either side. None where L is smooth.
     stepper : callable or None
         What computes points between steps; None after loading, until it is asked for.
 
@@ -77,6 +81,7 @@ class Flow:
     compile_seconds: float
     settings: dict
     stepper: Stepper | None = dataclasses.field(default=None, repr=False)
+    events: Events | None = None
     curvature: Callable[[np.ndarray], tuple[Product, int]] | None = dataclasses.field(
         default=None, repr=False
     )
@@ -218,6 +223,7 @@ class Flow:
             times=self.times / clock,
             theta=point(self.theta),
             step_times=self.step_times / clock,
+            events=None if self.events is None else self.events.later(clock),
             step_theta=point(self.step_theta),
             step_velocity=velocity(self.step_velocity) * clock,
             step_acceleration=velocity(self.step_acceleration) * clock * clock,

@@ -40,8 +40,8 @@ class StopReason(enum.Enum):
     NON_FINITE = "the loss or its gradient became non-finite; the last good state is returned"
     STEP_UNDERFLOW = "the step size fell below what Float64 resolves at this t"
     STIFF = (
-        "an explicit method at its limit of stability: the problem is stiff; use BDF, or RKC2 where Hessians "
-        "do not fit"
+        "an explicit method at its limit of stability: the problem is stiff; use BDF, or KrylovBDF where "
+        "Hessians do not fit"
     )
     INTERRUPTED = "interrupted by the user"
 

@@ -253,3 +253,32 @@ def test_units_that_are_off_but_for_a_tail(name, offset):
                 points,
             )
             assert hessian[i, j] == pytest.approx(float(true), rel=1e-11)
+
+
+@pytest.mark.parametrize("norm", [1.0, 10.0, 100.0, 1000.0])
+def test_a_steep_gelu_beside_a_kink(norm):
+    """E relu(w·x) gelu(v·x), v along w: homogeneous in w, so that its second derivative along w is zero."""
+    direction = np.array([0.6, 0.8])
+    for small in (1e-3, 1.0, 30.0):
+        teacher = gf.MLP([[norm * direction], [[1.0]]], None, "gelu")
+        student = gf.MLP([[small * direction], [[1.0]]], None, "relu")
+        hessian = gf.Problem(teacher, student).hessian(student.flat())[:2, :2] - np.eye(2)
+        assert abs(direction @ hessian @ direction) < 1e-13 * norm / small
+
+
+@pytest.mark.parametrize("output_bias", [False, True])
+@pytest.mark.parametrize("offset", [1.0, 4.0, 6.0, 8.0, 20.0])
+def test_relu_pairs_of_which_one_is_off(offset, output_bias):
+    """E relu(r X + b) relu(q (X − c)), relatively, with the tail beyond c all that is left."""
+    r, b, q = 2.0, 0.7, 1.5
+    biases = [np.array([b, -q * offset]), [0.3] if output_bias else None]
+    student = gf.MLP([[[r], [q]], [[0.0, 0.0]]], biases, "relu")
+    problem = gf.Problem(gf.MLP([[[1.0]], [[0.0]]], None, "relu"), student)
+    hessian = problem.hessian(student.flat())
+    with mpmath.workdps(50):
+        c = mpmath.mpf(offset)
+        tail, density = mpmath.erfc(c / mpmath.sqrt(2)) / 2, mpmath.npdf(c)
+        first, second = density - c * tail, (1 + c * c) * tail - c * density  # E (X − c)₊, E (X − c)₊²
+        mixed = r * (second + c * first) + b * first  # X = (X − c) + c there
+        for given, true in ((hessian[4, 5], q * mixed), (hessian[5, 5], q * q * second)):
+            assert given == pytest.approx(2 * float(true), rel=2e-13)

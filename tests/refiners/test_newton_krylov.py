@@ -143,7 +143,7 @@ def test_a_system_that_is_not_solved_says_so():
     direction = np.random.default_rng(0).standard_normal((60, 60))
     basis = np.linalg.qr(direction)[0]
     matrix = jnp.asarray(basis * values @ basis.T)
-    loss = JaxLoss(lambda x: 0.5 * x @ matrix @ x, 60)
+    loss = JaxLoss(lambda x: 1.0 + 0.5 * (x - 1.0) @ matrix @ (x - 1.0), 60)
     start = basis @ np.ones(60)
     end = NewtonKrylov(products=3, max_iterations=40).refine(loss, start, Monitor(False))
     assert end.stop_reason is StopReason.MAX_STEPS

@@ -9,12 +9,14 @@ import scipy.integrate
 
 import gradflow as gf
 from gradflow.losses.from_jax import JaxLoss
-from gradflow.solvers import known_solvers
+from gradflow.solvers import Filippov, known_solvers
 from gradflow.solvers.discrete import DiscreteDynamics
 from gradflow.support.progress import Monitor
 from gradflow.support.threads import single_threaded_blas
 
-SOLVERS = {name: cls for name, cls in known_solvers().items() if not issubclass(cls, DiscreteDynamics)}
+SOLVERS = {
+    name: cls for name, cls in known_solvers().items() if not issubclass(cls, DiscreteDynamics | Filippov)
+}
 TOLERANCES = (1e-3, 1e-5, 1e-7, 1e-9, 1e-11, 1e-13)
 
 DECAYING, WELLS = np.array([1e-2, 1.0, 1e3]), np.array([2.0, 0.3])

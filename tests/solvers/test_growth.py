@@ -10,7 +10,7 @@ import scipy.integrate
 
 import gradflow as gf
 from gradflow.losses.from_jax import JaxLoss
-from gradflow.solvers import BDF, RKC2, GradientDescent, Rodas5P, known_solvers
+from gradflow.solvers import BDF, RKC2, Filippov, GradientDescent, Rodas5P, known_solvers
 from gradflow.solvers.discrete import DiscreteDynamics
 from gradflow.solvers.modes import dense_modes, lanczos_modes
 from gradflow.support.progress import Monitor
@@ -20,7 +20,7 @@ from gradflow.support.threads import single_threaded_blas
 SOLVERS = {
     name: cls
     for name, cls in known_solvers().items()
-    if not issubclass(cls, DiscreteDynamics) and not name.startswith("diffrax.")
+    if not issubclass(cls, DiscreteDynamics | Filippov) and not name.startswith("diffrax.")
 }
 
 

@@ -18,6 +18,7 @@ from numba import njit
 from ..math.abi import call_six, inner_jit
 from ..math.memory import load, set_word, store, word
 from ..math.vector_math import exp, log1p
+from .phases import hold
 from .tiles import PAD, combine, gram, hadamard
 
 # Words of a descriptor.
@@ -45,7 +46,8 @@ HELPER = 20  # address of the function that a helping thread runs
 POOL = 21  # address of the slots in which helpers wait
 MERGED = 22  # address of pairs of parameters (int64) that merging draws together, and how many
 MERGED_COUNT = 23
-LAYER = 24  # from here on the layers
+PHASES = 24  # address of the words of `phases.hold`, or null: activations as they are
+LAYER = 26  # from here on the layers
 LAYER_WORDS = 6
 # Words of a layer: inputs, outputs, bias (0 or 1), first parameter, groups and their number. Neurons
 # with one activation are a group of three words: first neuron, count, address of the activation.
@@ -61,7 +63,7 @@ DIRECTION, R_INPUT, R_OUTPUT, R_DELTA, R_GRADIENT = range(7, 12)
 # MATRIX [W b]; INPUT h_l and its stride; DELTA z_l, then δ_l; SLOPE σ', BEND σ'' at z_l; GRADIENT sums.
 # R_…: derivatives along the direction of a product, DIRECTION that direction as matrices.
 # Words of row L of the table, common to the layers.
-SAMPLE_WEIGHTS, TARGET, TARGET_STRIDE, SPARE, GATHERED, PROBABILITY = range(6)
+SAMPLE_WEIGHTS, TARGET, TARGET_STRIDE, SPARE, GATHERED, PROBABILITY, POSITION = range(7)
 
 
 @inner_jit
@@ -180,6 +182,7 @@ def place_rows(descriptor, table, base, length, order, directional):
 def load_block(descriptor, table, position, valid, length):
     """Set inputs, targets and weights of samples position … position + valid; the sum of weights."""
     layers = word(descriptor, LAYERS)
+    put(table, layers, POSITION, position)
     stride = word(descriptor, STRIDE)
     inputs, targets = word(descriptor, INPUTS), word(descriptor, TARGETS)
     source = word(descriptor, WEIGHTS)
@@ -218,7 +221,7 @@ def load_block(descriptor, table, position, valid, length):
 @inner_jit
 def forward(descriptor, table, length, order):
     """h_l, σ'(z_l) and σ''(z_l) up to `order`; leaves the outputs f in DELTA of the last layer."""
-    layers = word(descriptor, LAYERS)
+    layers, first = word(descriptor, LAYERS), 0
     for l in range(layers):
         n, width = columns(descriptor, l), layer(descriptor, l, OUT)
         z = get(table, l, DELTA)
@@ -233,8 +236,14 @@ def forward(descriptor, table, length, order):
                 bend = get(table, l, BEND) + skip if order > 1 else 0
                 call_six(word(group, 2), word(group, 1) * length, order, z + skip, h + skip, slope, bend)
                 group += 24
+            if word(descriptor, PHASES) != 0:
+                slope = get(table, l, SLOPE) if order > 0 else 0
+                bend = get(table, l, BEND) if order > 1 else 0
+                position = get(table, layers, POSITION)
+                hold(word(descriptor, PHASES), first, width, position, length, z, h, slope, bend)
             for s in range(length):
                 store(h, width * length + s, 1.0)
+            first += width
 
 
 @njit(error_model="numpy", nogil=True, fastmath={"reassoc", "nsz", "contract"})

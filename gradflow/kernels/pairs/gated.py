@@ -15,7 +15,7 @@ import math
 import numpy as np
 from numba import carray
 
-from ..activation_table import GATES, HINGE
+from ..activation_table import CENTRED, GATES, HINGE
 from ..math.abi import as_pointer, inner_jit
 from ..math.bivariate_normal import TERMS
 from ..math.blas import vector
@@ -23,8 +23,12 @@ from ..math.memory import scratch
 from . import gates as gt
 from . import units as at
 from .gates import gate, means, prepare_gates
+from .general import elementary_pair
+from .panels import WORK
 
-_WORK = TERMS + gt.ARRAYS * gt.CHUNK
+_WORK = max(TERMS + gt.ARRAYS * gt.CHUNK, WORK)
+_OFF = -3.0  # h of a unit of which a tail is left: 1e-16 of its partner is 1e-14 of their pair
+_GONE = -38.0
 
 
 @inner_jit
@@ -213,6 +217,12 @@ def _add_second_order(output, j, unit, kind, other_kind, weight, values, i):
     output[at.D1, j] += weight * d1
 
 
+@inner_jit
+def _off(unit, kind):
+    """Whether only a tail of a unit is left, which the closed form has as a difference."""
+    return kind != CENTRED and _GONE < gate(unit, kind)[0] < _OFF
+
+
 def gated(count, order, geometry_address, unit_address, units_address, output_address):
     """K of two gated units; tables as in `units`."""
     geometry = carray(as_pointer(geometry_address), (2, count), np.float64)
@@ -246,7 +256,7 @@ def gated(count, order, geometry_address, unit_address, units_address, output_ad
         activation, size = units[start, at.KIND], 1
         while size < gt.CHUNK and start + size < count and units[start + size, at.KIND] == activation:
             size += 1
-        _, _, q2, other_kind = GATES[int(activation)]
+        q0, q1, q2, other_kind = GATES[int(activation)]
         if q2 != 0.0:
             prepare_gates(values, memory, size, geometry, unit, units, start, kind, other_kind)
             _first_order(values, size, unit, kind, other_kind)
@@ -258,4 +268,10 @@ def gated(count, order, geometry_address, unit_address, units_address, output_ad
             if second:
                 for i in range(size):
                     _add_second_order(output, start + i, unit, kind, other_kind, p2 * q2, values, i)
+            for i in range(size):
+                if (p0 == 0.0 and p1 == 0.0 and _off(unit, kind)) or (
+                    q0 == 0.0 and q1 == 0.0 and _off(units[start + i], other_kind)
+                ):
+                    cosine, sine = geometry[0, start + i], math.sqrt(geometry[1, start + i])
+                    elementary_pair(output, start + i, order, unit, units[start + i], cosine, sine, memory)
         start += size

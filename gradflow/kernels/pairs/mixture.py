@@ -27,6 +27,7 @@ _LEFT = MIXTURES.copy()
 _LEFT[:, LINEAR] -= _LEFT[:, ABSOLUTE]
 _LEFT[:, ABSOLUTE] = 0.0
 _STEEP = 64.0  # |w||w'| beyond which derivatives of z erf(z) lose too much: by quadrature then
+_STEEP_BESIDE_KINK = 4.0  # and |w'| beside |u|, whose length |w| says nothing
 _ROOT = math.sqrt(2.0 / math.pi)
 _TWO_OVER_PI = 2.0 / math.pi
 
@@ -119,6 +120,16 @@ def _plain(a, b):
     return _ROOT * a[ABSOLUTE] * b[ONE] if b[SQUARE] == 0.0 else 0.0
 
 
+@inner_jit
+def _steep(r, a, rj, b):
+    """Whether derivatives of the pair lose too much in the closed form."""
+    if a[GATED] * b[ABSOLUTE] != 0.0 and r > _STEEP_BESIDE_KINK:
+        return True
+    if a[ABSOLUTE] * b[GATED] != 0.0 and rj > _STEEP_BESIDE_KINK:
+        return True
+    return a[GATED] + b[GATED] != 0.0 and r * rj > _STEEP
+
+
 def mixture(count, order, geometry_address, unit_address, units_address, output_address):
     """K of two mixtures; tables as in `units`. Formulas by Stein's lemma, those with |u||v| in the frame.
 
@@ -137,7 +148,7 @@ def mixture(count, order, geometry_address, unit_address, units_address, output_
     for j in range(count):
         cosine, sine = geometry[0, j], math.sqrt(geometry[1, j])
         rj, kind = units[j, at.NORM], int(units[j, at.KIND])
-        if a[GATED] + MIXTURES[kind, GATED] != 0.0 and r * rj > _STEEP:
+        if _steep(r, a, rj, MIXTURES[kind]):
             elementary_pair(output, j, order, unit, units[j], cosine, sine, memory)
             continue
         b = MIXTURES[kind] if rj > 0.0 else _LEFT[kind]

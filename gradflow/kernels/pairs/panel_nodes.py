@@ -22,7 +22,7 @@ from .smoothed import is_wave
 REACH = 9.5
 """φ(9.5) is 1e-20."""
 
-_BEYOND, _FARTHEST = 4.0, 36.0  # φ(c + 4)/φ(c) is 1e-17 from c = 7.5 on; nothing is left beyond 36
+_FARTHEST = 36.0  # of a bend, in standard deviations: nothing is left there
 
 MOST_POINTS = 16
 _RULES = tuple(gauss_legendre(8 * k) for k in (1, 2, 3, 4))
@@ -42,10 +42,10 @@ _ROUNDING = 5e-16
 def reach_of(r, b, other, shift):
     """The |X| up to which panels go for two units of norms r and `other` and biases b and `shift`.
 
-    A unit that is off but for a tail (|b| > 5.5 r) has its derivatives there: the panels go on beyond it.
+    A unit that is off but for a tail has its derivatives there: φ(reach) is φ(9.5) of φ where it bends.
     """
-    farthest = max(abs(b) / max(r, 1e-300), abs(shift) / max(other, 1e-300))
-    return max(REACH, min(farthest, _FARTHEST) + _BEYOND)
+    bend = min(max(abs(b) / max(r, 1e-300), abs(shift) / max(other, 1e-300)), _FARTHEST)
+    return math.sqrt(REACH * REACH + bend * bend)
 
 
 @inner_jit

@@ -159,6 +159,8 @@ def _nodes(values, first, done, f, g, c, sn, reach, order):
         x = 0.5 * (low + high)
         curve = 1.0 + bend(kind, b, r, 0.0, order, x) + bend(other, shift, slope, s, order, x)
         exponent = rate(kind, b, r, 0.0, x) + rate(other, shift, slope, s, x)
+        if low * high > 0.0:  # far out the density itself is an exponential
+            exponent += min(abs(low), abs(high))
         length = (high - low) * (math.sqrt(curve) + turn(other, slope))
         pieces, k = rule_for(length, 0.5 * (high - low) * exponent)
         half = 0.5 * (high - low) / pieces

@@ -17,7 +17,7 @@ from ...infinity.limit_network import LimitNetwork, Unit
 from ...losses.from_jax import StoredLoss
 from ...objective import Counts
 from ...refiners import Extended, Refinement, Stalled
-from ...solvers import Flow
+from ...solvers import Events, Flow
 from ...support.eigen import Inertia
 from ...support.errors import StorageError
 from ...support.files import opened, write_array, write_header, written_whole
@@ -161,6 +161,10 @@ def write_result(file, result: Result) -> None:
             rejected=result.flow.rejected,
             compile_seconds=result.flow.compile_seconds,
         )
+        if result.flow.events is not None:
+            events = group.create_group("events")
+            for name, value in dataclasses.asdict(result.flow.events).items():
+                write_array(events, name, value)
         _write_stage(group, result.flow)
     if result.channel is not None:
         group = file.create_group("channel")
@@ -217,6 +221,7 @@ def read_result(
             accepted=int(group.attrs["accepted"]),
             rejected=int(group.attrs["rejected"]),
             compile_seconds=float(group.attrs["compile_seconds"]),
+            events=_read_events(group),
             **_read_stage(group),
         )
     if "refinement" in file:
@@ -280,6 +285,10 @@ def _read_spectrum(dataset) -> Spectrum:
     numbers = json.loads(dataset.attrs["numbers"])
     numbers["inertia"] = Inertia(*numbers["inertia"])
     return Spectrum(dataset[()], **numbers)
+
+
+def _read_events(group) -> Events | None:
+    return Events(**{name: rows[()] for name, rows in group["events"].items()}) if "events" in group else None
 
 
 def _write_limit(group, limit: Limit) -> None:

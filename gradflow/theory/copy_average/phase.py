@@ -7,14 +7,19 @@ gradient of 1e-6 before any refinement, so that basins are those of the gradient
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
-from ...landscape import kinds
+import numpy as np
+from scipy.optimize import isotonic_regression
+
+from ...landscape import isotropy, kinds
 from ...networks import MLP
+from ...run.result import SPECTRUM_SIZE, Result
 from ...run.training import train
-from ...solvers import BDF, FlowSolver, KenCarp58
+from ...solvers import BDF, FlowSolver, KenCarp58, KrylovBDF
 from ...support.errors import ArgumentError
 from ...support.validate import integer
 from ...teachers import orthonormal
@@ -26,6 +31,7 @@ from .transition import perturbed_is_stable
 
 __all__ = [
     "FLOW",
+    "LARGE_FLOW",
     "RARE",
     "SAME_LOSS",
     "End",
@@ -33,8 +39,11 @@ __all__ = [
     "check_phase",
     "check_solvers",
     "end",
+    "end_at_size",
     "ends",
     "half_way",
+    "intervals",
+    "label",
     "losses",
     "shares",
     "unseen",
@@ -44,6 +53,9 @@ __all__ = [
 def __dir__() -> list[str]:
     return sorted(__all__)
 
+
+LARGE_FLOW = KrylovBDF(rtol=1e-6, atol=1e-8, gtol=1e-6)
+"""How it follows the flow of more than 500 parameters."""
 
 FLOW = KenCarp58(rtol=1e-6, atol=1e-8, gtol=1e-6)
 """How the phase diagram follows the flow."""
@@ -138,8 +150,38 @@ def end(n: int, k: int, seed: int, solver: FlowSolver = FLOW) -> End:
     >>> end(1, 2, seed=0).configuration
     'C-A'
     """
+    return label(_run(n, k, seed, solver), n, k, seed)
+
+
+def _run(n: int, k: int, seed: int, solver: FlowSolver) -> Result:
     student = MLP.random((k + 1, n, 1), "erf", False, seed=seed)
-    result = train(orthonormal(k, k + 1), student, solver=solver, progress=False)
+    return train(orthonormal(k, k + 1), student, solver=solver, progress=False)
+
+
+def label(result: Result, n: int, k: int, seed: int) -> End:
+    """What a run has ended at; without matrices beyond 1,500 parameters.
+
+    Parameters
+    ----------
+    result : Result
+        Of a flow from the student of `seed`.
+    n, k : int
+        Students and teachers.
+    seed : int
+        As it is to be noted.
+
+    Returns
+    -------
+    End
+
+    Examples
+    --------
+    >>> import gradflow as gf
+    >>> student = gf.MLP.random((3, 1, 1), "erf", False, seed=0)
+    >>> result = gf.train(gf.teachers.orthonormal(2, 3), student, progress=False)
+    >>> label(result, 1, 2, seed=0).configuration
+    'C-A'
+    """
     assert result.flow is not None
     known = losses(n, k)
     name = min(known, key=lambda c: abs(known[c] - result.loss))
@@ -149,15 +191,60 @@ def end(n: int, k: int, seed: int, solver: FlowSolver = FLOW) -> End:
         name = "not converged"
     elif abs(known[name] - result.loss) > SAME_LOSS:
         name = "other"
+    large = result.theta.size > SPECTRUM_SIZE
+    smallest = result.extremes().smallest[0] if large else result.spectrum().smallest
     return End(
         seed=seed,
         configuration=name,
         loss=result.loss,
         grad_norm=result.grad_norm,
-        smallest=result.spectrum().smallest,
+        smallest=float(smallest),
         time=float(result.flow.times[-1]),
         steps=result.flow.accepted,
     )
+
+
+def end_at_size(n: int, k: int, seed: int) -> tuple[End, dict | None]:
+    """`end` for hundreds of teachers, and of an end that is neither configuration what is known of it.
+
+    Parameters
+    ----------
+    n, k : int
+        Student and teacher width.
+    seed : int
+        Of the student.
+
+    Returns
+    -------
+    tuple of End and (dict or None)
+        The dictionary has the ends of the spectrum, the order of the group of teacher permutations that leave
+        the student as it is (its decimal logarithm), and how many neurons copy a teacher.
+
+    Examples
+    --------
+    >>> found, other = end_at_size(1, 3, seed=0)
+    >>> found.configuration, other
+    ('C-A', None)
+    """
+    found = _run(n, k, seed, LARGE_FLOW)
+    which = label(found, n, k, seed)
+    if which.configuration not in ("other", "not converged"):
+        return which, None
+    student = found.student
+    cosines = student.weights[0][:, :k] / np.linalg.norm(student.weights[0], axis=1)[:, None]
+    ends = found.extremes(2)
+    return which, {
+        "smallest": ends.smallest.tolist(),
+        "largest": ends.largest.tolist(),
+        "index": str(ends.index_statement),
+        "isotropy": _order(isotropy(found.problem, student)),
+        "copies": int((np.abs(cosines).max(axis=1) > 0.99).sum()),
+    }
+
+
+def _order(order: int | None) -> float | None:
+    """The order of a group of permutations as a decimal logarithm: 100! has 158 digits."""
+    return None if order is None else float(math.log10(order))
 
 
 def ends(
@@ -269,6 +356,62 @@ def half_way(diagram: dict[tuple[int, int], dict[str, float]], k: int) -> float:
         if here[n] >= 0.5 > here[n + 1]:
             return (n + (here[n] - 0.5) / (here[n] - here[n + 1])) / k
     return float("nan")
+
+
+def intervals(
+    counts: Sequence[tuple[int, int, int]], k: int, draws: int = 4000, seed: int = 0
+) -> dict[str, tuple[float, float, float]]:
+    """Where the share of starts that end at C-A falls through 95, 50 and 5 %, with 95 % intervals.
+
+    Parameters
+    ----------
+    counts : sequence of (n, C-A, starts)
+        How many of the starts of each width ended at C-A optimal.
+    k : int
+        Teacher width.
+    draws, seed : int
+        Of the posterior sample.
+
+    Returns
+    -------
+    dict
+        "gamma_1" (95 %), "half", "gamma_2" (5 %): the median and the two ends of the interval, as n/k; NaN
+        where the share does not fall through.
+
+    Notes
+    -----
+    Each cell's share has the posterior Beta(c + ½, s − c + ½) (Jeffreys). Every draw of all cells is made to
+    fall with n (isotonic regression, weighted by the starts) and read on straight lines between widths. The
+    widths that were not sampled widen the intervals only by those lines.
+
+    Examples
+    --------
+    >>> from gradflow.theory.copy_average.phase import intervals
+    >>> found = intervals([(4, 50, 50), (5, 25, 50), (6, 0, 50)], 10)
+    >>> [round(x, 2) for x in found["half"]]
+    [0.5, 0.48, 0.52]
+    """
+    rows = np.array(sorted(counts), dtype=float)
+    n, hits, starts = rows.T
+    generator = np.random.default_rng(seed)
+    shares_ = generator.beta(hits + 0.5, starts - hits + 0.5, size=(draws, n.size))
+    lines = [isotonic_regression(share, weights=starts, increasing=False).x for share in shares_]
+    result = {}
+    for name, level in (("gamma_1", 0.95), ("half", 0.5), ("gamma_2", 0.05)):
+        found = np.array([_crossing(n, line, level) for line in lines]) / k
+        found = found[np.isfinite(found)]
+        middle = np.quantile(found, (0.5, 0.025, 0.975)) if found.size > draws / 2 else np.full(3, np.nan)
+        result[name] = (float(middle[0]), float(middle[1]), float(middle[2]))
+    return result
+
+
+def _crossing(n: np.ndarray, share: np.ndarray, level: float) -> float:
+    """The n at which falling shares pass through a level, or NaN."""
+    below = np.flatnonzero(share < level)
+    if not below.size or below[0] == 0:
+        return math.nan
+    i = int(below[0])
+    return float(n[i - 1] + (share[i - 1] - level) / (share[i - 1] - share[i]) * (n[i] - n[i - 1]))
 
 
 def unseen(starts: int) -> float:
