@@ -127,14 +127,14 @@ class Gaussian(Law):
     def standard(self) -> bool:
         return self.mean is None and self.cov is None
 
-    def of_weights(self, rows, biases):
+    def of_weights(self, rows, biases) -> tuple[np.ndarray, np.ndarray]:
         biases = biases if self.mean is None else biases + rows @ self.mean
         return (rows if self.cov is None else rows @ self._factor), biases
 
-    def times_covariance(self, rows, dim):
+    def times_covariance(self, rows, dim) -> np.ndarray:
         return rows if self.cov is None else rows @ self.cov
 
-    def gaussians(self, dim, degree):
+    def gaussians(self, dim, degree) -> list[tuple[float, Any]]:
         return [(1.0, self)]
 
     def within(self, dim: int) -> Gaussian:
@@ -217,7 +217,7 @@ class Mixture(Law):
     def parts(self) -> tuple[Law, ...]:
         return self.components
 
-    def gaussians(self, dim, degree):
+    def gaussians(self, dim, degree) -> list[tuple[float, Any]]:
         parts = zip(self.weights, self.components)
         return [(float(p) * share, law) for p, part in parts for share, law in part.gaussians(dim, degree)]
 

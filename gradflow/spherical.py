@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import math
+from typing import Any
 
 import numpy as np
 
@@ -47,10 +48,10 @@ class Spherical(Law, abc.ABC):
     def isotropic(self) -> bool:
         return True
 
-    def times_covariance(self, rows, dim):
+    def times_covariance(self, rows, dim) -> np.ndarray:
         return rows * self.ratio(2, dim)
 
-    def gaussians(self, dim, degree):
+    def gaussians(self, dim, degree) -> list[tuple[float, Any]]:
         return [(self.ratio(2 * degree(), dim), Gaussian())]
 
     @property
@@ -92,10 +93,10 @@ class Sphere(Spherical):
     def __init__(self, radius: float | None = None):
         self.radius = _radius(radius)
 
-    def moment(self, power, dim):
+    def moment(self, power, dim) -> float:
         return (math.sqrt(dim) if self.radius is None else self.radius) ** power
 
-    def sample(self, count, dim, rng):
+    def sample(self, count, dim, rng) -> np.ndarray:
         draws = rng.standard_normal((count, dim))
         radius = math.sqrt(dim) if self.radius is None else self.radius
         return draws * (radius / np.linalg.norm(draws, axis=1, keepdims=True))
@@ -118,10 +119,10 @@ class Ball(Spherical):
     def __init__(self, radius: float | None = None):
         self.radius = _radius(radius)
 
-    def moment(self, power, dim):
+    def moment(self, power, dim) -> float:
         return (math.sqrt(dim + 2) if self.radius is None else self.radius) ** power * dim / (dim + power)
 
-    def sample(self, count, dim, rng):
+    def sample(self, count, dim, rng) -> np.ndarray:
         radii = rng.uniform(size=(count, 1)) ** (1.0 / dim)
         radii *= math.sqrt(dim + 2) if self.radius is None else self.radius
         return radii * Sphere(1.0).sample(count, dim, rng)
@@ -155,12 +156,12 @@ class StudentT(Spherical):
         if math.isinf(self.df):
             raise ArgumentError("df", self.df, "a finite number; the limit is a gradflow.Gaussian")
 
-    def moment(self, power, dim):
+    def moment(self, power, dim) -> float:
         if self.df <= power:
             return math.inf
         return math.prod(self.df * (dim + j) / (self.df - 2 - j) for j in range(0, power, 2))
 
-    def sample(self, count, dim, rng):
+    def sample(self, count, dim, rng) -> np.ndarray:
         draws = rng.standard_normal((count, dim))
         return draws * np.sqrt(self.df / rng.chisquare(self.df, (count, 1)))
 

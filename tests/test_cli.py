@@ -232,3 +232,12 @@ def test_info(capsys):
         "@article{brea2023",
     ):
         assert word in text
+
+
+def test_warm_compiles_in_processes_of_its_own(capsys, monkeypatch):
+    from gradflow import warming
+
+    monkeypatch.setattr(warming, "KINDS", {"all activations": warming.KINDS["all activations"]})
+    assert main(["warm", "--jobs", "1"]) == 0
+    assert "1 of 1" in capsys.readouterr().out
+    assert main(["warm", "--jobs", "0"]) == 2

@@ -226,3 +226,29 @@ def test_the_readme_names_what_there_is():
     assert not missing
     for word in ("jax_enable_x64", "GRADFLOW_NUM_THREADS", "GRADFLOW_CACHE_DIR", "Linux"):
         assert word in text
+
+
+UNTYPED = {
+    "gradflow.losses.problem.Problem.parameters",  # the user's own structure
+    "gradflow.run.result.Result.parameters",
+    "gradflow.networks.MLP.to_torch",  # of packages that are optional or ship no types
+    "gradflow.networks.MLP.to_equinox",
+    "gradflow.many.sweep.Sweep.to_xarray",
+    "gradflow.networks.MLP.tree_flatten",  # JAX's own protocol
+    "gradflow.networks.MLP.tree_unflatten",
+}
+
+
+def test_public_functions_say_what_they_return():
+    rooms = ("gradflow.theory", "gradflow.infinity", "gradflow.landscape.ansatz_loss")
+    functions = {
+        name: getattr(value, "__func__", value)
+        for name, value in (NAMES | METHODS).items()
+        if not inspect.isclass(value) and not name.startswith(rooms)
+    }
+    lacking = {
+        name
+        for name, function in functions.items()
+        if inspect.signature(function).return_annotation in (inspect.Signature.empty, "Any")
+    }
+    assert lacking <= UNTYPED

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..inputs import as_inputs
 from ..networks import MLP
 from ..run.result import Result
@@ -12,7 +10,7 @@ from ..support.threads import single_threaded_blas
 from ..support.validate import number
 from .labels import Labels
 from .symmetries import network
-from .table import table
+from .table import Frame, table
 
 EXACT = 1e-6
 """Default tolerance of exact labels: relative distance in function space."""
@@ -21,7 +19,7 @@ LOOSE = 0.25
 """Default tolerance of "perturbed" labels, likewise."""
 
 
-def neurons(result, tolerance: float = EXACT, loose: float = LOOSE) -> Any:
+def neurons(result, tolerance: float = EXACT, loose: float = LOOSE) -> Frame:
     r"""What every hidden neuron is: a copy of a teacher's, an average of several, dead, ….
 
     Parameters

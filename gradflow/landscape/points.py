@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 
 from ..networks import MLP
 from ..support.eigen import Inertia
-from .table import table
+from .table import Frame, table
 
 
 @dataclasses.dataclass(eq=False)
@@ -89,7 +88,7 @@ class CriticalPoints(list):
         lines += [f"{i}: {p.inertia}" for i, p in enumerate(self) if p.index is None]
         return "\n".join(lines)
 
-    def table(self) -> Any:
+    def table(self) -> Frame:
         """One row per point; a DataFrame if pandas is installed."""
         names = ("loss", "grad_norm", "index", "zero", "isotropy")
         used = sorted({method for p in self for method in p.hits})

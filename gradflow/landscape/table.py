@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 
 class Table(list):
@@ -24,7 +24,15 @@ class Table(list):
         return "\n".join("  ".join(text.rjust(w) for text, w in zip(line, widths)) for line in cells)
 
 
-def table(rows: list[dict], columns=None) -> Any:
+if TYPE_CHECKING:
+    import pandas
+
+    Frame: TypeAlias = pandas.DataFrame | Table
+else:
+    Frame = Any  # pandas is optional, and slow to import
+
+
+def table(rows: list[dict], columns=None) -> Frame:
     """The rows as a DataFrame if pandas is installed, else as a `Table`.
 
     columns   their names, those of the first row unless given (a DataFrame without rows has columns too)

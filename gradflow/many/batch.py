@@ -14,7 +14,7 @@ import scipy.stats
 from ..activations import ACTIVATIONS, Activation
 from ..landscape.neurons import kinds
 from ..landscape.symmetries import SAME_POINT, same_point
-from ..landscape.table import table
+from ..landscape.table import Frame, table
 from ..run.result import Result
 from ..run.storage import load as load_result
 from ..run.storage.results import read_result, write_result
@@ -171,7 +171,7 @@ class Batch(Sequence):
             )
         return found
 
-    def table(self, *, classes: bool = True, labels: bool = True) -> Any:
+    def table(self, *, classes: bool = True, labels: bool = True) -> Frame:
         """One row a start: a pandas DataFrame where pandas is installed, else a list of dictionaries.
 
         start, seed, loss, grad_norm, converged, end (the kind of `Result.end`), flow_ended

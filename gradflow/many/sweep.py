@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..activations import Activation
-from ..landscape.table import table
+from ..landscape.table import Frame, table
 from ..losses.problem import Problem
 from ..run.result import Result
 from ..support.errors import ArgumentError, MissingExtraError, StorageError
@@ -248,7 +248,7 @@ class Sweep:
                 )  # the axes have the last word
         return found
 
-    def to_pandas(self) -> Any:
+    def to_pandas(self) -> Frame:
         """The rows as a pandas DataFrame (a list of dictionaries where pandas is not installed)."""
         return table(self.rows(), None)
 

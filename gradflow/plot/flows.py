@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,12 +13,15 @@ from ..support.errors import ArgumentError
 from .networks import teacher_directions
 from .style import axes, color, drawing, say
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 MANY = 8
 """More runs than this are drawn thin and without a legend."""
 
 
 @drawing
-def losses(results, *, ax=None, labels: Iterable[str] | None = None):
+def losses(results, *, ax=None, labels: Iterable[str] | None = None) -> Axes:
     """L(t) along the flow of one result or several, and where the refinement ended.
 
     Parameters
@@ -48,7 +52,7 @@ def losses(results, *, ax=None, labels: Iterable[str] | None = None):
 
 
 @drawing
-def gradients(results, *, ax=None, labels: Iterable[str] | None = None):
+def gradients(results, *, ax=None, labels: Iterable[str] | None = None) -> Axes:
     """The gradient norm |∇L|_∞ along the flow of one result or several, and at the end point.
 
     Parameters
@@ -119,7 +123,7 @@ def _curves(
 
 
 @drawing
-def trajectories(result: Result, *, ax=None, teachers: bool = True, threshold: float = 0.1):
+def trajectories(result: Result, *, ax=None, teachers: bool = True, threshold: float = 0.1) -> Axes:
     """How the weight vectors of a student move: w_i(t)·v_j/|v_j| over t, a colour for each student neuron.
 
     Parameters

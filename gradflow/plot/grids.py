@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,9 +10,12 @@ from ..landscape.slices import Slice
 from ..support.errors import ArgumentError
 from .style import axes, drawing
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 
 @drawing
-def phase(table: Any, x: str, y: str, value: str, *, ax=None, cmap: str = "viridis", limits=None):
+def phase(table: Any, x: str, y: str, value: str, *, ax=None, cmap: str = "viridis", limits=None) -> Axes:
     """A number over two columns of a table: a cell for each pair of values, the mean of several rows.
 
     Parameters
@@ -68,7 +71,7 @@ def phase(table: Any, x: str, y: str, value: str, *, ax=None, cmap: str = "virid
 
 
 @drawing
-def slice(found, *, ax=None, points=None, cmap: str = "viridis"):
+def slice(found, *, ax=None, points=None, cmap: str = "viridis") -> Axes:
     """A picture of log₁₀ L over a plane through parameter space, with contour lines.
 
     Parameters

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..networks import MLP
@@ -9,12 +11,15 @@ from ..run.result import Result
 from ..support.errors import ArgumentError
 from .style import axes, drawing, say
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 NUMBERS = 80
 """Up to so many cells carry their number."""
 
 
 @drawing
-def weights(result, *, ax=None, order: bool = True):
+def weights(result, *, ax=None, order: bool = True) -> Axes:
     """The hidden weight vectors of a student along those of its teacher, and the output weights beside.
 
     Parameters

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..run.result import Result
 from ..support.errors import ArgumentError
@@ -15,8 +16,11 @@ from .networks import weights
 from .spectra import spectrum
 from .style import STYLE, pyplot
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def overview(result):
+
+def overview(result) -> Figure:
     """Four pictures on a page: loss and gradient along the flow, weights, spectrum.
 
     Parameters
@@ -44,7 +48,8 @@ def overview(result):
     plt = pyplot()
     with plt.rc_context(STYLE):
         figure, panels = plt.subplots(2, 2, figsize=(7.0, 5.0), layout="constrained")
-        for panel, draw in zip(panels.flat, (losses, gradients, weights, spectrum)):
+        drawings: tuple[Callable, ...] = (losses, gradients, weights, spectrum)
+        for panel, draw in zip(panels.flat, drawings):
             draw(result, ax=panel)
     return figure
 

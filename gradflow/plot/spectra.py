@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ..run.result import Result
 from ..support.errors import ArgumentError, GradflowError
 from .style import COLORS, axes, drawing, say
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 
 @drawing
-def spectrum(result, *, ax=None):
+def spectrum(result, *, ax=None) -> Axes:
     """|λ| of every eigenvalue of ∇²L, ascending by λ: negative open, positive filled, zeros on a line below.
 
     Parameters

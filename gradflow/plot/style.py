@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from ..support.errors import ArgumentError, MissingExtraError
 
@@ -39,6 +39,9 @@ STYLE: dict[str, Any] = {
 """Settings of matplotlib; fonts stay text in PDF and SVG."""
 
 
+Drawing = TypeVar("Drawing", bound=Callable)
+
+
 def pyplot():
     """`matplotlib.pyplot`, or a `MissingExtraError` that says how to get it."""
     try:
@@ -48,7 +51,7 @@ def pyplot():
     return plt
 
 
-def drawing(function: Callable) -> Callable:
+def drawing(function: Drawing) -> Drawing:
     """Decorator: the style holds for a new figure; on a user's own axes the user's own style does."""
 
     @functools.wraps(function)
@@ -58,7 +61,7 @@ def drawing(function: Callable) -> Callable:
         with pyplot().rc_context(STYLE):
             return function(*arguments, ax=None, **options)
 
-    return styled
+    return cast(Drawing, styled)
 
 
 def axes(ax, width: float = COLUMN, height: float = 2.5):

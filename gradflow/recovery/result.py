@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from ..landscape.table import table
+from ..landscape.table import Frame, table
 from ..networks import MLP
 from ..support.errors import ArgumentError
 from ..support.validate import real_array
@@ -83,7 +82,7 @@ class Recovery:
         """Numbers of neurons of all hidden layers."""
         return self.network.sizes[1:-1]
 
-    def table(self) -> Any:
+    def table(self) -> Frame:
         """One row per neuron of the first hidden layer: norm, bias, output norm, error, sign known.
 
         A pandas DataFrame, or a list of dictionaries where pandas is not installed.
