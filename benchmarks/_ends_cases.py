@@ -56,8 +56,8 @@ def case(seed: int, number: int) -> Case:
 def finite_case(seed: int, number: int) -> Case:
     """A problem whose minimum is known to be finite: a teacher, and a start near it.
 
-    The targets are the teacher's with noise that is orthogonal to all ∂f/∂θ_i there: the teacher is a critical
-    point. Its Hessian is positive definite, the smallest eigenvalue above 1e-5 of the largest.
+    The targets are the teacher's with noise that is orthogonal to all ∂f/∂θ_i there: the teacher is a
+    critical point. Its Hessian is positive definite, the smallest eigenvalue above 1e-5 of the largest.
     """
     for attempt in range(100):
         rng = np.random.default_rng((seed, number, 1, attempt))
