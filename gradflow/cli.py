@@ -41,6 +41,7 @@ EXIT_CODES = """exit codes:
   1    finished, but not converged, or a check does not hold
   2    bad input: one line on standard error says what is allowed
   3    converged, but from where the flow was stopped before its end: perhaps not to where it leads
+  4    finished: there is no minimum on this path, and the end at infinity to which it leads is named
   130  interrupted (Ctrl-C); what had been reached is printed and saved
   141  the reader of the output has left (as in `gradflow verify | head`)"""
 
@@ -467,7 +468,7 @@ def _finish(found: Result | Batch, arguments) -> int:
     if found.interrupted or found.stop_reason is StopReason.INTERRUPTED:
         return 130
     if not found.converged:
-        return 1
+        return 4 if found.end.kind == "infinity" else 1
     return 3 if found.flow_ended is False else 0
 
 

@@ -241,3 +241,14 @@ def test_warm_compiles_in_processes_of_its_own(capsys, monkeypatch):
     assert main(["warm", "--jobs", "1"]) == 0
     assert "1 of 1" in capsys.readouterr().out
     assert main(["warm", "--jobs", "0"]) == 2
+
+
+def test_an_end_at_infinity_has_a_code_of_its_own():
+    from types import SimpleNamespace
+
+    from gradflow.cli import _finish
+
+    for kind, code in (("infinity", 4), ("unfinished", 1)):
+        end = SimpleNamespace(kind=kind)
+        found = SimpleNamespace(converged=False, interrupted=False, stop_reason=None, end=end)
+        assert _finish(found, SimpleNamespace(out=None, csv=None, plot=None)) == code
