@@ -186,8 +186,9 @@ def _against(found: Truth, posed: _Posed, outcome: Outcome) -> None:
     outcome.facts.update({"truth": found.dimensions, "actual": actual, "blunt": blunt})
     if blunt:
         return
-    gradient = _worst(posed.gradient, found.gradient, natural.gradient, GRADIENT * posed.epsilon)
-    outcome.checks["gradient"] = gradient
+    if found.gradient is not None:
+        gradient = _worst(posed.gradient, found.gradient, natural.gradient, GRADIENT * posed.epsilon)
+        outcome.checks["gradient"] = gradient
     if found.hessian is not None and not natural.dead:
         hessian = _worst(posed.hessian, found.hessian, natural.hessian, HESSIAN * posed.epsilon)
         outcome.checks["Hessian"] = hessian

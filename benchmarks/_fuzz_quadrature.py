@@ -204,10 +204,11 @@ def line_rule(units: Units, atol: float, limit: int = 6000) -> tuple[np.ndarray,
     return nodes, weights, float(loss[0]), float(errors[0])
 
 
-def plane_mean(units: Units, atol: float, gradient_atol: np.ndarray, budget: float):
+def plane_mean(units: Units, atol: float, output_atol: np.ndarray, gradient_atol: np.ndarray, budget: float):
     """The mean square, its error, and the gradient, by nested quadrature; None beyond the budget.
 
-    gradient_atol   (moving,) for the derivatives with respect to z_i
+    output_atol     (outputs, moving) for the derivatives with respect to the output weights
+    gradient_atol   (moving,) for those with respect to z_i; None is returned for a gradient that misses them
     budget          evaluations of activations at most
 
     The gradient is a dictionary: "outputs" (outputs, moving) of E D σ_i, and "fields" (3, moving) of
@@ -274,6 +275,7 @@ def plane_mean(units: Units, atol: float, gradient_atol: np.ndarray, budget: flo
     derivatives = 2 + count * moving
     tolerances = np.full(derivatives + 3 * moving, np.inf)
     tolerances[0] = atol
+    tolerances[2:derivatives] = output_atol.ravel()
     tolerances[derivatives:] = np.tile(gradient_atol, 3)
     values, errors, lo, hi = adaptive(in_blocks, outer, tolerances, 1e-15, limit)
     # what is wrong along the lines: panels half as long, once on each panel of heights
@@ -284,4 +286,5 @@ def plane_mean(units: Units, atol: float, gradient_atol: np.ndarray, budget: flo
         "outputs": values[2:derivatives].reshape(count, moving),
         "fields": values[derivatives:].reshape(3, moving),
     }
-    return float(values[0]), float(error), gradient
+    missed = bool((errors[2:] > 10.0 * tolerances[2:]).any())
+    return float(values[0]), float(error), None if missed else gradient

@@ -199,7 +199,10 @@ def truth(problem: list[Stacked], claim: float, budget: float) -> Truth | None:
             return None
         total.loss += share * part.loss
         total.error += share * part.error
-        total.gradient += share * part.gradient
+        if part.gradient is None or total.gradient is None:
+            total.gradient = None
+        else:
+            total.gradient += share * part.gradient
         total.dimensions = max(total.dimensions, units.along.shape[1])
         if part.hessian is None:
             total.hessian = None
@@ -253,11 +256,13 @@ def _line(stacked: Stacked, units: Units, atol: float) -> Truth:
 def _plane(stacked: Stacked, units: Units, atol: float, budget: float) -> Truth | None:
     pull = np.abs(stacked.outputs) @ stacked.value_sizes
     scale = (np.abs(stacked.outputs[:, : units.moving]).T @ pull) * stacked.slope_sizes[: units.moving]
-    found = plane_mean(units, atol, 1e-14 * scale + 1e-300, budget)
+    sizes = np.outer(pull, stacked.value_sizes[: units.moving])
+    found = plane_mean(units, atol, 1e-14 * sizes + 1e-300, 1e-14 * scale + 1e-300, budget)
     if found is None:
         return None
     loss, error, parts = found
-    return Truth(loss, error, 2, _Layout(stacked).gradient(parts["outputs"], parts["fields"]))
+    gradient = None if parts is None else _Layout(stacked).gradient(parts["outputs"], parts["fields"])
+    return Truth(loss, error, 2, gradient)
 
 
 class _Layout:

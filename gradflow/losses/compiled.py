@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -88,7 +89,8 @@ class KernelLoss(Objective):
         self.weight_vectors = student.weight_vectors()
         self._output_start, self._blocks = output_start(student), weight_blocks(student)
         self.spread = targets.total
-        self.gradient_scale = max(self.spread**2, self.spread)
+        square = self.spread * self.spread  # `**` would raise where it overflows
+        self.gradient_scale = min(max(square, self.spread), sys.float_info.max)
 
     scalable = True
 
