@@ -48,8 +48,8 @@ def trust_region_step(values: np.ndarray, coefficients: np.ndarray, radius: floa
         else:
             upper = multiplier
         with np.errstate(all="ignore"):
-            slope = float(np.sum(coefficients**2 / shifted**3))
-            multiplier += (length**2 / slope) * (length / radius - 1.0)
+            slope = np.sum(coefficients**2 / shifted**3)  # a NumPy number: zero divides without a word
+            multiplier += float((length**2 / slope) * (length / radius - 1.0))
         if not lower < multiplier < upper:
             multiplier = 0.5 * (lower + upper)
         if upper - lower <= EPS * upper:
