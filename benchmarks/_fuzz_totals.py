@@ -59,6 +59,7 @@ def empty(seed: int, kind: str | None) -> dict:
         "seed": seed, "kind": kind, "chunks": [], "kinds": {}, "status": {}, "truths": {}, "checks": {},
         "outside": [], "lost": [], "raised": [], "refused": {}, "worst": {}, "histograms": {},
         "said": {f"norms up to {NORMS:g}": [0, 0], "all norms": [0, 0]}, "blunt": 0, "seconds": 0.0,
+        "again": {},
     }  # fmt: skip
 
 
@@ -122,9 +123,30 @@ def quantile(histogram: dict, share: float) -> float:
     return math.nan
 
 
+def found(results: dict) -> list[int]:
+    """The numbers of the cases that were outside, lost or raised."""
+    lists = (
+        [row["case"] for row in results["outside"]],
+        *([e[0] for e in results[k]] for k in ("lost", "raised")),
+    )
+    return sorted(set().union(*lists))
+
+
+def again(results: dict, case: int, records: list, lost: list) -> None:
+    """Note what a case showed when it was run once more, after what it had shown was mended."""
+    row = records[0] if records else {"status": lost[0][1], "outside": {}, "message": lost[0][2]}
+    results.setdefault("again", {})[str(case)] = {k: row[k] for k in ("status", "outside", "message")}
+
+
 def faults(results: dict) -> int:
-    """Cases outside, lost or raised."""
-    return len(results["outside"]) + len(results["lost"]) + len(results["raised"])
+    """Cases outside, lost or raised; of those run again what they showed then."""
+    later = {int(case): row for case, row in results.get("again", {}).items()}
+    return sum(
+        case not in later
+        or bool(later[case]["outside"])
+        or later[case]["status"] not in ("checked", "refused")
+        for case in found(results)
+    )
 
 
 def report(results: dict) -> str:
@@ -152,6 +174,11 @@ def report(results: dict) -> str:
     lines += [f"    case {case}: {fault}; {where}" for case, fault, where in results["lost"][:10]]
     lines.append(f"  raised: {len(results['raised'])}")
     lines += [f"    case {case}: {message}" for case, message, _ in results["raised"][:10]]
+    if results.get("again"):
+        left = faults(results)
+        lines.append(
+            f"  run again after mending: {len(results['again'])} of these cases, {left} of them still found"
+        )
     for name, histogram in results["histograms"].items():
         shares = "  ".join(f"{100 * q:g} % {quantile(histogram, q):.2g}" for q in (0.01, 0.1, 0.5, 0.9, 0.99))
         lines.append(f"  {name}: {shares}")

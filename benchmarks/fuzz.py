@@ -2,11 +2,13 @@
 
     python -m benchmarks fuzz [--cases 2000] [--seed 0] [--workers 1] [--kind line|plane|space|samples]
                               [--resume] [--folder FOLDER] [--chunk 1000]
+    python -m benchmarks fuzz --again [--folder FOLDER]
     python -m benchmarks fuzz --case N [--seed 0]
 
 Case N is determined by the seed and N alone. Cases run in chunks, each in a process of its own, which names
 a case before it starts it: one that crashes or does not come back costs one case, is run once more alone, and
 the chunk goes on behind it. Results are written to `fuzz.json` after each chunk; `--resume` goes on there.
+`--again` runs what was found once more, in the tree as it is now, and notes the outcome beside the first;
 `--case` prints the problem as Python code and every check. Exit status 1 if anything was found.
 
 What is held against what (`_fuzz_checks`): the loss and its claimed error against Gauss–Kronrod quadrature
@@ -172,6 +174,21 @@ def run(chosen, facts: dict) -> dict:
     return results
 
 
+def once_more(chosen, facts: dict) -> dict:
+    """The results of before, with what the cases found there show now."""
+    from ._fuzz_totals import again, found
+
+    results = json.loads((chosen.folder / "fuzz.json").read_text())["results"]
+    for case in found(results):
+        records: list = []
+        lost: list = []
+        run_chunk(results["seed"], case, case + 1, None, records, lost)
+        again(results, case, records, lost)
+        print(f"  case {case}: {results['again'][str(case)]}"[:160], flush=True)
+        _timing.write("fuzz", results, facts, chosen.folder)
+    return results
+
+
 def one(seed: int, index: int) -> int:
     """Print everything about one case; 1 if it is outside."""
     from ._fuzz_cases import make
@@ -201,6 +218,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes at a time")
     parser.add_argument("--kind", choices=KINDS, help="only the cases of this kind")
     parser.add_argument("--resume", action="store_true", help="go on with the results that are there")
+    parser.add_argument("--again", action="store_true", help="run once more what was found before")
     parser.add_argument("--chunk", type=int, default=1000, help="cases per process")
     parser.add_argument("--folder", type=Path, default=_timing.RESULTS)
     parser.add_argument("--case", type=int, help="print everything about this case")
@@ -214,7 +232,7 @@ def main(argv: list[str]) -> None:
     print(_timing.describe(facts))
     from ._fuzz_totals import faults, report
 
-    results = run(chosen, facts)
+    results = once_more(chosen, facts) if chosen.again else run(chosen, facts)
     print(report(results))
     print(f"written: {chosen.folder / 'fuzz.json'}")
     if faults(results):
