@@ -506,6 +506,9 @@ _BUILT_IN = [Activation._from_record(record) for record in RECORDS if record.lis
 ACTIVATIONS = MappingProxyType({activation.name: activation for activation in _BUILT_IN})
 """The built-in activations by name; their formulas are a table in `Activation`."""
 
+IDENTITY = next(sigma for sigma in _BUILT_IN if sigma.record.power == 1)
+"""σ(z) = z."""
+
 if Activation.__doc__:
     _ROWS = (f"{sigma.name:<13}{sigma.record.formula:<45}{sigma.symmetry}" for sigma in _BUILT_IN)
     Activation.__doc__ = Activation.__doc__.replace("    TABLE\n", "".join(f"    {row}\n" for row in _ROWS))

@@ -104,7 +104,6 @@ _SOLVERS = {
     "RKC2": ["sommeijer1998"],
 }
 _REFINERS = {"VariableProjection": ["golub1973"]}
-_FORMULAS = {"erf": ["williams1997"], "relu": ["cho2009"]}
 
 
 def cite(result: Result | None = None) -> str:
@@ -152,6 +151,6 @@ def _used(result: Result) -> list[str]:
     problem = result.problem
     if problem.inputs is not None and problem.inputs.samples is None:
         networks = [network for network in (problem.student, problem.teacher) if isinstance(network, MLP)]
-        names = {sigma.name for network in networks for sigma in network.neuron_activations(0)}
-        keys += [key for name in sorted(names) for key in _FORMULAS.get(name, [])]
+        units = (sigma for network in networks for sigma in network.neuron_activations(0))
+        keys += sorted({sigma.record.source for sigma in units} - {""})
     return keys

@@ -181,7 +181,7 @@ class MLP:
         given = behind[:-1] if activation is None else activation
         network = cls(weights, biases, given)
         last = behind[-1]
-        return network if last is None or last.name == "identity" else network.with_output(last)
+        return network if last is None or last.record.power == 1 else network.with_output(last)
 
     @classmethod
     def from_arrays(cls, arrays, activation="erf", *, transposed: bool = False) -> MLP:

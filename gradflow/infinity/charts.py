@@ -32,16 +32,6 @@ second, its value at a step is not yet decided."""
 MOST_OPEN = 6
 """No more samples than this are left open at a step."""
 
-TAILS: dict[str, dict[int, tuple[float, float, float]]] = {
-    "sigmoid": {-1: (0.0, 0.0, 1.0), 1: (1.0, 0.0, -1.0)},
-    "tanh": {-1: (-1.0, 0.0, 2.0), 1: (1.0, 0.0, -2.0)},
-    "softplus": {-1: (0.0, 0.0, 1.0)},
-    "g": {-1: (0.0, 0.0, 1.0)},
-    "elu": {-1: (-1.0, 0.0, 1.0)},
-}
-"""σ(z) → constant + coefficient · e^{∓rate z} in the tails, as (constant, 0, coefficient); the rate is 2 for
-tanh and 1 elsewhere."""
-
 
 class Suggestion(NamedTuple):
     """A network with a unit more at infinity; the smaller the score, the more plausible.
@@ -52,11 +42,6 @@ class Suggestion(NamedTuple):
     score: float
     network: LimitNetwork
     constant: bool = False
-
-
-def rate_of(sigma: Activation) -> float:
-    """r in the tail e^{∓rz}."""
-    return 2.0 if sigma.name == "tanh" else 1.0
 
 
 def suggestions(network: LimitNetwork, X: np.ndarray, spread: float) -> list[Suggestion]:
@@ -120,10 +105,10 @@ def _alone(network: LimitNetwork, k: int, i: int, z, out, measure: float) -> lis
     sigma, row = unit.activation, network.weights[k][network.starts(k)[i]]
     size = float(np.abs(out).max()) / measure
     found = []
-    for side, (level, _, factor) in TAILS.get(sigma.name, {}).items():
+    for side, (level, factor, rate) in sigma.record.tails.items():
         least = float((side * z).min())
         if least > TAIL and (level == 0.0 or constant) and network.constants[k]:
-            rate, middle = rate_of(sigma), float(z.mean())
+            middle = float(z.mean())
             new = np.array(row) * (-side * rate)
             new[-1] -= -side * rate * middle
             scale = factor * np.exp(-side * rate * middle)
@@ -286,7 +271,7 @@ def epsilon_of(network: LimitNetwork, k: int, i: int, weights: np.ndarray) -> fl
         return float(np.sqrt(np.linalg.norm(outs[:, 2]) / np.linalg.norm(weights, axis=0).max()))
     out = float(np.linalg.norm(outs[:, 0]))
     if unit.kind == "exponential":
-        return out / (abs(TAILS[unit.activation.name][unit.side][2]) * size)
+        return out / (abs(unit.activation.record.tails[unit.side][1]) * size)
     if unit.kind == "linear":
         return out / (abs(float(unit.activation.derivatives(np.array([unit.base]), 1)[1][0])) * size)
     return size / out
@@ -315,8 +300,7 @@ def realised(
         ]
         new.append((rows[0], outs[0] - 2 * bent))
     elif unit.kind == "exponential":
-        rate = rate_of(sigma)
-        constant, _, factor = TAILS[sigma.name][unit.side]
+        constant, factor, rate = sigma.record.tails[unit.side]
         moved = rows[0] / (-unit.side * rate)
         moved[-1] += unit.side * -np.log(epsilon) / rate
         out = outs[0] / (factor * epsilon)

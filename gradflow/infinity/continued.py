@@ -17,7 +17,7 @@ import dataclasses
 
 import numpy as np
 
-from ..activations import resolve
+from ..activations import IDENTITY
 from ..losses.problem import Problem
 from ..networks import MLP
 from ..objective import Affine
@@ -51,8 +51,8 @@ NEARLY = 1e-10
 NOTHING = 1e-9
 """Limits below this part of what was to be explained are not told from zero, which may be reached."""
 
-FAR, TURNING = 3.0, ("softplus", "elu", "gelu", "silu")
-"""|b| in units of |w| beyond which a neuron may be linear or zero at infinity: kinked ones and these."""
+FAR = 3.0
+"""|b| in units of |w| beyond which a neuron that turns from a line to another may be one of them at infinity."""
 
 DISTANCES = (3.0, 4.0, 5.0, 6.0, 8.0)
 """|b| in units of |w| at which the loss is compared with its limit."""
@@ -373,7 +373,7 @@ def _at_infinite_bias(problem: Problem, theta: np.ndarray, monitor: Monitor) -> 
     for i, sigma in enumerate(kinds):
         side = 1.0 if bias[i] > 0 else -1.0
         slope = float(np.round(sigma.derivatives(np.array([side * 1e3]), 1)[1][0], 12))
-        if not ((sigma.record.jump != 0.0 or sigma.name in TURNING) and abs(bias[i]) > FAR * norms[i]):
+        if not ((sigma.record.jump != 0.0 or sigma.record.turns) and abs(bias[i]) > FAR * norms[i]):
             continue
         far.append(i)
         slopes[i] = slope
@@ -381,7 +381,7 @@ def _at_infinite_bias(problem: Problem, theta: np.ndarray, monitor: Monitor) -> 
         return None
     b, shift = np.array(bias), np.array(here.biases[1])
     for i in far:
-        kinds[i] = resolve("identity")
+        kinds[i] = IDENTITY
         A[:, i] *= slopes[i]
         shift = shift + A[:, i] * b[i]
         b[i] = 0.0

@@ -76,6 +76,8 @@ class Record:
     scalars         their K(|w|², |w'|², w·w') with derivatives, in Float64 and in mpmath
     precise         its number in `population.double_double`; None: not there
     online          the kernel of order parameters in online learning, if there is one
+    tails           σ(z) → constant + coefficient e^{−rate |z|} as z → ±∞, by the sign; where it does
+    source          the key in `citing` of the paper that its pair formula is from
     twin            another activation σ̃ with σ(z) = α + β σ̃(γz): the same functions are networks of both
     listed          whether users may name it
     """
@@ -92,6 +94,8 @@ class Record:
     scalars: tuple[Callable, Callable] | None = None
     precise: int | None = None
     online: Callable | None = None
+    tails: Mapping[int, tuple[float, float, float]] = field(default_factory=dict)
+    source: str = ""
     twin: str = ""
     listed: bool = True
 
@@ -109,6 +113,11 @@ class Record:
     def is_straight(self) -> bool:
         """Whether σ is linear on either side of 0."""
         return self.is_sum and len(self.powers) <= 2 and self.parts.keys() <= {HINGE}
+
+    @cached_property
+    def turns(self) -> bool:
+        """Whether σ is smooth and comes to one line for z → −∞ and to another for z → ∞."""
+        return self.parity == "even+linear" or bool(self.parts.keys() & {RAMP, DECAY})
 
     @cached_property
     def power(self) -> int | None:
@@ -228,7 +237,7 @@ RECORDS = (
     Record(
         "erf", blocks.erf, "erf(z/√2)", lambda z, jax, jnp: jax.scipy.special.erf(z * math.sqrt(0.5)),
         parts={CENTRED: 2.0}, alone=erf.erf_erf, scalars=(erf.scalars, erf.precise), precise=0,
-        online=online_erf.derivatives, twin="normal_cdf",
+        online=online_erf.derivatives, twin="normal_cdf", source="williams1997",
     ),
     Record(
         "normal_cdf", blocks.normal_cdf, "Φ(z)", lambda z, jax, jnp: _normal_cdf(z, jax), parts={STEP: 1.0},
@@ -237,6 +246,7 @@ RECORDS = (
     Record(
         "relu", blocks.relu, "max(z, 0)", lambda z, jax, jnp: jax.nn.relu(z),
         parts={HINGE: 1.0}, alone=relu.relu_relu, scalars=(relu.scalars, relu.precise), precise=1,
+        source="cho2009",
     ),
     Record(
         "leaky_relu", blocks.leaky_relu, "max(z, 0) + 0.01 min(z, 0)",
@@ -244,15 +254,16 @@ RECORDS = (
     ),
     Record(
         "tanh", blocks.tanh, "tanh(z)", lambda z, jax, jnp: jnp.tanh(z), parity="odd", strip=0.5 * math.pi,
-        twin="sigmoid",
+        tails={-1: (-1.0, 2.0, 2.0), 1: (1.0, -2.0, 2.0)}, twin="sigmoid",
     ),
     Record(
         "sigmoid", blocks.sigmoid, "1/(1 + exp(−z))", lambda z, jax, jnp: jax.nn.sigmoid(z),
-        parity="odd+constant", strip=math.pi, twin="tanh",
+        parity="odd+constant", strip=math.pi, tails={-1: (0.0, 1.0, 1.0), 1: (1.0, -1.0, 1.0)},
+        twin="tanh",
     ),
     Record(
         "softplus", blocks.softplus, "log(1 + exp(z))", lambda z, jax, jnp: jax.nn.softplus(z),
-        parity="even+linear", strip=math.pi,
+        parity="even+linear", strip=math.pi, tails={-1: (0.0, 1.0, 1.0)},
     ),
     Record("gelu", blocks.gelu, "z Φ(z)", lambda z, jax, jnp: z * _normal_cdf(z, jax), parts={RAMP: 1.0}),
     Record(
@@ -265,7 +276,7 @@ RECORDS = (
     ),
     Record(
         "elu", blocks.elu, "max(z, 0) + exp(min(z, 0)) − 1", lambda z, jax, jnp: _elu(z, 1.0, jnp),
-        parts={HINGE: 1.0, DECAY: 1.0},
+        parts={HINGE: 1.0, DECAY: 1.0}, tails={-1: (-1.0, 1.0, 1.0)},
     ),
     Record("identity", blocks.identity, "z", lambda z, jax, jnp: z, powers=(0.0, 1.0)),
     Record("square", blocks.square, "z²", lambda z, jax, jnp: z * z, powers=(0.0, 0.0, 1.0)),
@@ -276,6 +287,7 @@ RECORDS = (
     Record(
         "g", blocks.g, "1/(1 + exp(−4z)) + log(1 + exp(z))",
         lambda z, jax, jnp: jax.nn.sigmoid(4.0 * z) + jax.nn.softplus(z), strip=0.25 * math.pi,
+        tails={-1: (0.0, 1.0, 1.0)},
     ),
 )  # fmt: skip
 """The table. "one" is the constant 1, whose output weight is an output bias."""

@@ -174,9 +174,9 @@ def test_exit_codes_of_the_command_line(monkeypatch, capsys):
     import gradflow.cli as cli
 
     real = cli.train
-    monkeypatch.setattr(cli, "train", lambda *a, **k: real(*a, solver=gf.solvers.BDF(t1=1.0), **k))
+    monkeypatch.setattr(cli, "train", lambda *a, **k: real(*a, **k | {"solver": gf.solvers.BDF(t1=1.0)}))
     assert main(arguments) == 3
-    monkeypatch.setattr(cli, "train", lambda *a, **k: real(*a, refiner=None, **k))
+    monkeypatch.setattr(cli, "train", lambda *a, **k: real(*a, **k | {"refiner": None}))
     assert main(arguments) == 1
     monkeypatch.setattr(cli, "train", real)
     assert main(["train", "--orthonormal", "6", "--student", "6-10-1"]) == 0

@@ -97,7 +97,7 @@ def _compile(function: Callable, signature, cached: bool):
 
 def _words(function: Callable) -> str:
     """What a function is, for people: its place among the kernels and its name."""
-    _, *rooms, module = function.__module__.split(".")
+    *rooms, module = function.__module__.split(".")[1:] or [function.__module__]
     rooms = [room for room in rooms if room not in ("kernels", "compiled", "math")]
     named = list(dict.fromkeys([*rooms, module, function.__name__]))
     return " ".join(named).replace("_", " ")
