@@ -52,7 +52,7 @@ NOTHING = 1e-9
 """Limits below this part of what was to be explained are not told from zero, which may be reached."""
 
 FAR = 3.0
-"""|b| in units of |w| beyond which a neuron that turns from a line to another may be one of them at infinity."""
+"""|b| in units of |w| beyond which a neuron that turns from line to line may be one of them at infinity."""
 
 DISTANCES = (3.0, 4.0, 5.0, 6.0, 8.0)
 """|b| in units of |w| at which the loss is compared with its limit."""
