@@ -16,43 +16,50 @@ from .memory import allocate, load, release, spoil, store
 from .vector_math import inlined
 
 _INT64 = types.int64
-_DOUBLE = types.float64
 
 
-@intrinsic
-def _fortran_dgemm(typingctx, routine, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
-    """Fortran convention: every argument by address, column-major, 32-bit integers (SciPy's are LP64)."""
+def fortran_gemm(real):
+    """The call of a BLAS product of matrices of `real` numbers at addresses, for kernels."""
 
-    def codegen(context, builder, signature, args):
-        byte, int32 = ir.IntType(8), ir.IntType(32)
-        pointer = byte.as_pointer()
+    @intrinsic
+    def gemm(typingctx, routine, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
+        """Fortran convention: every argument by address, column-major, 32-bit integers (SciPy's are LP64)."""
 
-        def by_address(value):
-            slot = cgutils.alloca_once_value(builder, value)
-            return builder.bitcast(slot, pointer)
+        def codegen(context, builder, signature, args):
+            byte, int32 = ir.IntType(8), ir.IntType(32)
+            pointer = byte.as_pointer()
 
-        def integer(value):
-            return by_address(builder.trunc(value, int32))
+            def by_address(value):
+                slot = cgutils.alloca_once_value(builder, value)
+                return builder.bitcast(slot, pointer)
 
-        def flag(value):
-            return by_address(builder.trunc(value, byte))
+            def integer(value):
+                return by_address(builder.trunc(value, int32))
 
-        def address(value):
-            return builder.inttoptr(value, pointer)
+            def flag(value):
+                return by_address(builder.trunc(value, byte))
 
-        routine, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc = args
-        function_type = ir.FunctionType(ir.VoidType(), [pointer] * 13)
-        function = builder.inttoptr(routine, function_type.as_pointer())
-        builder.call(
-            function,
-            [flag(ta), flag(tb), integer(m), integer(n), integer(k)]
-            + [by_address(alpha), address(a), integer(lda), address(b), integer(ldb)]
-            + [by_address(beta), address(c), integer(ldc)],
-        )
-        return context.get_dummy_value()
+            def address(value):
+                return builder.inttoptr(value, pointer)
 
-    signature = types.void(*(_INT64,) * 6, _DOUBLE, _INT64, _INT64, _INT64, _INT64, _DOUBLE, _INT64, _INT64)
-    return signature, codegen
+            routine, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc = args
+            function_type = ir.FunctionType(ir.VoidType(), [pointer] * 13)
+            function = builder.inttoptr(routine, function_type.as_pointer())
+            builder.call(
+                function,
+                [flag(ta), flag(tb), integer(m), integer(n), integer(k)]
+                + [by_address(alpha), address(a), integer(lda), address(b), integer(ldb)]
+                + [by_address(beta), address(c), integer(ldc)],
+            )
+            return context.get_dummy_value()
+
+        signature = types.void(*(_INT64,) * 6, real, _INT64, _INT64, _INT64, _INT64, real, _INT64, _INT64)
+        return signature, codegen
+
+    return gemm
+
+
+_fortran_dgemm = fortran_gemm(types.float64)
 
 
 @inner_jit

@@ -6,51 +6,13 @@ For what need not be exact: the products of a Krylov method.
 from __future__ import annotations
 
 import numpy as np
-from llvmlite import ir
 from numba import carray, types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from .abi import as_pointer, inner_jit
+from .blas import fortran_gemm
 from .vector_math import inlined
 
-_INT64 = types.int64
-_SINGLE = types.float32
-
-
-@intrinsic
-def _fortran_sgemm(typingctx, routine, trans_a, trans_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
-    """As `blas._fortran_dgemm`."""
-
-    def codegen(context, builder, signature, args):
-        byte, int32 = ir.IntType(8), ir.IntType(32)
-        pointer = byte.as_pointer()
-
-        def by_address(value):
-            return builder.bitcast(cgutils.alloca_once_value(builder, value), pointer)
-
-        def integer(value):
-            return by_address(builder.trunc(value, int32))
-
-        def flag(value):
-            return by_address(builder.trunc(value, byte))
-
-        def address(value):
-            return builder.inttoptr(value, pointer)
-
-        routine, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc = args
-        function_type = ir.FunctionType(ir.VoidType(), [pointer] * 13)
-        function = builder.inttoptr(routine, function_type.as_pointer())
-        builder.call(
-            function,
-            [flag(ta), flag(tb), integer(m), integer(n), integer(k)]
-            + [by_address(alpha), address(a), integer(lda), address(b), integer(ldb)]
-            + [by_address(beta), address(c), integer(ldc)],
-        )
-        return context.get_dummy_value()
-
-    signature = types.void(*(_INT64,) * 6, _SINGLE, _INT64, _INT64, _INT64, _INT64, _SINGLE, _INT64, _INT64)
-    return signature, codegen
+_fortran_sgemm = fortran_gemm(types.float32)
 
 
 @inner_jit

@@ -268,10 +268,9 @@ def gated(count, order, geometry_address, unit_address, units_address, output_ad
             if second:
                 for i in range(size):
                     _add_second_order(output, start + i, unit, kind, other_kind, p2 * q2, values, i)
+            off = p0 == 0.0 and p1 == 0.0 and _off(unit, kind)
             for i in range(size):
-                if (p0 == 0.0 and p1 == 0.0 and _off(unit, kind)) or (
-                    q0 == 0.0 and q1 == 0.0 and _off(units[start + i], other_kind)
-                ):
+                if off or (q0 == 0.0 and q1 == 0.0 and _off(units[start + i], other_kind)):
                     cosine, sine = geometry[0, start + i], math.sqrt(geometry[1, start + i])
                     elementary_pair(output, start + i, order, unit, units[start + i], cosine, sine, memory)
         start += size

@@ -640,9 +640,7 @@ class Following:
             stiffness[:] = np.inf
         sampled = nearest_steps(times)
         place = np.searchsorted(times, sampled, side="right") - 1
-        gradients = velocity[place] / -self.rates if len(rows) == 1 else None
         norms = np.array([self.objective.norm(-v / self.rates) for v in velocity[place]])
-        del gradients
         return Flow(
             times=sampled,
             theta=theta[place],
