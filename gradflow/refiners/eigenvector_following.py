@@ -50,9 +50,9 @@ class EigenvectorFollowing(Refiner):
 
     Beyond `dense` parameters the lowest modes come from products alone (`support.low_modes`), each time from
     those of the step before, and the downhill part from conjugate gradients beside them; the last digits are
-    those of `NewtonKrylov`. That no further eigenvalue is negative is then what a Lanczos run of `probe` steps
-    beside the modes says (`LowEnd`). With index=None there is no walk, only Newton's steps. Memory: some 25
-    vectors more than `NewtonKrylov`.
+    those of `NewtonKrylov`. That no further eigenvalue is negative is then what a Lanczos run of `probe`
+    steps beside the modes says (`LowEnd`). With index=None there is no walk, only Newton's steps. Memory:
+    some 50 vectors more than `NewtonKrylov`.
 
     References
     ----------

@@ -21,7 +21,7 @@ COARSE, CERTAIN, SHARE = 1e-6, 1e-9, 0.1
 
 
 class Following:
-    """A walk to a saddle with `index` negative eigenvalues, in the units of a refinement by Krylov's methods."""
+    """A walk to a saddle with `index` negative eigenvalues, in the units of a refinement without matrices."""
 
     def __init__(self, run: _Run, index: int, radius: float, probe: int):
         self.run, self.index, self.radius, self.probe = run, index, radius, probe
@@ -112,11 +112,12 @@ def _bounded(slopes: np.ndarray, sizes: np.ndarray, radius: float) -> np.ndarray
 
 
 def model_error(error: np.ndarray, its_image: np.ndarray, step: np.ndarray, image: np.ndarray) -> float:
-    """How far the quadratic model is off after a step: the error e of its gradient, as a step, to the step itself.
+    """How far the quadratic model is off after a step s: what the error e of its gradient is worth as a step.
 
-    L does not tell: uphill and downhill parts of its change cancel. With H e and H s, e is worth a step of
-    |e|/ρ, ρ its Rayleigh quotient or, if that is less, |H s|/|s|: in the curved valleys of this field the
-    gradient of stiff modes soon exceeds all of it along soft ones, and a short step takes it back.
+    In units of |s|. L does not tell: uphill and downhill parts of its change cancel. With the images H e and
+    H s, e is worth a step of |e|/ρ, ρ its Rayleigh quotient or, if that is less, |H s|/|s|: in the curved
+    valleys of this field the gradient of stiff modes soon exceeds all of it along soft ones, and a short step
+    takes it back.
     """
     size, length = float(np.linalg.norm(error)), float(np.linalg.norm(step))
     if not size > 0.0:
