@@ -376,6 +376,9 @@ SPECIALIZATION = {
     "specialization.theorem_5.biases: smooth": lambda: list(
         noisy.theorem_5(12, 0, activation=lambda z: z * z)
     )[1],
+    "specialization.theorem_5.students": lambda: noisy.theorem_5_students(constant=0.2499, most=3),
+    "specialization.theorem_5.students: few": lambda: noisy.theorem_5_students(most=1),
+    "specialization.theorem_5.alpha": lambda: noisy.theorem_5_alpha((1.0, 0.1), power=0.999),
     "specialization.theorem_6.closed: constant": lambda: spherical.theorem_6(5, 3, pull=wrong_pull),
     "specialization.theorem_6.closed: sign": lambda: spherical.theorem_6(5, 3, pull=backward_pull),
     **{
