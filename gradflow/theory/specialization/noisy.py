@@ -32,7 +32,10 @@ TEACHER = np.array([1.0, 0.0, 0.0])
 
 
 def adversaries(
-    error: float, kind: str, centres: Sequence[float] = (0.0,), multiples: Sequence[float] = (1.0,)
+    error: float,
+    kind: str,
+    centres: Sequence[float] | np.ndarray = (0.0,),
+    multiples: Sequence[float] = (1.0,),
 ) -> np.ndarray:
     """Students near the teacher that all have the alignment error η at least.
 
