@@ -23,9 +23,11 @@ from gradflow.theory.specialization import (
     deep,
     dynamics,
     gradients,
+    independence,
     noisy,
     norms,
     pairs,
+    regions,
     shifting,
     simplified,
     slow,
@@ -364,6 +366,18 @@ SPECIALIZATION = {
     "specialization.theorem_4.trained": lambda: deep.theorem_4([deep_case(1e-9)]),
     "specialization.theorem_4.trained: no visible boundary": lambda: deep.theorem_4(
         [dataclasses.replace(deep_case(0.0), X=samples(2, 200) * 1e-9)]
+    ),
+    "specialization.theorem_4.pushed": lambda: deep.theorem_4([deep_case(1e-9)], "pushed"),
+    "specialization.theorem_4.deeper": lambda: deep.theorem_4(
+        [deep.pushed_case(deep.deepened(planar(), 1), 0, samples=20, rounds=1)], "deeper"
+    ),
+    "specialization.independence: more": lambda: independence.independence(range(2), miscount=1),
+    "specialization.independence: fewer": lambda: independence.independence(range(2), miscount=-1),
+    "specialization.corollary_1.counts": lambda: regions.check_counts(
+        [(3, 2)], lambda nodes, dim, bias: 2**nodes
+    ),
+    "specialization.corollary_1.regions": lambda: regions.check_regions(
+        [((2, 3, 2, 1), (2, 2, 2, 1))], 200, drop=5
     ),
     "specialization.deep.lowest_first": lambda: deep.lowest_first(
         (10, 8, 10, 12, 8), 4, 0.02, 1000, 0, claimed=2

@@ -4,6 +4,7 @@ gradients    Lemma 1; critical: Theorems 1 to 3 at critical points; deep: Theore
 spherical    Theorem 6 for every spherically symmetric law
 norms        what the flow conserves; dynamics, slow: who specialises, and how long it takes
 simplified   Eq. 10 and how far it carries; pairs: Theorem 7, symmetry breaking; shifting: of focus
+regions      Corollary 1; independence: of ReLU nodes with different boundaries
 competition  masses as species: Lotka–Volterra
 online_sgd   the papers' SGD, for comparison
 """
@@ -14,10 +15,12 @@ from . import (
     deep,
     dynamics,
     gradients,
+    independence,
     noisy,
     norms,
     online_sgd,
     pairs,
+    regions,
     shifting,
     simplified,
     slow,
@@ -30,10 +33,12 @@ __all__ = [
     "deep",
     "dynamics",
     "gradients",
+    "independence",
     "noisy",
     "norms",
     "online_sgd",
     "pairs",
+    "regions",
     "shifting",
     "simplified",
     "slow",
