@@ -248,7 +248,7 @@ class Result:
 
     @cached_property
     def loss_bound(self) -> float:
-        """Bound on the absolute error of the loss; in Float64 that of `Problem.loss_error` at the end point."""
+        """Bound on the absolute error of the loss; in Float64, `Problem.loss_error` at the end point."""
         extended = None if self.refinement is None else self.refinement.extended
         return self.problem.loss_error(self.theta) if extended is None else extended.loss_bound
 
