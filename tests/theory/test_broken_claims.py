@@ -17,7 +17,20 @@ from gradflow.theory.copy_average import configurations as ca
 from gradflow.theory.copy_average import index as indices
 from gradflow.theory.copy_average import large, phase, points, relu, transition, variations
 from gradflow.theory.expand_and_cluster import recovered
-from gradflow.theory.specialization import critical, deep, dynamics, gradients, noisy, norms, slow, spherical
+from gradflow.theory.specialization import (
+    competition,
+    critical,
+    deep,
+    dynamics,
+    gradients,
+    noisy,
+    norms,
+    pairs,
+    shifting,
+    simplified,
+    slow,
+    spherical,
+)
 from gradflow.theory.spurious_minima import minima, rates, spectra
 
 
@@ -301,6 +314,10 @@ def dynamics_claims(how):
     }
 
 
+def off_by(share):
+    return lambda *of: tuple(rate * (1 + share) for rate in pairs.growth_rates(*of))
+
+
 def smooth_pair():
     return [gf.MLP(net.weights, net.biases, "softplus") for net in gradients.deep_pair(6, 1)]
 
@@ -359,6 +376,9 @@ SPECIALIZATION = {
     "specialization.theorem_5.biases: smooth": lambda: list(
         noisy.theorem_5(12, 0, activation=lambda z: z * z)
     )[1],
+    "specialization.theorem_5.students": lambda: noisy.theorem_5_students(constant=0.2499, most=3),
+    "specialization.theorem_5.students: few": lambda: noisy.theorem_5_students(most=1),
+    "specialization.theorem_5.alpha": lambda: noisy.theorem_5_alpha((1.0, 0.1), power=0.999),
     "specialization.theorem_6.closed: constant": lambda: spherical.theorem_6(5, 3, pull=wrong_pull),
     "specialization.theorem_6.closed: sign": lambda: spherical.theorem_6(5, 3, pull=backward_pull),
     **{
@@ -379,6 +399,28 @@ SPECIALIZATION = {
     "specialization.slow.flow": lambda: slow.escape_from_opposite(gaps=(1e-1,), length=1.0 + 1e-6),
     "specialization.slow.worst_case: slope": lambda: slow.worst_case(expected_slope=1 + 1e-5, fixed=(1e-2,)),
     "specialization.slow.worst_case: |w|": lambda: slow.worst_case(gaps=(1e-5, 1e-6), length=1.1),
+    "specialization.simplified.velocities": lambda: simplified.velocities([(3, 2, 6, 4)], factor=1 + 1e-12),
+    "specialization.simplified.energy": lambda: simplified.energy([0], t1=5.0, power=0.999),
+    "specialization.simplified.departure": lambda: simplified.departure([0], order=1.9),
+    "specialization.simplified.assumption_2: exact": lambda: simplified.assumption_2(
+        (30, 60, 100), 20_000, 5
+    ),
+    "specialization.simplified.assumption_2: few samples": lambda: simplified.assumption_2(
+        samples=1000, pairs=5
+    ),
+    "specialization.theorem_7.pairs": lambda: pairs.pair_equation(
+        [0], t1=2.0, rates=lambda student, r: (1 + 1e-9) * pairs.pair_rates(student, r)
+    ),
+    "specialization.theorem_7.feedback": lambda: pairs.feedback([0, 1], psi=simplified.gaussian_psi),
+    "specialization.theorem_7.growth": lambda: pairs.growth(((2, 0.9, 0.7),), off_by(1e-3)),
+    "specialization.theorem_7.saddle": lambda: pairs.saddle_growth((2,), rates=off_by(1e-3)),
+    "specialization.theorem_7.winners": lambda: pairs.winners(range(2), sign=-1.0),
+    "specialization.shifting: stronger": lambda: shifting.focus_shifting(8, factors=(1,), order=-1),
+    "specialization.shifting: none": lambda: shifting.focus_shifting(1, factors=(1,), t1=0.1),
+    "specialization.competition.equation": lambda: competition.lotka_volterra(
+        [(3, 2, 4)], lambda *pair: (1 + 1e-12) * competition.mass_rates(*pair)
+    ),
+    "specialization.competition.exclusion": lambda: competition.exclusion([0], rest=61.0),
     **dynamics_claims("flow"),
     **dynamics_claims("sgd"),
 }
