@@ -21,7 +21,7 @@ def test_nothing_shows_without_a_kink():
 
 
 def test_a_quarter_of_the_error():
-    """The best of lines for relu(t) on |t| < η is off by η/4, whatever the scale and the number of students."""
+    """The best of lines for relu(t) on |t| < η is off by η/4, at any scale and for any number of students."""
     for error in (1e-5, 1e-2):
         for multiples in ((1.0,), (1.0, 3.0, 7.0)):
             rows = noisy.adversaries(error, "biases", (0.0,), multiples)
