@@ -31,8 +31,8 @@ class Certificate:
     smaller : float
         The least root of the loss that was found with one neuron fewer; NaN if none was tried.
     singular : float
-        The smallest singular value of the Jacobian J of the outputs (root mean square over queries) in the
-        parameters that the queries determine.
+        The smallest singular value of the Jacobian J of the outputs, its columns of unit norm, along
+        directions that the queries determine.
     undetermined : ndarray, shape (P,)
         Bool: parameters that the queries do not determine, as weights from a pixel that is never lit; flat
         as in `MLP.flat`.
@@ -157,10 +157,7 @@ def certify(
     neuron_errors = np.array(
         [rmse * np.linalg.norm(root.T @ rows[i * D : (i + 1) * D]) / sizes[i] for i in range(m)]
     )
-    kept = ~lost
-    singular = np.nan
-    if kept.any():
-        singular = float(np.sqrt(max(np.linalg.eigvalsh(gram[np.ix_(kept, kept)])[m * scaling], 0.0)))
+    singular = float(np.sqrt(values[~null].min())) if not null.all() else np.nan
     order = flat_order(m, D, outputs)
     return Certificate(
         rmse,

@@ -24,6 +24,7 @@ from .reduction import without_one
 from .result import Recovery
 from .students import JOINT_OUTPUTS, Student, Task, polish
 from .symmetry import Symmetry, symmetry_of
+from .units import Units
 
 NEAR_ZERO = 1e-8
 """Step 1 takes the first width of which a student gets below this share of the answers' variance."""
@@ -212,11 +213,17 @@ def expand_and_cluster(
     if width is not None:
         width = integer("width", width, 1)
     enough(X, Y, symmetry)
-    zero = default_floor(Y, eps) if floor is None else number("floor", floor, minimum=0.0, exclusive=True)
+    if floor is not None:
+        floor = number("floor", floor, minimum=0.0, exclusive=True)
+    units = Units.of(X, Y, features=False)
+    X, Y = units.inside(X, Y)
+    zero = default_floor(Y, eps) if floor is None else floor / units.answers
     rng = generator("seed", seed)
     monitor = Monitor(progress)
     with single_threaded_blas(), monitor.listening():
-        return _expand(X, Y, symmetry, width, expansion, students, gamma, beta, zero, rng, monitor)
+        return units.original(
+            _expand(X, Y, symmetry, width, expansion, students, gamma, beta, zero, rng, monitor)
+        )
 
 
 def _expand(X, Y, symmetry: Symmetry, width, expansion, count, gamma, beta, zero, rng, monitor) -> Recovery:

@@ -16,6 +16,7 @@ from .certificate import CLEAR, NULL, Certificate
 from .one_layer import default_floor, queries
 from .result import Recovery
 from .symmetry import symmetry_of
+from .units import Units
 
 PER = 20.0
 """Equations per parameter: deep students fit fewer without being right."""
@@ -86,16 +87,21 @@ def recover_deep(
     symmetry_of(activation)
     depth = integer("hidden_layers", hidden_layers, 1)
     students = integer("students", students, 1)
-    zero = default_floor(Y, eps) if floor is None else number("floor", floor, minimum=0.0, exclusive=True)
+    if floor is not None:
+        floor = number("floor", floor, minimum=0.0, exclusive=True)
     least = MLP.random((X.shape[1], *_sizes(WIDTHS[0], depth), Y.shape[1]), activation, seed=0).size
     if len(X) * Y.shape[1] < 4 * least:
         raise ArgumentError(
             "X", f"{len(X)} queries", f"{4 * least // Y.shape[1]} at least for {depth} hidden layers"
         )
+    units = Units.of(X, Y)
+    X, Y = units.inside(X, Y)
+    zero = default_floor(Y, eps) if floor is None else floor / units.answers
     rng = generator("seed", seed)
     monitor = Monitor(progress)
     with single_threaded_blas(), monitor.listening():
-        return _Deep(X, Y, activation, zero, rng, monitor).run(depth, students)
+        task = _Deep(X, Y, activation, zero, rng, monitor)
+        return units.original(task.run(depth, students))
 
 
 def _sizes(first: int, depth: int) -> list[int]:
@@ -219,7 +225,7 @@ class _Deep:
         neuron_errors = np.array(
             [relative[i * (cut // first) : (i + 1) * (cut // first)].max() for i in range(first)]
         )
-        singular = float(np.sqrt(max(np.linalg.eigvalsh(gram)[int(null.sum())], 0.0)))
+        singular = float(np.sqrt(max(values[~null].min(initial=np.inf), 0.0)))
         return Certificate(
             rmse,
             self.rmse(network, slice(self.count, None)) if self.count < len(self.X) else 0.0,

@@ -21,6 +21,7 @@ from .result import Recovery
 from .search import NEAR, Budget, search
 from .students import Student, Task, fit, polish
 from .symmetry import Symmetry, can_be_told, symmetry_of
+from .units import Units
 
 
 def catalogue() -> list[str]:
@@ -37,6 +38,9 @@ def _twins(name: str) -> tuple[str, ...]:
 
 DIGITS = 500
 """Without `floor=`, an RMSE of so many units in the last place of the answers' type counts as zero."""
+
+COARSE = 0.1
+"""But not more than this times the root of the unit: three units in the last place of Float16, 290 of Float32."""
 
 ALL_STEPS = 100
 """Levenberg–Marquardt steps of the reduced student on all queries but those held out."""
@@ -71,7 +75,8 @@ def recover(
     inputs : array_like, optional
         Queries for `teacher`.
     floor : float, optional
-        The RMSE that counts as zero; 500 units in the last place of the type of Y unless given.
+        The RMSE that counts as zero; unless given, 500 units in the last place of Y for Float64, 290 for
+        Float32 and 3 for Float16.
     students, widest : int
         Limits of the search: students in all, and neurons of a random student.
     seed : int, optional
@@ -118,11 +123,16 @@ def recover(
     if floor is not None:
         floor = number("floor", floor, minimum=0.0, exclusive=True)
     budget = Budget(students=students, widest=widest)
-    if isinstance(activation, str) and activation == "auto":
-        return _automatic(X, Y, floor, eps, budget, seed, progress)
-    symmetry = symmetry_of(activation)
-    enough(X, Y, symmetry)
-    return _recover(X, Y, symmetry, floor, eps, budget, seed, progress)
+    automatic = isinstance(activation, str) and activation == "auto"
+    symmetry = None if automatic else symmetry_of(activation)
+    if symmetry is not None:
+        enough(X, Y, symmetry)
+    units = Units.of(X, Y)
+    X, Y = units.inside(X, Y)
+    floor = None if floor is None else floor / units.answers
+    if symmetry is None:
+        return units.original(_automatic(X, Y, floor, eps, budget, seed, progress))
+    return units.original(_recover(X, Y, symmetry, floor, eps, budget, seed, progress))
 
 
 def queries(X, Y, teacher, inputs) -> tuple[np.ndarray, np.ndarray, float]:
@@ -164,8 +174,8 @@ def enough(X: np.ndarray, Y: np.ndarray, symmetry: Symmetry) -> None:
 
 
 def default_floor(Y: np.ndarray, eps: float) -> float:
-    """`DIGITS` units in the last place of the root mean square of the answers."""
-    return DIGITS * eps * float(np.sqrt((Y**2).sum(axis=1).mean()))
+    """What counts as zero for answers of this type: so many units of their root mean square."""
+    return min(DIGITS * eps, COARSE * np.sqrt(eps)) * float(np.sqrt((Y**2).sum(axis=1).mean()))
 
 
 def _recover(X, Y, symmetry: Symmetry, floor, eps, budget: Budget, seed, progress) -> Recovery:
