@@ -61,8 +61,8 @@ def recover_deep(
     Returns
     -------
     Recovery
-        `widths` has all layers. `exact` as in `recover`; hidden neurons of the layers above the first are
-        judged by the Jacobian as a whole.
+        `widths` has all layers. `exact` as in `recover`, from the errors of the weights of every hidden neuron
+        relative to their size; `certificate.neuron_errors` has the layers one after the other.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def recover_deep(
     rng = generator("seed", seed)
     monitor = Monitor(progress)
     with single_threaded_blas(), monitor.listening():
-        task = _Deep(X, Y, activation, zero, rng, monitor)
+        task = _Deep(X, Y, activation, zero, eps, rng, monitor)
         return units.original(task.run(depth, students))
 
 
@@ -111,7 +111,7 @@ def _sizes(first: int, depth: int) -> list[int]:
 class _Deep:
     """Queries in a random order, the last ones held out."""
 
-    def __init__(self, X, Y, activation, zero: float, rng, monitor: Monitor):
+    def __init__(self, X, Y, activation, zero: float, eps: float, rng, monitor: Monitor):
         order = rng.permutation(len(X))
         aside = min(1000, len(X) // 10)
         self.X, self.Y = X[order], Y[order]
@@ -120,6 +120,7 @@ class _Deep:
         fitted = self.Y[: self.count]
         self.variance = float(((fitted - fitted.mean(axis=0)) ** 2).sum(axis=1).mean())
         self.goal = (0.2 * zero) ** 2
+        self.known = eps * float(np.sqrt((Y**2).sum(axis=1).mean()))
         self.trail: list[dict] = []
 
     def loss(self, network: MLP, points: int) -> EmpiricalLoss:
@@ -218,12 +219,12 @@ class _Deep:
         rmse = self.rmse(network, slice(self.count))
         rows = vectors[:, ~null] / np.sqrt(values[~null]) / scale[:, None]
         lost = (vectors[:, null] ** 2).sum(axis=1) > 1e-6
-        errors = np.where(lost, np.inf, rmse * np.linalg.norm(rows, axis=1))
-        relative = errors / np.maximum(np.abs(network.flat()), CLEAR * np.abs(network.flat()).max())
-        first = network.sizes[1]
-        cut = network.weights[0].size
-        neuron_errors = np.array(
-            [relative[i * (cut // first) : (i + 1) * (cut // first)].max() for i in range(first)]
+        errors = np.where(lost, np.inf, max(rmse, self.known) * np.linalg.norm(rows, axis=1))
+        theta = np.abs(network.flat())
+        relative = network.with_flat(np.minimum(errors / np.maximum(theta, CLEAR * theta.max()), 1e300))
+        hidden = list(zip(relative.weights, relative.biases))[:-1]
+        neuron_errors = np.concatenate(
+            [np.column_stack([W] if b is None else [W, b]).max(axis=1) for W, b in hidden]
         )
         singular = float(np.sqrt(max(values[~null].min(initial=np.inf), 0.0)))
         return Certificate(
@@ -234,7 +235,7 @@ class _Deep:
             singular,
             lost,
             errors,
-            np.where(np.isfinite(neuron_errors), neuron_errors, np.inf),
+            np.where(neuron_errors < 1e300, neuron_errors, np.inf),
             int((null & (np.abs(vectors[dead]).sum(axis=0) < 0.5 if dead.any() else True)).sum()),
         )
 

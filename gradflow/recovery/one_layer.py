@@ -40,7 +40,7 @@ DIGITS = 500
 """Without `floor=`, an RMSE of so many units in the last place of the answers' type counts as zero."""
 
 COARSE = 0.1
-"""But not more than this times the root of the unit: three units in the last place of Float16, 290 of Float32."""
+"""But not more than this times the root of the unit: 3 units in the last place of Float16, 290 of Float32."""
 
 ALL_STEPS = 100
 """Levenberg–Marquardt steps of the reduced student on all queries but those held out."""
@@ -204,12 +204,12 @@ def _recover(X, Y, symmetry: Symmetry, floor, eps, budget: Budget, seed, progres
                 network, affine = _network(symmetry, V, C)
                 rmse = _rmse(network, affine, X, Y)
                 return Recovery(network, rmse, None, agreed, facts, "recover", affine, signs)
-            return _finished(task, best, best, float(np.sqrt(least)), zero, agreed, facts)
+            return _finished(task, best, best, float(np.sqrt(least)), zero, eps, agreed, facts)
         wide = trail[-1]
         small, smaller = reduce(task, wide, each=budget.per)
         if task.points(small.width, budget.per) < len(task.fit):
             small = fit(task, small.V, iterations=ALL_STEPS, each=np.inf, window=20, damping=1e-6)
-        return _finished(task, wide, small, float(np.sqrt(smaller)), zero, agreed, facts)
+        return _finished(task, wide, small, float(np.sqrt(smaller)), zero, eps, agreed, facts)
 
 
 def _finish_near(task: Task, student: Student, each: float) -> Student | None:
@@ -231,7 +231,7 @@ def _turned(task: Task, V: np.ndarray, C: np.ndarray):
     return V, np.vstack([C[:m], Theta, beta[None]]), signs
 
 
-def _finished(task: Task, wide, small, smaller: float, zero: float, agreed, facts) -> Recovery:
+def _finished(task: Task, wide, small, smaller: float, zero: float, eps: float, agreed, facts) -> Recovery:
     """The reduced student on all queries, its signs, and its certificate."""
     symmetry = task.symmetry
     X, Y = task.X[task.fit], task.Y[task.fit]
@@ -258,6 +258,7 @@ def _finished(task: Task, wide, small, smaller: float, zero: float, agreed, fact
         floor=zero,
         smaller=smaller,
         scaling=symmetry.scaling,
+        eps=eps,
     )
     groups = _groups(task, wide)
     rmse = _rmse(network, affine, task.X, task.Y)
