@@ -209,8 +209,8 @@ def _recover(X, Y, symmetry: Symmetry, floor, eps, budget: Budget, seed, progres
         small, smaller = reduce(task, wide, each=budget.per)
         if given or task.points(small.width, budget.per) < len(task.fit):
             # A floor far above Float64's is reached on the way: the best fit lies below it.
-            least = 0.0 if given else None
-            small = fit(task, small.V, iterations=ALL_STEPS, each=np.inf, window=20, damping=1e-6, goal=least)
+            goal = 0.0 if given else task.goal
+            small = fit(task, small.V, iterations=ALL_STEPS, each=np.inf, window=20, damping=1e-6, goal=goal)
         return _finished(task, wide, small, float(np.sqrt(smaller)), zero, eps, agreed, facts)
 
 
