@@ -53,6 +53,10 @@ GROWN = 1e4
 NEAR = 0.03
 """Root mean square distance of the outputs of the end and of the limit, in units of the targets' spread."""
 
+ON_KINK, ASIDE = 1e-4, 1e-6
+"""A sample is at the kink of a unit where |z| is below the first times the largest; L is looked at with |z|
+the second times as large, and twice that."""
+
 HALVINGS = 8
 """Distances ε at which a unit is tested: so many, each half of the one before."""
 
@@ -207,6 +211,8 @@ class _Search:
                 fitted = self.fit(option.network)
                 if fitted is None or not self.near(fitted.network):
                     continue
+                if not fitted.critical:
+                    fitted = self.at_kinks(fitted)
                 if fitted.critical:
                     here = finite(fitted.network, self.X)
                     if here is not None and fitted.loss <= self.loss:
@@ -240,12 +246,52 @@ class _Search:
         end = LevenbergMarquardt(max_iterations=4 * STEPS).refine(objective, theta, self.monitor)
         return end.theta if objective.is_zero(end.theta, end.loss) else None
 
-    def objective(self, network: LimitNetwork) -> LimitLoss:
-        return LimitLoss(network, self.X, self.Y, self.share, self.spread)
+    def at_kinks(self, fitted: _Fitted) -> _Fitted:
+        """The minimum at which samples stay where a pair has a kink, if L rises to both sides of it.
 
-    def fit(self, network: LimitNetwork) -> _Fitted | None:
+        z₁σ'(z₀) has one at z₀ = 0 where σ'' jumps there (elu).
+        """
+        network, pinned = fitted.network, {}
+        for unit, row in zip(network.layers[0], network.starts(0)):
+            record = unit.activation.record
+            if unit.kind == "pair" and record.turns and record.jump == 0.0:
+                z = np.abs(network.forward(self.X)[0][0][:, row])
+                samples = np.flatnonzero(z <= ON_KINK * z.max())
+                if 0 < samples.size < network.weights[0].shape[1]:
+                    pinned[row] = samples
+        if not pinned:
+            return fitted
+        found = self.fit(network, pinned)
+        if found is None or not found.critical:
+            return fitted
+        for row, samples in pinned.items():
+            below = self.X[samples]
+            if network.constants[0]:
+                below = np.column_stack([below, np.ones(len(below))])
+            size = float(np.abs(found.network.forward(self.X)[0][0][:, row]).max())
+            for direction in np.linalg.pinv(below).T:
+                for sign in (1.0, -1.0):
+                    rises = [
+                        self.beside(found.network, row, sign * part * size * direction) - found.loss
+                        for part in (ASIDE, 2 * ASIDE)
+                    ]
+                    if not (rises[0] > 1e-12 * found.loss and 1.8 < rises[1] / rises[0] < 2.2):
+                        return fitted
+        return found
+
+    def beside(self, network: LimitNetwork, row: int, step: np.ndarray) -> float:
+        """L with one row of the first weights moved."""
+        first = np.array(network.weights[0])
+        first[row] += step
+        moved = dataclasses.replace(network, weights=(first, *network.weights[1:]))
+        return moved.loss_and_gradient(self.X, self.Y, self.share)[0]
+
+    def objective(self, network: LimitNetwork, pinned: dict | None = None) -> LimitLoss:
+        return LimitLoss(network, self.X, self.Y, self.share, self.spread, pinned)
+
+    def fit(self, network: LimitNetwork, pinned: dict | None = None) -> _Fitted | None:
         """The least-squares fit of all parameters of a network at infinity, to the floor."""
-        objective = self.objective(network)
+        objective = self.objective(network, pinned)
         start = objective.start
         if not np.isfinite(objective.loss(start)):
             return None
@@ -315,7 +361,8 @@ class _Search:
         at_rest = np.abs(gradient).max() <= AT_REST * size and error <= CERTAIN * loss
         scales = np.ones(objective.base.size)
         scales[: sum(W.size for W in network.weights)][-network.weights[-1].size :] = self.spread
-        finite_yet = bool((np.abs(phi) < GROWN * scales[objective.free]).all())
+        full = np.abs(objective.full(phi))
+        finite_yet = bool((full < GROWN * scales)[objective.free].all())
         critical = bool((at_zero or at_rest) and finite_yet)
         return _Fitted(
             network,
