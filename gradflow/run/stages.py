@@ -26,6 +26,7 @@ from .coordinates import Coordinates
 from .frames import Frame
 from .kinks import find_kink
 from .plan import Plan
+from .valleys import further
 from .zero import zero_nearby
 
 BROKEN = (StopReason.INTERRUPTED, StopReason.NON_FINITE)
@@ -70,14 +71,6 @@ def carry_out(
 
 UNFINISHED = (StopReason.NO_PROGRESS, StopReason.VALLEY, StopReason.MAX_STEPS, StopReason.UNBOUNDED)
 """Ends of refinements behind which there may be a limit at infinity."""
-
-
-CREEPING = (StopReason.VALLEY, StopReason.MAX_STEPS)
-"""Ends of refinements that more steps may bring to an end."""
-
-WORK, MORE_STEPS, AT_ONCE = 1e10, 10_000, 300
-"""What these steps may cost together, some ten seconds, in units of a multiplication; their number; and how
-many come from one beginning: least squares and Newton's method take turns, each has valleys of its own."""
 
 
 @dataclasses.dataclass
@@ -129,20 +122,17 @@ class _Refining:
         if not (coordinates.whole and self.automatic):
             return end, None
         end, limit = self.beyond(end)
-        if limit is None and end.stop_reason in CREEPING:
-            for _ in range(self.budget // AT_ONCE):
-                end = self.refined_again(end, end.theta, AT_ONCE)
-                if end.stop_reason not in CREEPING:
-                    break
+        if limit is None and end.stop_reason in UNFINISHED:
+            end = self.further(end)
             end, limit = self.beyond(end)
         return end, limit
 
-    @property
-    def budget(self) -> int:
-        """Steps that a refinement which still creeps may have more, by what one costs."""
-        objective = self.coordinates.objective
-        size, residuals = objective.size, objective.sample_count
-        return int(min(WORK / (size**2 * (20 * size + residuals)), MORE_STEPS))
+    def further(self, end: Refinement) -> Refinement:
+        """The refinement that goes on in turns (`valleys`), and from there by itself."""
+        units = self.units
+        begin = units.of(end.theta)
+        found = further(units.problem.objective, begin, self.monitor)
+        return end if found is begin else self.refined_again(end, units.back(found))
 
     def beyond(self, end: Refinement) -> tuple[Refinement, Limit | None]:
         """The end of a refinement, or one behind it: at loss zero, at a limit at infinity, or finite."""
@@ -193,14 +183,10 @@ class _Refining:
             end, theta=found, loss=loss, grad_norm=grad_norm, stop_reason=StopReason.LOSS_FLOOR
         )
 
-    def refined_again(self, end: Refinement, theta: np.ndarray, steps: int | None = None) -> Refinement:
-        """The refinement that goes on from another point, as a part of the one that there was.
-
-        steps   at most, those of the refiner unless given
-        """
-        refiner = self.refiner if steps is None else dataclasses.replace(self.refiner, max_iterations=steps)
+    def refined_again(self, end: Refinement, theta: np.ndarray) -> Refinement:
+        """The refinement that goes on from another point, as a part of the one that there was."""
         frame = Frame.of_refiner(self.coordinates, self.precision)
-        inner = frame.refine(refiner, self.coordinates.back(theta) / frame.scales, self.monitor)
+        inner = frame.refine(self.refiner, self.coordinates.back(theta) / frame.scales, self.monitor)
         after = frame.refinement(inner)
         if not after.loss <= end.loss:
             return end
