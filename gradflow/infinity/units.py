@@ -21,7 +21,7 @@ from .limit import Limit
 from .limit_network import LimitNetwork
 from .saturation import Saturation
 
-Found = TypeVar("Found", Channel, Limit, Saturation)
+Found = TypeVar("Found", bound=Channel | Limit | Saturation)
 
 
 class Units:
@@ -50,8 +50,9 @@ class Units:
         self.scales = _scaled(student.with_flat(self.scales), self.outputs, 1.0 / self.features).flat()
         here = _scaled(student, 1.0 / self.outputs, self.features)
         if samples is not None:
-            scaled = Samples(samples.X / self.features, samples.sample_weight)
-            self.problem = Problem(problem.targets / self.outputs, here, scaled, threads=problem._threads)
+            scaled, targets = Samples(samples.X / self.features, samples.sample_weight), problem.targets
+            assert targets is not None
+            self.problem = Problem(targets / self.outputs, here, scaled, threads=problem._threads)
         elif isinstance(problem.teacher, MLP):
             teacher = _scaled(problem.teacher, 1.0 / self.outputs, self.features)
             self.problem = Problem(teacher, here, inputs, reduce=problem.reduce)

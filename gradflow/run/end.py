@@ -248,11 +248,11 @@ def _dimension(result: Result) -> tuple[int | None, tuple[tuple[str, int], ...],
     dimension = spectrum.exactly_singular
     if spectrum.zero > dimension:
         unsure = (f"{spectrum.zero - dimension} directions are flat to second order only",)
-    directions = _symmetries(result) if spectrum.symmetry_zeros else ()
+    directions = _symmetries(result, np.abs(spectrum.eigenvalues).max()) if spectrum.symmetry_zeros else ()
     return dimension, directions, unsure
 
 
-def _symmetries(result: Result) -> tuple[tuple[str, int], ...]:
+def _symmetries(result: Result, scale: float) -> tuple[tuple[str, int], ...]:
     """How many dimensions each family of symmetries has at the end point."""
     problem = result.problem
     if problem.student is None or result.span is not None:
@@ -261,7 +261,6 @@ def _symmetries(result: Result) -> tuple[tuple[str, int], ...]:
     families = named_tangents(result.student, problem.teacher, problem.inputs, softmax=softmax)
     hessian, moves, found = result.hessian(), result.rates != 0, []
     hessian = hessian[np.ix_(moves, moves)]
-    scale = float(np.abs(result.spectrum_at_hand.eigenvalues).max())
     for name, rows in families.items():
         rows = rows[(rows[:, ~moves] == 0).all(axis=1)][:, moves]
         count = len(null_part(rows, hessian, scale)[0])

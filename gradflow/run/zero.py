@@ -99,7 +99,7 @@ def _with_far_neurons_of_the_teacher(
     point = MLP([W, A], [b, c], list(here.activations)).flat()
     held = np.ones(point.size, dtype=bool)
     names = here.with_flat(np.arange(point.size, dtype=float))
-    for value in (names.weights[0][own], names.biases[0][own], names.weights[1][:, own]):
+    for value in (names.weights[0][own], _layer(names, 0)[1][own], names.weights[1][:, own]):
         held[value.astype(int).ravel()] = False
     objective = problem.objective
     inner = Restricted(objective, point, held)
@@ -118,8 +118,9 @@ def _far(network: MLP) -> list[int]:
     return [i for i in range(len(kinds)) if bent[i] and abs(bias[i]) > FAR * sizes[i]]
 
 
-def _layer(network: MLP, k: int):
-    return network.weights[k], network.biases[k]
+def _layer(network: MLP, k: int) -> tuple[np.ndarray, np.ndarray]:
+    W, b = network.weights[k], network.biases[k]
+    return np.asarray(W), np.zeros(len(W)) if b is None else np.asarray(b)
 
 
 def _slope(sigma: Activation, side: float) -> float:
