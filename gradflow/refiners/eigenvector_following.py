@@ -106,13 +106,17 @@ class EigenvectorFollowing(Refiner):
         newton = NewtonKrylov(target="critical point", products=self.products, probe=self.probe, **limits)
         run = KrylovRun(newton, objective, theta, monitor)
         following = None if self.index is None else Following(run, self.index, self.radius, self.probe)
-        if following is not None and run.reason is None:
-            following.walk()
-        if run.reason is None:
-            run.polish()
-        if following is not None and run.reason in (StopReason.FLOOR, StopReason.GRADIENT):
-            if not following.has_index():
-                run.reason = StopReason.OTHER_INDEX
+
+        def work() -> None:
+            if following is not None and run.reason is None:
+                following.walk()
+            if run.reason is None:
+                run.polish()
+            if following is not None and run.reason in (StopReason.FLOOR, StopReason.GRADIENT):
+                if not following.has_index():
+                    run.reason = StopReason.OTHER_INDEX
+
+        run.carry_out(work)
         run.kept = Kept(objective, run.theta, run.loss, run.norm)
         return dataclasses.replace(run.result(), settings=self.settings())
 
