@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from .math.abi import call_six, inner_jit
 from .math.memory import load, set_word, store, word
 
@@ -10,16 +12,16 @@ COUNT, SIZE, COUNTERS, GRADIENT = range(4)
 
 
 @inner_jit
-def _largest(values, size):
-    """max |values|, or NaN if there is one."""
-    largest = 0.0
+def largest(values, size):
+    """max |values|; NaN if there is one."""
+    result = 0.0
     for k in range(size):
         x = abs(load(values, k))
-        if not x <= largest:
-            largest = x
-        if x != x:
-            break
-    return largest
+        if not x <= result:
+            result = x
+        if math.isnan(x):
+            return x
+    return result
 
 
 def losses_and_norms(task, kernel, descriptor, points, results, unused):
@@ -28,5 +30,5 @@ def losses_and_norms(task, kernel, descriptor, points, results, unused):
     for i in range(word(task, COUNT)):
         row = results + 16 * i
         call_six(kernel, descriptor, points + 8 * i * size, 0, row, gradient, 0)
-        store(row, 1, _largest(gradient, size))
+        store(row, 1, largest(gradient, size))
         set_word(counters, 0, word(counters, 0) + 1)

@@ -140,19 +140,6 @@ def scaled_norm(run, values):
 
 
 @inner_jit
-def largest(values, size):
-    """max |values|; NaN if there is one."""
-    result = 0.0
-    for k in range(size):
-        x = abs(load(values, k))
-        if not x <= result:
-            result = x
-        if math.isnan(x):
-            return x
-    return result
-
-
-@inner_jit
 def hessian_times(run, v, result):
     """√r ∇²L √r v by rows of HESSIAN, which vectorises as sums of rows."""
     size = word(run, at.SIZE)
