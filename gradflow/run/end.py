@@ -26,6 +26,10 @@ MOVING = 1e-3
 """A parameter moves if it changes in the last decade of t by more than this part of the largest weight of a
 vector that it belongs to (`MLP.weight_vectors`)."""
 
+NEARLY_ZERO, NORMAL = 1e-8, 1e-5
+"""Below the first times what was to be explained L is nearly zero: residuals are to be normal to all
+∂f/∂θ_i to the second."""
+
 SHOWN = 3
 """Parameters that still move, in a sentence; `End.moving` has all of them."""
 
@@ -234,9 +238,25 @@ def _critical(result: Result) -> End | None:
     dimension, directions, unsure = _dimension(result)
     if spectrum.index is None:
         unsure = (*unsure, str(spectrum.inertia))
+    cosine = _cosine(result)
+    if cosine is not None:
+        evidence.append(Evidence("largest cosine of the residuals with a ∂f/∂θ_i", cosine, NORMAL))
+        if cosine > NORMAL:
+            unsure = (*unsure, "whether L, which is nearly zero, goes on to zero")
     kind = "manifold of minima" if dimension and spectrum.index == 0 else "critical point"
     sentence += _explained(dimension, directions)
     return End(kind, sentence, True, tuple(evidence), unsure, dimension, directions)
+
+
+def _cosine(result: Result) -> float | None:
+    """The largest |J_iᵀρ| / |J_i||ρ| where L is nearly zero: there ∇L is small whether critical or not."""
+    objective = result.problem.objective
+    if not objective.sum_of_squares or not 0.0 < result.loss <= NEARLY_ZERO * objective.spread**2:
+        return None
+    residuals, jacobian = objective.least_squares(result.theta)
+    jacobian = jacobian[:, result.rates != 0]
+    sizes = np.linalg.norm(jacobian, axis=0) * np.linalg.norm(residuals)
+    return float(np.max(np.abs(jacobian.T @ residuals) / np.where(sizes > 0, sizes, np.inf)))
 
 
 def _dimension(result: Result) -> tuple[int | None, tuple[tuple[str, int], ...], tuple[str, ...]]:
