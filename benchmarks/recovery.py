@@ -107,7 +107,7 @@ def _expansion(chosen, pool) -> Slice:
                 "teachers": len(part),
                 "students": len(losses),
                 "below_1e-14": sum(loss <= 1e-14 for loss in losses),
-                "recovered": good["recovered"],
+                "right_width_and_zero": good["recovered"],
                 "called_exact": good["called_exact"],
                 "called_exact_wrongly": good["called_exact_wrongly"],
             }
