@@ -16,7 +16,6 @@ import gradflow as gf
 
 from . import _recovery_cases as cases
 
-RECOVERIES = ("recover", "expand_and_cluster")
 PRUNING = ("magnitude", "lottery ticket", "group lasso")
 EXPANSION = 4
 
@@ -24,7 +23,7 @@ STAGES, SHARE = 9, 0.2
 """Rounds of weight pruning, and the share of the weights left that each removes."""
 
 PENALTIES = tuple(10.0**-k for k in np.arange(0.5, 4.5, 0.5))
-"""Of the group lasso, in units of the answers' standard deviation."""
+"""Of the group lasso, in units of the answers' variance."""
 
 
 class _Student:
@@ -123,7 +122,7 @@ def by_units(make: Callable[[], _Student], seconds: float) -> list[tuple[int, in
     for penalty in PENALTIES:
         student = make()
         student.train(part)
-        _proximal(student, penalty, part)
+        _proximal(student, penalty * float(student.Y.var(axis=0).sum()), part)
         V, A = student.parts(student.theta)
         dead = ~((V != 0.0).any(axis=1) & (A[:-1] != 0.0).any(axis=1))
         mask_in, mask_out = np.ones_like(V, bool), np.ones_like(A, bool)
@@ -140,18 +139,12 @@ def _task(width: int) -> tuple[np.ndarray, np.ndarray]:
     return X, cases.image_teacher("tanh", width, X, labels)(X)
 
 
-def recovered(method: str, width: int) -> dict:
-    """The tanh classifier of the 8×8 digits by `recover`, or by the paper's recipe as for figure 6B."""
+def recovered(width: int) -> dict:
+    """The tanh classifier of the 8×8 digits by `recover`."""
     X, Y = _task(width)
     began = time.thread_time()
-    if method == "recover":
-        found = gf.recovery.recover(X, Y, "tanh", students=24, widest=2 * width, progress=False)
-    else:
-        found = gf.recovery.expand_and_cluster(
-            X, Y, "tanh", width=width, expansion=EXPANSION, students=10, gamma=0.5, beta=np.pi / 6,
-            progress=False,
-        )  # fmt: skip
-    return _row([(found.width, found.network.size, found.rmse)], began)
+    found = gf.recovery.recover(X, Y, "tanh", students=24, widest=2 * width, progress=False)
+    return _row([(found.width, found.network.size, found.rmse)], began) | {"method": "recover"}
 
 
 def pruned(method: str, width: int, seconds: int) -> dict:

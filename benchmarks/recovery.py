@@ -221,10 +221,7 @@ def _noise(chosen, pool) -> Slice:
 
 def _pruning(chosen, pool) -> Slice:
     width = chosen.image_widths[0]
-    rows = []
-    for method in pruning.RECOVERIES:
-        grid = {"method": [method], "width": [width]}
-        rows += _runs.sweep(f"pruning-{method}", grid, pruning.recovered, chosen, pool, keep="rows")
+    rows = _runs.sweep("pruning-recover", {"width": [width]}, pruning.recovered, chosen, pool, keep="rows")
     grid = {"method": pruning.PRUNING, "width": [width], "seconds": [round(rows[0]["cpu"])]}
     rows += _runs.sweep("pruning", grid, pruning.pruned, chosen, pool, keep="rows")
     totals: dict = {"cpu_seconds": sum(row["cpu"] for row in rows)}
