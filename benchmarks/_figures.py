@@ -157,7 +157,7 @@ def _spurious(results: dict) -> Iterator[tuple]:
 
 
 def _phase(results: dict) -> Iterator[tuple]:
-    rows = results["rows"]
+    rows = results["rows"] if "rows" in results else results["cells"]  # of one width, `--k`
     worst = max(row["worst_gradient"] for row in rows)
     yield f"{len(rows)} cells, worst |∇L|", f"{worst:.1e}"
 
