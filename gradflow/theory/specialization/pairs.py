@@ -387,7 +387,7 @@ def winners(seeds: Sequence[int], push: float = 1e-3, sign: float = 1.0, half: f
         source=f"{PAPER}, section 5.3 (winners-take-all, in words); measured",
         parts=[
             never("runs in which the other one wins", wrong),
-            at_most("angle of the winner to its teacher", far, 1e-12),
+            at_most("angle of the winner to its teacher", far, 2e-13),
             at_most("L at the end", losses, 1e-14),
         ],
     )
