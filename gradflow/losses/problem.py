@@ -16,7 +16,7 @@ from ..inputs import Inputs, Samples, as_inputs
 from ..networks import MLP
 from ..objective import Objective
 from ..support.errors import ArgumentError
-from ..support.memory import check_memory, refresh_ceiling
+from ..support.memory import check_memory, keep_ceiling
 from ..support.settings import one_of
 from ..support.validate import real_array
 from ..support.x64 import require_x64
@@ -157,7 +157,7 @@ class Problem:
     def objective(self) -> Objective:
         """L as solvers and refiners see it; made, and compiled, when first asked for."""
         assert self.student is not None and self.inputs is not None
-        refresh_ceiling()
+        keep_ceiling()
         samples = self.inputs.samples
         if samples is None:
             for name, value in self.options.items():

@@ -73,8 +73,18 @@ def compile_function(function: Callable, signature=KERNEL, *, cached: bool = Tru
 
     `cached=False` is for functions that close over a user's Python code.
     """
+    known = _known.get((function, id(signature)))  # a signature's own hash takes longer than all else
+    if known is not None and cached:
+        return known[0]
     with _compile_lock:
-        return _compile(function, signature, cached)
+        compiled = _compile(function, signature, cached)
+    if cached:
+        _known[function, id(signature)] = compiled, signature
+    return compiled
+
+
+_known: dict = {}
+"""What has been compiled; the signature is kept, so that its id stays its own."""
 
 
 @cache
