@@ -117,5 +117,7 @@ def serve() -> None:
                 package = python_types.ModuleType(parent)
                 package.__path__ = [str(folder)]
                 sys.modules[parent] = package
-        abi.compile_unless_claimed(getattr(importlib.import_module(module), name), signature)
+        function = getattr(importlib.import_module(module), name, None)
+        if function is not None:
+            abi.compile_unless_claimed(function, signature)
     os._exit(0)
