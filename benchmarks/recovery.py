@@ -1,7 +1,7 @@
 """Networks recovered from their outputs: Expand-and-Cluster's tasks, by its recipe and by consensus.
 
     python -m benchmarks recovery SLICE … [--draws 0] [--data mnist10k.npz]
-                                  [--workers 1] [--executor processes] [--store FOLDER] [--again]
+                                  [--workers 1] [--executor processes] [--store FOLDER] [--anew]
 
 Slices: parity (150 teachers d = 2 … 32, r = 2, 4, 8 by `recover`), baseline (the same by
 `expand_and_cluster`), activations (8×8 digits, r = 16, 32), mnist (r = 64), deep (8-4-2-1, 16-8-4-2),

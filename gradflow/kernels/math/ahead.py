@@ -29,6 +29,7 @@ IDLE_SECONDS = 10.0
 # The packages on the way to a kernel are not executed: most of them import JAX.
 _START = """
 import sys, types
+sys.path[:] = {path!r}
 for name, folder in {packages!r}:
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = [folder]
@@ -38,6 +39,7 @@ serve()
 
 _asked: set = set()
 _helper: subprocess.Popen | None = None
+_asking = threading.Lock()
 
 
 def compile_ahead(*wanted: tuple[Callable, object]) -> None:
@@ -51,10 +53,11 @@ def compile_ahead(*wanted: tuple[Callable, object]) -> None:
     ]
     if missing and _can_help():
         try:
-            pipe = _running().stdin
-            assert pipe is not None
-            pickle.dump(missing[::-1], pipe)
-            pipe.flush()
+            with _asking:
+                pipe = _running().stdin
+                assert pipe is not None
+                pickle.dump(missing[::-1], pipe)
+                pipe.flush()
         except OSError:  # no process to be had, or it has just ended: everything is compiled here
             pass
 
@@ -69,7 +72,8 @@ def _running() -> subprocess.Popen:
     global _helper
     if _helper is None or _helper.poll() is not None:
         packages = [(name, str(folder)) for name, folder in _parents(__name__)]
-        command = [sys.executable, "-c", _START.format(packages=packages, module=__name__)]
+        start = _START.format(path=sys.path, packages=packages, module=__name__)
+        command = [sys.executable, "-c", start]
         _helper = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             start_new_session=True,
