@@ -13,8 +13,9 @@ Meant: k ≤ 12 in under 10 minutes, k ≤ 20 in under an hour on two cores. Fin
 FOLDER/phase.runs (`gradflow.sweep`), and the next call goes on from there, also with more starts or larger k;
 `--anew` begins anew. The seconds are those of the runs, added up.
 
-With `--k` one teacher width of hundreds, without matrices: widths from coarse to fine, five starts of every
-width at a time, and no more begun after so many minutes; the next call goes on. Where the share of C-A falls
+With `--k` one teacher width of hundreds, without matrices: five starts of every width, from coarse to fine,
+then all starts where they disagree, then those elsewhere, and no more begun after so many minutes; the next
+call goes on. Where the share of C-A falls
 through 95, 50 and 5 % with 95 % intervals, beside the theory's limits; every end that is neither C-A optimal
 nor P-n-C is listed with its loss, spectrum and symmetry. Into `phase_K.json` and `phase_K.png`.
 """
@@ -29,6 +30,7 @@ from concurrent.futures import Executor
 
 import numpy as np
 
+import gradflow as gf
 from gradflow.theory.copy_average import phase, transition
 
 from . import _runs, _timing
@@ -95,7 +97,7 @@ def picture(rows: list[dict], path) -> None:
 
 
 BLOCK = 5
-"""Starts of every width that are done before those of the next block begin."""
+"""Starts of a width that are done before those of the next begin."""
 
 
 def run_at_size(k: int, n: int, seed: int) -> dict:
@@ -119,36 +121,57 @@ def coarse_to_fine(k: int) -> list[list[int]]:
     return blocks
 
 
+def kept(k: int, chosen: argparse.Namespace) -> dict[int, list[dict]]:
+    """The finished runs of every width of students, from this call and earlier ones."""
+    folder = chosen.store or chosen.folder / f"{chosen.name}.runs"
+    parts = {n: folder / f"k{k}-n{n}" for n in range(1, k + 1)}
+    return {n: gf.Sweep.load(part).rows() for n, part in parts.items() if part.exists()}
+
+
+def in_transition(shares: dict[int, float]) -> list[int]:
+    """The widths about which starts disagree, and those between a width of all and a width of none."""
+    low = max((n for n, share in shares.items() if share == 1.0), default=min(shares))
+    high = min((n for n, share in shares.items() if share == 0.0 and n > low), default=max(shares))
+    mixed = [n for n, share in shares.items() if 0.0 < share < 1.0]
+    return [n for n in shares if min([low, *mixed]) <= n <= max([high, *mixed])]
+
+
 def one_width(chosen: argparse.Namespace, facts: dict) -> None:
-    """The column of the diagram of one teacher width, as far as the minutes go."""
+    """The column of the diagram of one teacher width, as far as the minutes go.
+
+    A few starts of every width, from coarse to fine; then all starts of the widths in the transition; then
+    those of the others.
+    """
     k, began = chosen.k, time.monotonic()
-    blocks = [chosen.widths] if chosen.widths else coarse_to_fine(k)
-    done: dict[int, int] = {}
+    shares: dict[int, float] = {}
+
+    def follow(widths: list[int], starts: int) -> None:
+        for n in widths:
+            if time.monotonic() - began > 60.0 * chosen.minutes:
+                return
+            grid = {"k": [k], "n": [n], "seed": range(starts)}
+            rows = _runs.sweep(f"k{k}-n{n}", grid, run_at_size, chosen, pool)
+            found = summary(n, k, rows)["shares"]
+            shares[n] = found.get("C-A", 0.0)
+            words = ", ".join(f"{name} {part:.0%}" for name, part in found.items())
+            print(f"  k {k} n {n:3d}: {words} of {len(rows)}", flush=True)
+
     with _runs.executor(chosen) as pool:
-        for block in blocks:
-            for last in range(BLOCK, chosen.starts + BLOCK, BLOCK):
-                starts = min(last, chosen.starts)
-                for n in block:
-                    if time.monotonic() - began > 60.0 * chosen.minutes:
-                        break
-                    grid = {"k": [k], "n": [n], "seed": range(starts)}
-                    rows = _runs.sweep(f"k{k}-n{n}", grid, run_at_size, chosen, pool)
-                    done[n] = starts
-                    share = summary(n, k, rows)["shares"]
-                    words = ", ".join(f"{name} {part:.0%}" for name, part in share.items())
-                    print(f"  k {k} n {n:3d}: {words} of {starts}", flush=True)
-    chosen.anew = False
+        for block in [chosen.widths] if chosen.widths else coarse_to_fine(k):
+            follow(block, min(BLOCK, chosen.starts))
+        chosen.anew = False
+        middle = in_transition(shares)
+        for group in (middle, sorted(set(shares) - set(middle))):
+            for last in range(2 * BLOCK, chosen.starts + BLOCK, BLOCK):
+                follow(group, min(last, chosen.starts))
     cells, others, counts = [], [], []
-    for n, starts in sorted(done.items()):
-        rows = _runs.sweep(
-            f"k{k}-n{n}", {"k": [k], "n": [n], "seed": range(starts)}, run_at_size, chosen, None
-        )
+    for n, rows in kept(k, chosen).items():
         cells.append(summary(n, k, rows))
         counts.append((n, sum(row["configuration"] == "C-A" for row in rows), len(rows)))
-        for seed, row in enumerate(rows):
+        for row in rows:
             if row["other"] != "null":
-                known = {name: row[name] for name in ("configuration", "loss", "grad_norm")}
-                others.append({"n": n, "seed": seed, **known, **json.loads(row["other"])})
+                known = {name: row[name] for name in ("seed", "configuration", "loss", "grad_norm")}
+                others.append({"n": n, **known, **json.loads(row["other"])})
     found = phase.intervals(counts, k) if len(counts) > 1 else {}
     theory = transition.gammas(k)
     for name, (middle, low, high) in found.items():

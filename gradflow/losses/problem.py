@@ -323,10 +323,12 @@ class Problem:
         return self.objective.loss(self._point(theta))
 
     def loss_error(self, theta) -> float:
-        """A bound on the absolute error of `loss(theta)` for infinitely many inputs; 0 with samples.
+        """A bound on the absolute error of `loss(theta)`.
 
-        It adds up the error bounds of all pair kernels, rounding included. Infinite where the loss came
-        out negative by more than that.
+        For infinitely many inputs it adds up the error bounds of all pair kernels, rounding included, and is
+        infinite where the loss came out negative by more than that. With samples it is what the rounding of
+        the network's outputs, of the size of their largest terms, makes of a mean of squares. For a loss
+        from JAX it is what `Problem.from_jax` was told.
         """
         return self.objective.loss_error(self._point(theta))
 

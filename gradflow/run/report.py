@@ -129,6 +129,8 @@ def _loss_text(result: Result) -> str:
     bound = result.loss_bound
     extended = result.theta_low is not None
     origin = "double-double, error at most" if extended else "rounding error about"
+    if bound == math.inf:
+        return f"{result.loss:.16g} (no bound on its error is known)"
     if abs(result.loss) <= bound:
         return f"0 within {bound:.1e} (computed {result.loss:.1e}; {origin} {bound:.1e})"
     if not extended:

@@ -246,11 +246,11 @@ class Result:
         extended = None if self.refinement is None else self.refinement.extended
         return 0.0 if extended is None else extended.loss_low
 
-    @property
+    @cached_property
     def loss_bound(self) -> float:
-        """Bound on the absolute error of the loss; in Float64 an estimate, `objective.loss_floor`."""
+        """Bound on the absolute error of the loss; in Float64, `Problem.loss_error` at the end point."""
         extended = None if self.refinement is None else self.refinement.extended
-        return self.problem.objective.loss_floor if extended is None else extended.loss_bound
+        return self.problem.loss_error(self.theta) if extended is None else extended.loss_bound
 
     @cached_property
     def kernel_error(self) -> float:

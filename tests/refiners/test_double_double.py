@@ -69,7 +69,7 @@ def test_down_to_zero(activation):
             assert max(abs(a - mpmath.mpf(float(b))) for a, b in zip(theta, teacher.flat())) <= 1e-27
     plain = gf.train(teacher, start, solver=None, progress=False)
     assert plain.theta_low is None and plain.loss_low == 0.0
-    assert plain.loss_bound == plain.problem.objective.loss_floor
+    assert plain.loss_bound == plain.problem.loss_error(plain.theta)
     assert "0 within" in str(plain)
 
 

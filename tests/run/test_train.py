@@ -11,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import pytest
 import scipy.integrate
@@ -580,3 +581,21 @@ def test_blas_runs_on_one_thread_in_any_python_thread():
                 assert set(found) == {1}
         outside = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
     assert set(outside) == {2}
+
+
+def test_the_report_s_error_of_a_loss_on_samples_holds_where_output_weights_cancel():
+    """Neurons that merge with weights of 1e6: L is wrong by far more than ε² of the targets, and says so."""
+    rng = np.random.default_rng(3)
+    X, y = rng.normal(size=(20, 2)), rng.normal(size=(20, 1))
+    w = rng.normal(size=2)
+    student = gf.MLP([np.array([w, w + 1e-6]), np.array([[1e6, -1e6]])], None, "tanh")
+    result = gf.train(
+        y, student, X, solver=None, refiner=gf.refiners.LevenbergMarquardt(max_iterations=1), progress=False
+    )
+    with mpmath.workdps(40):
+        W, a = (np.vectorize(mpmath.mpf)(part) for part in result.student.weights)
+        outputs = [sum(c * mpmath.tanh(row @ x) for c, row in zip(a[0], W)) for x in X]
+        truth = sum((f - t) ** 2 for f, t in zip(outputs, y[:, 0])) / len(X)
+        actual = abs(truth - mpmath.mpf(result.loss))
+    assert 1e-15 < actual <= result.loss_bound <= 1e5 * actual
+    assert f"rounding error about {result.loss_bound:.1e}" in str(result)

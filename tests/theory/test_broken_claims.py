@@ -17,7 +17,22 @@ from gradflow.theory.copy_average import configurations as ca
 from gradflow.theory.copy_average import index as indices
 from gradflow.theory.copy_average import large, phase, points, relu, transition, variations
 from gradflow.theory.expand_and_cluster import recovered
-from gradflow.theory.specialization import critical, deep, dynamics, gradients, noisy, norms, slow, spherical
+from gradflow.theory.specialization import (
+    competition,
+    critical,
+    deep,
+    dynamics,
+    gradients,
+    independence,
+    noisy,
+    norms,
+    pairs,
+    regions,
+    shifting,
+    simplified,
+    slow,
+    spherical,
+)
 from gradflow.theory.spurious_minima import minima, rates, spectra
 
 
@@ -301,6 +316,10 @@ def dynamics_claims(how):
     }
 
 
+def off_by(share):
+    return lambda *of: tuple(rate * (1 + share) for rate in pairs.growth_rates(*of))
+
+
 def smooth_pair():
     return [gf.MLP(net.weights, net.biases, "softplus") for net in gradients.deep_pair(6, 1)]
 
@@ -348,6 +367,18 @@ SPECIALIZATION = {
     "specialization.theorem_4.trained: no visible boundary": lambda: deep.theorem_4(
         [dataclasses.replace(deep_case(0.0), X=samples(2, 200) * 1e-9)]
     ),
+    "specialization.theorem_4.pushed": lambda: deep.theorem_4([deep_case(1e-9)], "pushed"),
+    "specialization.theorem_4.deeper": lambda: deep.theorem_4(
+        [deep.pushed_case(deep.deepened(planar(), 1), 0, samples=20, rounds=1)], "deeper"
+    ),
+    "specialization.independence: more": lambda: independence.independence(range(2), miscount=1),
+    "specialization.independence: fewer": lambda: independence.independence(range(2), miscount=-1),
+    "specialization.corollary_1.counts": lambda: regions.check_counts(
+        [(3, 2)], lambda nodes, dim, bias: 2**nodes
+    ),
+    "specialization.corollary_1.regions": lambda: regions.check_regions(
+        [((2, 3, 2, 1), (2, 2, 2, 1))], 200, drop=5
+    ),
     "specialization.deep.lowest_first": lambda: deep.lowest_first(
         (10, 8, 10, 12, 8), 4, 0.02, 1000, 0, claimed=2
     ),
@@ -359,6 +390,9 @@ SPECIALIZATION = {
     "specialization.theorem_5.biases: smooth": lambda: list(
         noisy.theorem_5(12, 0, activation=lambda z: z * z)
     )[1],
+    "specialization.theorem_5.students": lambda: noisy.theorem_5_students(constant=0.2499, most=3),
+    "specialization.theorem_5.students: few": lambda: noisy.theorem_5_students(most=1),
+    "specialization.theorem_5.alpha": lambda: noisy.theorem_5_alpha((1.0, 0.1), power=0.999),
     "specialization.theorem_6.closed: constant": lambda: spherical.theorem_6(5, 3, pull=wrong_pull),
     "specialization.theorem_6.closed: sign": lambda: spherical.theorem_6(5, 3, pull=backward_pull),
     **{
@@ -379,6 +413,28 @@ SPECIALIZATION = {
     "specialization.slow.flow": lambda: slow.escape_from_opposite(gaps=(1e-1,), length=1.0 + 1e-6),
     "specialization.slow.worst_case: slope": lambda: slow.worst_case(expected_slope=1 + 1e-5, fixed=(1e-2,)),
     "specialization.slow.worst_case: |w|": lambda: slow.worst_case(gaps=(1e-5, 1e-6), length=1.1),
+    "specialization.simplified.velocities": lambda: simplified.velocities([(3, 2, 6, 4)], factor=1 + 1e-12),
+    "specialization.simplified.energy": lambda: simplified.energy([0], t1=5.0, power=0.999),
+    "specialization.simplified.departure": lambda: simplified.departure([0], order=1.9),
+    "specialization.simplified.assumption_2: exact": lambda: simplified.assumption_2(
+        (30, 60, 100), 20_000, 5
+    ),
+    "specialization.simplified.assumption_2: few samples": lambda: simplified.assumption_2(
+        samples=1000, pairs=5
+    ),
+    "specialization.theorem_7.pairs": lambda: pairs.pair_equation(
+        [0], t1=2.0, rates=lambda student, r: (1 + 1e-9) * pairs.pair_rates(student, r)
+    ),
+    "specialization.theorem_7.feedback": lambda: pairs.feedback([0, 1], psi=simplified.gaussian_psi),
+    "specialization.theorem_7.growth": lambda: pairs.growth(((2, 0.9, 0.7),), off_by(1e-3)),
+    "specialization.theorem_7.saddle": lambda: pairs.saddle_growth((2,), rates=off_by(1e-3)),
+    "specialization.theorem_7.winners": lambda: pairs.winners(range(2), sign=-1.0),
+    "specialization.shifting: stronger": lambda: shifting.focus_shifting(8, factors=(1,), order=-1),
+    "specialization.shifting: none": lambda: shifting.focus_shifting(1, factors=(1,), t1=0.1),
+    "specialization.competition.equation": lambda: competition.lotka_volterra(
+        [(3, 2, 4)], lambda *pair: (1 + 1e-12) * competition.mass_rates(*pair)
+    ),
+    "specialization.competition.exclusion": lambda: competition.exclusion([0], rest=61.0),
     **dynamics_claims("flow"),
     **dynamics_claims("sgd"),
 }

@@ -19,7 +19,7 @@ def _said(kind: type) -> dict[str, tuple[str, str]]:
         elif inside and (entry := re.match(r"(\w+(?:, \w+)*) : (.*)", line)):
             names = entry[1].split(", ")
             names = [name for name in names if name not in found]
-            found |= {name: (entry[2], "") for name in names}
+            found |= dict.fromkeys(names, (entry[2], ""))
         elif inside and line.startswith(" "):
             for name in names:
                 form, words = found[name]
