@@ -11,15 +11,18 @@ from __future__ import annotations
 import atexit
 import collections
 import importlib
+import json
 import multiprocessing
 import os
-import pickle
 import subprocess
 import sys
 import threading
-import types as python_types
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+
+from numba import types
+from numba.core.typing import Signature
 
 from . import abi
 
@@ -42,12 +45,12 @@ _helper: subprocess.Popen | None = None
 _asking = threading.Lock()
 
 
-def compile_ahead(*wanted: tuple[Callable, object]) -> None:
+def compile_ahead(*wanted: tuple[Callable, Signature]) -> None:
     """Have functions compiled that will be called, each with its signature, in the order of their calls."""
     new = [item for item in wanted if item not in _asked]
     _asked.update(new)
     missing = [
-        (function.__module__, function.__qualname__, signature)
+        [function.__module__, function.__qualname__, *map(str, (signature.return_type, *signature.args))]
         for function, signature in new
         if abi.is_missing(function, signature)
     ]
@@ -56,7 +59,7 @@ def compile_ahead(*wanted: tuple[Callable, object]) -> None:
             with _asking:
                 pipe = _running().stdin
                 assert pipe is not None
-                pickle.dump(missing[::-1], pipe)
+                pipe.write(json.dumps(missing[::-1]).encode() + b"\n")
                 pipe.flush()
         except OSError:  # no process to be had, or it has just ended: everything is compiled here
             pass
@@ -106,22 +109,23 @@ def serve() -> None:
 
     def read() -> None:
         try:
-            while True:
-                for item in pickle.load(sys.stdin.buffer):
+            for line in sys.stdin.buffer:
+                for item in json.loads(line):
                     waiting.append(item)
                     arrived.release()
-        except (EOFError, OSError):
+        finally:
             os._exit(0)
 
     threading.Thread(target=read, daemon=True).start()
     while arrived.acquire(timeout=IDLE_SECONDS):
-        module, name, signature = waiting.popleft()
+        module, name, *kinds = waiting.popleft()
+        returned, *arguments = (getattr(types, kind) for kind in kinds)
         for parent, folder in _parents(module):
             if parent not in sys.modules:
-                package = python_types.ModuleType(parent)
+                package = ModuleType(parent)
                 package.__path__ = [str(folder)]
                 sys.modules[parent] = package
         function = getattr(importlib.import_module(module), name, None)
         if function is not None:
-            abi.compile_unless_claimed(function, signature)
+            abi.compile_unless_claimed(function, returned(*arguments))
     os._exit(0)
