@@ -138,15 +138,9 @@ def _recovery(results: dict) -> Iterator[tuple]:
     totals = results["totals"]
     for part, found in {"": totals, **totals}.items():
         if isinstance(found, dict) and "called_exact" in found and not part.startswith("draw"):
-            right = found.get("recovered", found.get("right"))
-            yield (
-                f"{part} recovered",
-                f"{right} of {found['teachers']}",
-                "",
-                None,
-                "all",
-                right == found["teachers"],
-            )
+            right, count = found.get("recovered", found.get("right")), found["teachers"]
+            if right is not None:
+                yield f"{part} recovered", f"{right} of {count}", "", None, "all", right == count
             wrong = found["called_exact_wrongly"]
             yield f"{part} called exact wrongly", str(wrong), "", None, "0", wrong == 0
 

@@ -3,7 +3,7 @@
     python -m benchmarks papers [--polarities 0 0.5 …] [--widths 5 10 20] [--factors 1 2 5 10] [--seeds 32]
                                 [--dim 100] [--outputs 50] [--samples 10000] [--epochs 100] [--rate 0.01]
                                 [--quick] [--executor threads] [--workers 2] [--folder FOLDER]
-                                [--store FOLDER] [--again]
+                                [--store FOLDER] [--anew]
 
 Two-layer ReLU networks without biases on standard Gaussian inputs (half of them activate a node), outgoing
 norms 1/j^p, students of 1, 2, 5, 10 times as many nodes. SGD goes through stored samples in batches of 16
