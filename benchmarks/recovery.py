@@ -2,7 +2,7 @@
 
     python -m benchmarks recovery SLICE … [--draws 0] [--dims 2 …] [--widths 2 …] [--teachers 10]
                                   [--data mnist10k.npz] [--executor threads] [--workers 1]
-                                  [--folder FOLDER] [--store FOLDER] [--again]
+                                  [--folder FOLDER] [--store FOLDER] [--anew]
 
 Slices: parity (150 teachers d = 2 … 32, r = 2, 4, 8 by `recover`), baseline (the same by
 `expand_and_cluster`), expansion (students of 1, 2, 4 and 8 times the width; figures 4C and 5), sensitivity
