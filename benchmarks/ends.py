@@ -1,6 +1,6 @@
 """What random ordinary problems end at, by kind, activation and sort of problem.
 
-    python -m benchmarks ends [--cases 1000] [--seed 0] [--first 0] [--finite] [--folder FOLDER] [--again]
+    python -m benchmarks ends [--cases 1000] [--seed 0] [--first 0] [--finite] [--folder FOLDER] [--anew]
                               [--table] [--quick]
 
 One of eleven activations; 1 to 5 inputs; teachers of 1 to 5 neurons (`teachers.random`); students of 1 to 7
@@ -92,7 +92,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=_timing.RESULTS, help="where the results go")
-    parser.add_argument("--again", action="store_true", help="forget the finished cases")
+    parser.add_argument("--anew", action="store_true", help="forget the finished cases")
     parser.add_argument("--finite", action="store_true", help="problems whose minimum is known to be finite")
     parser.add_argument("--table", action="store_true", help="what is finished; nothing is run")
     parser.add_argument("--quick", action="store_true", help="ten cases")
@@ -101,7 +101,7 @@ def main(argv: list[str] | None = None) -> None:
     name = "ends-finite" if chosen.finite else "ends"
     path = chosen.folder / f"{name}.runs" / f"{chosen.seed}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
-    if chosen.again:
+    if chosen.anew:
         path.unlink(missing_ok=True)
     rows = finished(path)
     numbers = sorted(rows) if chosen.table else range(chosen.first, chosen.first + cases)

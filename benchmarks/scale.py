@@ -211,7 +211,8 @@ def picture(cells: dict, path) -> None:
             left.loglog([_row_error(row) for row in rows], [row["seconds"] for row in rows], style,
                         color=colour, label=f"{name}, {n * (k + 2):,}", markersize=4)  # fmt: skip
     left.set(xlabel="error (geometric mean over times)", ylabel="processor seconds")
-    left.legend(fontsize=7)
+    left.set_ylim(top=5.0 * left.get_ylim()[1])
+    left.legend(fontsize=7, ncols=3, loc="upper center")
     done = [(n * k * (k + 1), cells[key]["processor_seconds"]) for n, k in GROWTH
             if (key := f"growth erf {n} {k}") in cells]  # fmt: skip
     if len(done) > 2:

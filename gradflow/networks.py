@@ -515,7 +515,7 @@ class MLP:
             require_x64()
             theta = jax.numpy.asarray(theta, np.float64)
         else:
-            theta = real_array("theta", theta, 1)
+            theta = _frozen(real_array("theta", theta, 1))
         if theta.shape != (self.size,):
             raise ArgumentError("theta", f"shape {theta.shape}", f"shape ({self.size},)")
         weights, biases, start = [], [], 0
@@ -524,9 +524,8 @@ class MLP:
             start += W.size
             biases.append(None if b is None else theta[start : start + b.size])
             start += 0 if b is None else b.size
-        if traced:
-            return MLP.tree_unflatten(self.activations, tuple(zip(weights, biases)))
-        return MLP(weights, biases, list(self.activations))
+        # Nothing else is left to check: the shapes and the activations are this network's.
+        return MLP.tree_unflatten(self.activations, tuple(zip(weights, biases)))
 
     def neuron_activations(self, layer: int) -> tuple[Activation, ...]:
         """The activation of every neuron of a hidden layer, counted from 0.

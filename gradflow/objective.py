@@ -175,6 +175,11 @@ class Objective(abc.ABC):
             gradient = self.gradient(theta)
         return is_critical(gradient, self.gradient_sizes(theta).tolerances(relative))
 
+    def losses_and_norms(self, points: np.ndarray) -> np.ndarray:
+        """L and the `norm` of ∇L at the rows of `points` (m, P): (m, 2)."""
+        rows = [self.loss_and_gradient(theta) for theta in points]
+        return np.array([(loss, self.norm(gradient)) for loss, gradient in rows])
+
     def batch(self, selection) -> Objective:
         """The same loss over some of the samples, given by their numbers."""
         raise NotImplementedError(f"{type(self).__name__} has no samples")

@@ -128,8 +128,9 @@ def candidates(problem: Problem, theta: np.ndarray) -> list[tuple[tuple[int, int
     bias = student.with_flat(theta).biases[0]
     rows, a = (W if bias is None else np.column_stack([W, bias])), A[0]
     found = []
-    for i in range(a.size):
-        for j in range(a.size):
+    largest = sorted(np.argsort(np.abs(a))[-2:].tolist())  # only these can be above all others
+    for i in largest:
+        for j in largest:
             if i == j or kinds[i] != kinds[j] or kinds[i].record.is_straight:
                 continue
             sign = -1 if kinds[i].symmetry == "odd" and rows[i] @ rows[j] < 0 else 1

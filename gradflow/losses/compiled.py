@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from ..kernels import xla
+from ..kernels import along, xla
 from ..kernels.math import abi
 from ..networks import MLP
 from ..objective import ROUNDING, Counts, GradientSizes, Kernel, Linear, Objective
@@ -20,6 +20,9 @@ from ..support.errors import ArgumentError
 from ..support.validate import integer
 from ..support.x64 import require_x64
 from .scales import Targets, network_sizes, output_start, weight_blocks
+
+NUMBERS_AT_ONCE = 10_000
+"""Points times parameters that one call of compiled code evaluates: Ctrl-C waits for it."""
 
 KERNEL_GOAL = 1e-13
 """Expectations that are less accurate than this are reported with a warning."""
@@ -72,6 +75,7 @@ class KernelLoss(Objective):
         self._call_derivatives = abi.callable_from_python(self.derivatives)
         self._address = descriptor.ctypes.data
         self._python_counts = [0, 0, 0]
+        self._last: dict[str, tuple[bytes, Any]] = {}
         self._traced_counts = np.zeros(3, dtype=np.int64)
 
     @cached_property
@@ -103,8 +107,19 @@ class KernelLoss(Objective):
         raise NotImplementedError
 
     def gradient_sizes(self, theta: np.ndarray) -> GradientSizes:
+        return self.kept("sizes", theta, self._gradient_sizes)
+
+    def _gradient_sizes(self, theta: np.ndarray) -> GradientSizes:
         rounding = max(ROUNDING, min(self.kernel_error(theta), KERNEL_GOAL))
         return network_sizes(self.jacobian_squares(theta), theta, self.targets, rounding, self._blocks)
+
+    def kept(self, name: str, theta: np.ndarray, compute: Callable[[np.ndarray], Any]) -> Any:
+        """`compute(theta)`, or what it was at the last θ if that had the same bits."""
+        bits = theta.tobytes()
+        found = self._last.get(name)
+        if found is None or found[0] != bits:
+            found = self._last[name] = bits, compute(theta)
+        return found[1]
 
     def loss(self, theta: np.ndarray) -> float:
         value = np.empty(1)
@@ -117,6 +132,19 @@ class KernelLoss(Objective):
         self._call_derivatives(self._address, theta.ctypes.data, 0, address, address + 8, 0)
         self._python_counts[0] += 1
         return float(result[0]), result[1:]
+
+    def losses_and_norms(self, points: np.ndarray) -> np.ndarray:
+        points, results = np.ascontiguousarray(points), np.empty((len(points), 2))
+        gradient, task = np.empty(self.size), np.zeros(4, dtype=np.int64)
+        call = abi.callable_from_python(abi.compile_function(along.losses_and_norms).address)
+        task[along.SIZE], task[along.GRADIENT] = self.size, gradient.ctypes.data
+        task[along.COUNTERS] = self._traced_counts.ctypes.data
+        rows = max(1, NUMBERS_AT_ONCE // self.size)
+        for i in range(0, len(points), rows):
+            task[along.COUNT] = min(rows, len(points) - i)
+            where = points[i:].ctypes.data, results[i:].ctypes.data
+            call(task.ctypes.data, self.derivatives, self._address, *where, 0)
+        return results
 
     def all_derivatives(self, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         result = np.empty(1 + self.size)

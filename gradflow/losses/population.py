@@ -11,10 +11,11 @@ from ..activations import ACTIVATIONS
 from ..inputs import Gaussian
 from ..kernels.activation_table import CONSTANT, EXPONENTIAL, FORM, POLYNOMIAL, Record, kind_of
 from ..kernels.math import abi, team
+from ..kernels.math.ahead import compile_ahead
 from ..kernels.pairs import expansion_tables, roads, serving
-from ..kernels.pairs.units import ALPHA, BIAS, FIELDS, FIRST_ORDER_ROWS, KIND, NORM, PAIR, VALUE
+from ..kernels.pairs.units import BIAS, FIELDS, FIRST_ORDER_ROWS, KIND, NORM, PAIR
 from ..kernels.population import derivatives as population
-from ..kernels.population import double_double, linearised
+from ..kernels.population import double_double, linearised, own_pairs
 from ..kernels.population import geometry as pair_geometry
 from ..networks import MLP
 from ..objective import EPS, DoubleDoubleLoss, Linear
@@ -72,6 +73,10 @@ class PopulationLoss(KernelLoss):
         biased = units.biased or others.biased
         road = serving.road(units.kinds | others.kinds, biased)
         expanded = road.error is None
+        ahead = [(population.derivatives, abi.KERNEL), (road.kernel, PAIR)]
+        if expanded:
+            ahead += [(roads.expand, abi.KERNEL), *([(road.closed, PAIR)] if road.closed else [])]
+        compile_ahead(*ahead)
         if expanded:
             for side in (units, others):
                 side.expand(road, biased)
@@ -220,10 +225,10 @@ class PopulationLoss(KernelLoss):
         expectation was not found finite, and where L(θ) < 0 by more than `loss_error` explains: a mean of
         squares is not negative, so that the bounds are false there.
         """
-        errors, bound = self._errors(theta)
+        largest, bound = self._errors(theta)
         if not self.loss(theta) >= -bound:
             return math.inf
-        return float(max(errors.max(), self._teacher_errors.max()))
+        return float(max(largest, self._teacher_errors.max()))
 
     def loss_error(self, theta: np.ndarray) -> float:
         """A bound on the absolute error of L(θ), from the bounds of all pairs (`Objective.loss_error`)."""
@@ -251,7 +256,15 @@ class PopulationLoss(KernelLoss):
             errors = np.full((2, len(records), len(every)), self._road.error)
         return errors + _exponent_errors(records, every)
 
-    def _errors(self, theta: np.ndarray) -> tuple[np.ndarray, float]:
+    def _errors(self, theta: np.ndarray) -> tuple[float, float]:
+        """The largest error bound of the student's pairs, and the bound on the error of L(θ)."""
+        return self.kept("errors", np.ascontiguousarray(theta, dtype=np.float64), self._find_errors)
+
+    def _find_errors(self, theta: np.ndarray) -> tuple[float, float]:
+        errors, bound = self._all_errors(theta)
+        return float(errors.max()), bound
+
+    def _all_errors(self, theta: np.ndarray) -> tuple[np.ndarray, float]:
         """The error bounds of K and ∂K of the student's pairs (2, N, N+k), and that of L(θ).
 
             |δL| ≤ Σ_ij |o_i·o_j| √(K_ii K_jj) ε_ij + 2 Σ_ij |o_i·o_j| √(E σ_i'²) δ_i √K_jj
@@ -259,7 +272,6 @@ class PopulationLoss(KernelLoss):
         with the bounds ε of the pairs, and δ_i the rounding of the field w̃_i·x + b̃_i where it is not
         what θ holds (a covariance, a mean).
         """
-        theta = np.ascontiguousarray(theta, dtype=np.float64)
         descriptor, (teacher, student, _) = self.descriptor, self._networks
         units = int(descriptor[pair_geometry.STUDENTS] + descriptor[pair_geometry.OUTPUT_BIAS])
         k = int(descriptor[pair_geometry.TEACHERS])
@@ -413,6 +425,8 @@ def _exponent_errors(records: np.ndarray, every: np.ndarray) -> np.ndarray:
         (FORM[units[:, KIND].astype(int)] == EXPONENTIAL, units[:, NORM], np.abs(units[:, BIAS]))
         for units in (records, every)
     )
+    if not (grows.any() or grows_too.any()):
+        return np.zeros((r.size, rj.size))
     with np.errstate(all="ignore"):
         exponents = (grows * (r * r + own))[:, None] + (grows_too * (rj * rj + others))[None]
         exponents += np.where(grows[:, None] | grows_too[None], np.outer(r, rj), 0.0)
@@ -421,12 +435,14 @@ def _exponent_errors(records: np.ndarray, every: np.ndarray) -> np.ndarray:
 
 def _sizes(descriptor: np.ndarray, units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """√K(v, v) and √(E σ'(v·x)²) of each unit."""
-    pair = abi.callable_from_python(int(descriptor[pair_geometry.STUDENT_PAIR]))
-    table, values = np.empty(FIRST_ORDER_ROWS), []
-    for unit in units:
-        geometry = np.array([1.0, 0.0] if unit[NORM] > 0 else [0.0, 1.0])
-        pair(1, 1, geometry.ctypes.data, unit.ctypes.data, unit.ctypes.data, table.ctypes.data)
-        values.append((table[VALUE], table[ALPHA]))
+    units, room, values = (
+        np.ascontiguousarray(units),
+        np.empty(2 + FIRST_ORDER_ROWS),
+        np.empty((len(units), 2)),
+    )
+    call = abi.callable_from_python(abi.compile_function(own_pairs.own_pairs).address)
+    places = (room.ctypes.data, room.ctypes.data + 16, values.ctypes.data)
+    call(int(descriptor[pair_geometry.STUDENT_PAIR]), units.ctypes.data, len(units), *places)
     sizes, slopes = np.sqrt(np.maximum(values, 0.0)).T
     return sizes, slopes
 

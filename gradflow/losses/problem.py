@@ -16,7 +16,7 @@ from ..inputs import Inputs, Samples, as_inputs
 from ..networks import MLP
 from ..objective import Objective
 from ..support.errors import ArgumentError
-from ..support.memory import check_memory, refresh_ceiling
+from ..support.memory import check_memory, keep_ceiling
 from ..support.settings import one_of
 from ..support.validate import real_array
 from ..support.x64 import require_x64
@@ -132,6 +132,40 @@ class Problem:
         problem._pose(teacher, student, inputs, threads=threads)
         return problem
 
+    def with_student(self, student: MLP) -> Problem:
+        """The same problem from another start.
+
+        Parameters
+        ----------
+        student : MLP
+            As in `Problem`; with as many inputs and outputs.
+
+        Returns
+        -------
+        Problem
+            With nothing compiled that its `objective` does not ask for first.
+
+        Raises
+        ------
+        ArgumentError
+            For a problem without networks, of `from_jax`.
+
+        Examples
+        --------
+        >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+        >>> gf.Problem(teacher, student).with_student(gf.MLP.random((4, 3, 1), bias=False, seed=1)).size
+        15
+        """
+        if not isinstance(student, MLP):
+            raise ArgumentError("student", repr(student), "a gradflow.MLP")
+        if self.student is None:
+            raise ArgumentError("student", "one, for a problem of from_jax", "a problem with networks")
+        problem = object.__new__(type(self))
+        problem._pose(self.teacher, student, self.inputs, self.reduce, self._threads, **self.options)
+        if self.classes_ is not None:
+            problem.classes_ = self.classes_
+        return problem
+
     def _pose(
         self,
         teacher,
@@ -157,7 +191,7 @@ class Problem:
     def objective(self) -> Objective:
         """L as solvers and refiners see it; made, and compiled, when first asked for."""
         assert self.student is not None and self.inputs is not None
-        refresh_ceiling()
+        keep_ceiling()
         samples = self.inputs.samples
         if samples is None:
             for name, value in self.options.items():

@@ -16,10 +16,10 @@ from ..support.stopping import StopReason
 from ..support.validate import integer, number
 from .base import Kept, Refinement, Refiner
 from .bordered import examine
+from .following_krylov import LONGEST, SHORT, Following, model_error, next_radius
 from .newton import NULL_CUT, TrustRegionNewton, _Run
-
-SHORT = 1e-6
-"""Newton steps below this part of 1 + |θ| converge by themselves."""
+from .newton_krylov import NewtonKrylov
+from .newton_krylov import _Run as KrylovRun
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,11 @@ class EigenvectorFollowing(Refiner):
         is, which makes it Newton's method on ∇L = 0 with steps of bounded length.
     radius : float, default 0.1
         First bound on the length of a step, in θ.
+    dense : int, default 1000
+        Up to so many parameters the Hessian is formed, and its eigenvectors found.
+    products, probe : int
+        Hessian-vector products at most, beyond: for the modes or a linear system of one step, and in the
+        search for a further negative eigenvalue at the end.
 
     Notes
     -----
@@ -42,6 +47,12 @@ class EigenvectorFollowing(Refiner):
     With the right index the last digits are those of `TrustRegionNewton`. A critical point of another index,
     which happens where there is none nearby, or of one that cannot be told, is returned as
     `StopReason.OTHER_INDEX`.
+
+    Beyond `dense` parameters the lowest modes come from products alone (`support.low_modes`), each time from
+    those of the step before, and the downhill part from conjugate gradients beside them; the last digits are
+    those of `NewtonKrylov`. That no further eigenvalue is negative is then what a Lanczos run of `probe`
+    steps beside the modes says (`LowEnd`). With index=None there is no walk, only Newton's steps. Memory:
+    some 50 vectors more than `NewtonKrylov`.
 
     References
     ----------
@@ -58,6 +69,9 @@ class EigenvectorFollowing(Refiner):
 
     index: int | None = 1
     radius: float = 0.1
+    dense: int = 1000
+    products: int = 1000
+    probe: int = 300
 
     name: ClassVar[str] = "EigenvectorFollowing"
 
@@ -65,18 +79,18 @@ class EigenvectorFollowing(Refiner):
         super().__post_init__()
         if self.index is not None:
             integer("index", self.index, 0)
-        store_plain(self, {"radius": number("radius", self.radius, minimum=0.0, exclusive=True)})
+        values: dict = {"radius": number("radius", self.radius, minimum=0.0, exclusive=True)}
+        for name in ("dense", "products", "probe"):
+            values[name] = integer(name, getattr(self, name), 0 if name == "dense" else 1)
+        store_plain(self, values)
 
     def refine(self, objective: Objective, theta: np.ndarray, monitor: Monitor) -> Refinement:
         if (self.index or 0) > objective.size:
             raise ArgumentError("index", self.index, f"at most {objective.size}, the number of parameters")
-        newton = TrustRegionNewton(
-            target="critical point",
-            gtol=self.gtol,
-            max_iterations=self.max_iterations,
-            max_seconds=self.max_seconds,
-        )
-        run = _Run(newton, objective, theta, monitor)
+        limits = {name: getattr(self, name) for name in ("gtol", "max_iterations", "max_seconds")}
+        if objective.size > self.dense:
+            return self._without_matrices(objective, theta, monitor, limits)
+        run = _Run(TrustRegionNewton(target="critical point", **limits), objective, theta, monitor)
         self.walk(run)
         if run.reason is None:
             run.polish()
@@ -86,6 +100,24 @@ class EigenvectorFollowing(Refiner):
             if found is None or found.inertia.negative != self.index:
                 run.reason = StopReason.OTHER_INDEX
         run.kept = Kept(objective, run.theta, run.loss, run.norm)  # a walk uphill is not undone
+        return dataclasses.replace(run.result(), settings=self.settings())
+
+    def _without_matrices(self, objective: Objective, theta, monitor: Monitor, limits: dict) -> Refinement:
+        newton = NewtonKrylov(target="critical point", products=self.products, probe=self.probe, **limits)
+        run = KrylovRun(newton, objective, theta, monitor)
+        following = None if self.index is None else Following(run, self.index, self.radius, self.probe)
+
+        def work() -> None:
+            if following is not None and run.reason is None:
+                following.walk()
+            if run.reason is None:
+                run.polish()
+            if following is not None and run.reason in (StopReason.FLOOR, StopReason.GRADIENT):
+                if not following.has_index():
+                    run.reason = StopReason.OTHER_INDEX
+
+        run.carry_out(work)
+        run.kept = Kept(objective, run.theta, run.loss, run.norm)
         return dataclasses.replace(run.result(), settings=self.settings())
 
     def walk(self, run: _Run) -> None:
@@ -113,18 +145,18 @@ class EigenvectorFollowing(Refiner):
             candidate = run.theta + vectors @ step
             loss, gradient, hessian = run.objective.all_derivatives(candidate)
             finite = np.isfinite(loss) and np.isfinite(gradient).all() and np.isfinite(hessian).all()
-            # The model's gradient at the new point, not L, says how good it is: uphill and downhill
-            # parts of a change of L cancel.
-            modelled = coefficients + values * step
-            error = float(np.linalg.norm(vectors.T @ gradient - modelled)) if finite else np.inf
-            quality = error / max(float(np.linalg.norm(values * step)), 1e-300)
+            quality = np.inf
+            if finite:
+                error, image = vectors.T @ gradient - coefficients - values * step, values * step
+                quality = model_error(error, values * error, step, image)
             if quality > 1.0 and length > 1e-10 * (1.0 + float(np.linalg.norm(run.theta))):
                 radius = 0.4 * length
                 continue
             if not finite:
                 run.reason = StopReason.NON_FINITE
                 return
-            radius = 0.5 * length if quality > 0.5 else (2.0 * radius if quality < 0.2 else radius)
+            longest = LONGEST * (1.0 + float(np.linalg.norm(run.theta)))
+            radius = next_radius(radius, length, quality, longest)
             run.move(candidate, loss, gradient, hessian)
 
     def ended(self, run: _Run) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..support.progress import Monitor
 from ..support.settings import store_plain
 from ..support.stopping import StopReason
 from ..support.validate import integer, number
-from .base import Course, Kept, Refinement, Refiner, Stalled, verdict
+from .base import Course, Kept, Refinement, Refiner, Stalled, Stop, verdict
 from .krylov import NULL, ROUNDING_NULL, Solution, Step, minres, truncated_cg
 
 EPS = float(np.finfo(np.float64).eps)
@@ -164,14 +165,8 @@ class NewtonKrylov(Refiner):
 
     def refine(self, objective: Objective, theta: np.ndarray, monitor: Monitor) -> Refinement:
         run = _Run(self, objective, theta, monitor)
-        if self.target == "minimum":
-            while run.reason is None:
-                run.descend()
-                run.polish()
-                if run.reason in ENDS:
-                    run.leave_saddle()
-        else:
-            run.polish()
+        if run.carry_out(run.minimise if self.target == "minimum" else run.polish):
+            run.theta, run.loss, run.norm = run.kept.theta, run.kept.loss, run.kept.norm
         return run.result()
 
 
@@ -197,8 +192,27 @@ class _Run(Course):
         else:
             self.units = layer_units(objective, self.theta)
 
+    def carry_out(self, work: Callable[[], None]) -> bool:
+        """Do this work; whether Ctrl-C or the limit of time cut it short within a linear system."""
+        try:
+            work()
+        except Stop:
+            self.reason = self.limits.reason(-1)
+            return True
+        return False
+
+    def minimise(self) -> None:
+        """To a critical point at which no negative eigenvalue is found."""
+        while self.reason is None:
+            self.descend()
+            self.polish()
+            if self.reason in ENDS:
+                self.leave_saddle()
+
     def product(self, v: np.ndarray) -> np.ndarray:
-        """∇²L v in these units."""
+        """∇²L v in these units; `Stop` where time is up: at size a linear system takes minutes."""
+        if self.limits.reason(-1) is not None:
+            raise Stop
         return self.units * self.objective.hvp(self.theta, self.units * v)
 
     @property
@@ -315,6 +329,8 @@ class _Run(Course):
             return False
 
         def product(v: np.ndarray) -> np.ndarray:
+            if self.limits.reason(-1) is not None:
+                raise Stop
             return self.units * self.objective.hvp(candidate, self.units * v)
 
         back = minres(product, -slope, SOLVED, self.settings.products, 0.1 * self.length)

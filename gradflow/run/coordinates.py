@@ -78,6 +78,12 @@ class Coordinates:
         loss, gradient = self.problem.objective.loss_and_gradient(np.ascontiguousarray(theta))
         return loss, float(np.abs(gradient[self.all_rates != 0]).max())
 
+    def norms(self, points: np.ndarray) -> np.ndarray:
+        """The ∞-norms of ∇L over the parameters that move, at rows of θ (m, P)."""
+        if self.whole:
+            return self.problem.objective.losses_and_norms(points)[:, 1].copy()
+        return np.array([self.evaluate(theta)[1] for theta in points])
+
     def _lifted(self, rows: np.ndarray, still: np.ndarray) -> np.ndarray:
         if not self.free.all():
             full = np.broadcast_to(still, (*rows.shape[:-1], still.size)).copy()

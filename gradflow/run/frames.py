@@ -115,7 +115,7 @@ class Frame:
         full = _finite(dataclasses.replace(full, losses=full.losses * self.loss_unit))
         if reduced:
             full.theta[0] = full.step_theta[0] = self.coordinates.problem.theta0
-            norms = np.array([self.coordinates.evaluate(theta)[1] for theta in full.theta])
+            norms = self.coordinates.norms(full.theta)
             full = dataclasses.replace(full, grad_norms=norms)
         return full
 

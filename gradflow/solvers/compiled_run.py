@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
 from ..kernels.math import abi
+from ..kernels.math.ahead import compile_ahead
 from ..objective import Objective
 from ..support import memory
 from ..support.stopping import StopReason
-from .compiled import algebra, growth, loop
+from .compiled import algebra, between, growth, loop
 from .compiled import layout as at
-from .modes import PRODUCTS, Modes, dense_modes, lanczos_modes, longest_step, verdict
+from .modes import PRODUCTS, Modes, convex, dense_modes, lanczos_modes, longest_step, verdict
 
 CHUNK = 256
 """Accepted steps that one call of the compiled loop can hand back, at most."""
@@ -74,6 +76,11 @@ class Method:
     probe: int = PRODUCTS
     linearised: bool = False
 
+    def compile_ahead(self) -> None:
+        """Have compiled what a run calls, while something else is compiled."""
+        functions = (loop.weigh_only, self.step, loop.advance, between.between_steps)
+        compile_ahead(*((function, at.STEP_FUNCTION) for function in functions))
+
     def address(self, run: Run) -> int:
         """The address of the step function."""
         return abi.compile_function(self.step, at.STEP_FUNCTION).address
@@ -113,7 +120,7 @@ class Run:
         self.settings = settings
         matrix = (size, size) if method.hessian else (1, 1)
         linear = self.kernel.linear() if method.linearised else None
-        constants = np.array([ord("L"), size, 1, 0, size], dtype=np.int64)
+        constants = np.array([ord("L"), size, 1, 0, size, ord("N"), ord("T")], dtype=np.int64)
         arrays = {
             at.TABLEAU: np.ascontiguousarray(method.tableau),
             at.SETTINGS: settings,
@@ -188,22 +195,32 @@ class Run:
 
     def modes(self, step: float = np.inf) -> Modes:
         """The modes at θ; without Hessians as many as show what grows in a step of this length."""
-        theta, gradient = self.vectors[at.THETA].copy(), self.vectors[at.GRADIENT]
+        theta = self.vectors[at.THETA].copy()
         if not self.method.hessian:
             # A polynomial of degree √(Δt λ_max) tells eigenvalues apart that differ by 1/Δt.
             told = 10.0 + 2.0 * np.sqrt(step * self.numbers[at.CURVATURE]) if step < np.inf else PRODUCTS
             degree = min(told, self.method.probe if step < np.inf else PRODUCTS)
-            return lanczos_modes(self.objective, self.rates, theta, gradient, int(degree))
-        if self.method.own_evaluation:
-            _, gradient, hessian = self.objective.all_derivatives(theta)
-        else:
-            hessian = self.arrays[at.HESSIAN]
+            return lanczos_modes(self.objective, self.rates, theta, self.vectors[at.GRADIENT], int(degree))
+        gradient, hessian = self._derivatives(theta)
         return dense_modes(hessian, self.rates, theta, gradient)
+
+    def _derivatives(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """∇L and ∇²L at θ; computed where the method has them from nearby only."""
+        if self.method.own_evaluation:
+            return self.objective.all_derivatives(theta)[1:]
+        return self.vectors[at.GRADIENT], self.arrays[at.HESSIAN]
 
     def end(self) -> StopReason | None:
         """Why the flow ends here, where ∇L is small, or None; WATCH is when to look again."""
         theta = self.vectors[at.THETA].copy()
-        reason = verdict(self.modes(), self.objective, self.rates, theta, float(self.settings[at.GTOL]))
+        if self.method.hessian:
+            gradient, hessian = self._derivatives(theta)
+            if convex(hessian, self.rates):
+                return StopReason.GRADIENT
+            modes = dense_modes(hessian, self.rates, theta, gradient)
+        else:
+            modes = self.modes()
+        reason = verdict(modes, self.objective, self.rates, theta, float(self.settings[at.GTOL]))
         self.numbers[at.WATCH] = 0.1 * self.numbers[at.GRAD_NORM]
         return reason
 
@@ -281,8 +298,13 @@ class Run:
         return self.accepted + int(self.integers[at.REJECTED_STEPS])
 
 
+@cache
 def _routines() -> np.ndarray:
-    return np.array([abi.lapack_address(name) for name in algebra.ROUTINES], dtype=np.int64)
+    places = {
+        algebra.DPOTRF: abi.lapack_address("dpotrf"), algebra.DTRSV: abi.blas_address("dtrsv"),
+        algebra.DSYTRF: abi.lapack_address("dsytrf"), algebra.DSYTRS: abi.lapack_address("dsytrs"),
+    }  # fmt: skip
+    return np.array([places[place] for place in range(len(places))], dtype=np.int64)
 
 
 def _groups(objective: Objective, size: int) -> tuple[np.ndarray, int]:

@@ -280,11 +280,5 @@ def build_flow(
     )
     times = nearest_steps(step_times) if at_steps else sample_times(step_times)
     theta = flow.at(times)
-    evaluations = [objective.loss_and_gradient(x) for x in theta]
-    return dataclasses.replace(
-        flow,
-        times=times,
-        theta=theta,
-        losses=np.array([loss for loss, _ in evaluations]),
-        grad_norms=np.array([objective.norm(gradient) for _, gradient in evaluations]),
-    )
+    losses, grad_norms = objective.losses_and_norms(theta).T.copy()
+    return dataclasses.replace(flow, times=times, theta=theta, losses=losses, grad_norms=grad_norms)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import math
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,8 +29,22 @@ WORDS_ADDRESS = ctypes.addressof(WORDS)
 ctypes.pythonapi.Py_IncRef(ctypes.py_object(WORDS))
 
 
+_LARGE = 1 << 26
+"""Arrays of so many bytes and more are asked for with a look at the memory first, which takes a while."""
+
+LOOK = 0.1
+"""Seconds for which a look at the memory holds where nothing large is asked for."""
+
+_looked = -math.inf
+
+
 def check_memory(argument: str, needed: int, what: str = "arrays that", hint: str = "") -> None:
-    """Raise `MemoryLimitError` unless `needed` bytes fit in the memory now available."""
+    """Raise `MemoryLimitError` unless `needed` bytes fit in the memory now available.
+
+    Below `_LARGE` nobody looks: that takes longer than a small run's Hessian.
+    """
+    if needed < _LARGE:
+        return
     available = refresh_ceiling()
     if available is not None and needed > available:
         raise MemoryLimitError(
@@ -39,16 +54,11 @@ def check_memory(argument: str, needed: int, what: str = "arrays that", hint: st
         )
 
 
-_LARGE = 1 << 26
-"""Arrays of so many bytes and more are asked for with a look at the memory first, which takes a while."""
-
-
 def empty(argument: str, *shape: int) -> np.ndarray:
     """`numpy.empty` of doubles, or `MemoryLimitError`: for arrays as large as a user's sizes make them."""
     size = 8 * math.prod(shape)
     what = f"an array of {' × '.join(f'{n:,}' for n in shape)} numbers, which"
-    if size >= _LARGE:
-        check_memory(argument, size, what)
+    check_memory(argument, size, what)
     try:
         return np.empty(shape)
     except MemoryError as error:
@@ -60,6 +70,15 @@ def refresh_ceiling() -> int | None:
     available = available_memory()
     WORDS[CEILING] = 2**62 if available is None else available
     return available
+
+
+def keep_ceiling() -> None:
+    """`refresh_ceiling`, unless that was less than `LOOK` seconds ago."""
+    global _looked
+    now = time.monotonic()
+    if now - _looked >= LOOK:
+        refresh_ceiling()
+        _looked = now
 
 
 def guarded(function: Callable) -> Callable:

@@ -302,3 +302,21 @@ def test_a_neuron_that_no_sample_activates_is_called_dead(rng):
     assert result.asleep().tolist() == [False, True]
     assert "dead (no sample activates it)" in str(result)
     assert np.isfinite(result.loss)
+
+
+def test_of_many_neurons_the_pair_is_found_that_outweighs_the_others(rng):
+    """Wherever it is among them, in either order; and no pair where a third neuron is as large."""
+    X = rng.standard_normal((30, 3))
+    for n in (2, 3, 12):
+        for i, j in ((0, 1), (n - 1, 0), (n // 2, n - 1)):
+            if i == j:
+                continue
+            W, a = rng.standard_normal((n, 3)), rng.uniform(-1.0, 1.0, n)
+            W[j] = W[i] + 1e-3
+            a[i], a[j] = 50.0, -49.5
+            student = gf.MLP([W, a[None]], None, "tanh")
+            problem = gf.Problem(X[:, :1], student, X)
+            assert candidates(problem, student.flat()) == [((i, j), (1, 1))]
+            if n > 2:
+                a[({0, 1, 2} - {i, j}).pop()] = 20.0
+                assert candidates(problem, np.concatenate([W.ravel(), a])) == []

@@ -7,9 +7,16 @@ import pytest
 import gradflow as gf
 from gradflow.losses.from_jax import JaxLoss
 from gradflow.objective import Restricted
-from gradflow.refiners import GaussNewton, NewtonKrylov, TrustRegionNewton, default_refiner
+from gradflow.refiners import (
+    EigenvectorFollowing,
+    GaussNewton,
+    NewtonKrylov,
+    TrustRegionNewton,
+    default_refiner,
+)
 from gradflow.refiners.krylov import minres, truncated_cg
 from gradflow.refiners.newton_krylov import gradient_rounding
+from gradflow.support import limits
 from gradflow.support.errors import ArgumentError
 from gradflow.support.progress import Monitor
 from gradflow.support.stopping import StopReason
@@ -153,3 +160,44 @@ def test_a_system_that_is_not_solved_says_so():
     assert solved.stop_reason is StopReason.FLOOR and solved.stalled is None
     system = minres(lambda v: np.asarray(matrix @ v), start, 1e-12, 5)
     assert system.exhausted and not system.solved and 1.0 <= system.condition <= 1e7
+
+
+@pytest.mark.parametrize(
+    "refiner",
+    [NewtonKrylov(), NewtonKrylov(target="critical point"), EigenvectorFollowing(dense=0)],
+    ids=["minimum", "critical point", "saddle"],
+)
+@pytest.mark.parametrize("after", [1, 40])
+def test_interruption_within_a_linear_system(refiner, after, monkeypatch):
+    """The system is left at once; what a minimisation returns is no worse than the start."""
+    teacher, student = gf.teachers.orthonormal(6, 7, "erf"), gf.MLP.random((7, 4, 1), "erf", False, seed=0)
+    objective, theta, monitor = gf.Problem(teacher, student).objective, student.flat(), Monitor(False)
+    product, taken = objective.hvp, []
+
+    def counted(theta, v):
+        taken.append(1)
+        monitor.interrupted = len(taken) >= after
+        return product(theta, v)
+
+    monkeypatch.setattr(objective, "hvp", counted)
+    end = refiner.refine(objective, theta, monitor)
+    units = 8  # products by which the units of the layers are found come before
+    assert end.stop_reason is StopReason.INTERRUPTED and len(taken) <= max(after, units)
+    loss, gradient = objective.loss_and_gradient(theta)
+    if isinstance(refiner, NewtonKrylov):
+        assert end.loss <= loss and end.grad_norm <= np.abs(gradient).max()
+
+
+def test_a_limit_of_time_holds_within_a_linear_system(monkeypatch):
+    teacher, student = gf.teachers.orthonormal(6, 7, "erf"), gf.MLP.random((7, 4, 1), "erf", False, seed=0)
+    objective, now = gf.Problem(teacher, student).objective, [0.0]
+    product = objective.hvp
+
+    def slow(theta, v):
+        now[0] += 100.0
+        return product(theta, v)
+
+    monkeypatch.setattr(limits.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(objective, "hvp", slow)
+    end = NewtonKrylov(max_seconds=1000.0).refine(objective, student.flat(), Monitor(False))
+    assert end.stop_reason is StopReason.MAX_SECONDS and now[0] <= 1000.0 + 100.0

@@ -1,5 +1,6 @@
 """Flows that leave saddles: when they escape, at what cost, and which ends are ends."""
 
+import itertools
 from functools import cache
 
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ import gradflow as gf
 from gradflow.losses.from_jax import JaxLoss
 from gradflow.solvers import BDF, RKC2, Filippov, GradientDescent, Rodas5P, known_solvers
 from gradflow.solvers.discrete import DiscreteDynamics
-from gradflow.solvers.modes import dense_modes, lanczos_modes
+from gradflow.solvers.modes import convex, dense_modes, lanczos_modes
 from gradflow.support.progress import Monitor
 from gradflow.support.stopping import StopReason
 from gradflow.support.threads import single_threaded_blas
@@ -301,3 +302,20 @@ def test_lanczos_finds_what_the_eigenvectors_say():
         assert products.values[k] == pytest.approx(dense.values[k], rel=1e-9)
         assert abs(products.vectors[:, k] @ dense.vectors[:, k]) == pytest.approx(1.0, rel=1e-9)
         assert abs(products.part[k]) == pytest.approx(abs(dense.part[k]), rel=1e-6)
+
+
+def test_a_convex_point_is_told_without_eigenvalues(rng):
+    """`convex` says yes only where no eigenvalue is negative, and does at minima, singular ones too."""
+    told = 0
+    for size, lowest in itertools.product((1, 3, 40), (1.0, 0.0, -1e-18, -1e-14, -1e-8, -1.0)):
+        values = np.concatenate([[lowest], rng.uniform(0.1, 5.0, size - 1)])
+        Q = np.linalg.qr(rng.standard_normal((size, size)))[0]
+        rates = rng.uniform(0.5, 2.0, size)
+        root = np.sqrt(rates)
+        hessian = ((Q * values) @ Q.T) / root[:, None] / root
+        modes = dense_modes(hessian, rates, np.ones(size), np.zeros(size))
+        assert not (convex(hessian, rates) and modes.negative.size), (size, lowest)
+        told += convex(hessian, rates)
+        assert convex(hessian, rates) or lowest <= 0.0
+    assert told >= 3
+    assert not convex(np.full((2, 2), np.nan), np.ones(2))

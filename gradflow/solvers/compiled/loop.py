@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+from ...kernels.along import largest
 from ...kernels.math.abi import call_six, inner_jit
 from ...kernels.math.blas import copy
 from ...kernels.math.memory import load, store, word
 from . import layout as at
-from .algebra import all_derivatives, curvature, hessian_times, largest, loss_and_gradient, product
+from .algebra import all_derivatives, curvature, hessian_times, loss_and_gradient, product
 from .growth import ask, forget, outruns
 from .scale import weigh
 
