@@ -8,7 +8,7 @@ neurons, 1 or 2 outputs, with biases or without; infinitely many Gaussian inputs
 exact targets, with noise of 0.1, or with a student of two hidden layers; activations with a kink have
 Gaussian inputs only. Each is given to `gradflow.train` as it is. Finished cases are kept in
 FOLDER/ends.runs, a line of JSON each, and the next call goes on from there. With --finite the cases are
-problems whose minimum is known to be finite, and none may be called infinite.
+problems whose minimum is known to be finite, and none may be called infinite. Times are processor seconds.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ KINDS = ("critical point", "manifold of minima", "kink", "infinity", "unfinished
 def run(seed: int, number: int, finite: bool = False) -> dict:
     """One case to its end."""
     case = (_ends_cases.finite_case if finite else _ends_cases.case)(seed, number)
-    began = time.perf_counter()
+    began = time.process_time()
     row = {"number": number, "name": case.name, "sort": case.sort, "activation": case.activation}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -45,7 +45,7 @@ def run(seed: int, number: int, finite: bool = False) -> dict:
         "grad_norm": result.grad_norm,
         "largest": float(abs(result.theta).max()),
         "parameters": result.theta.size,
-        "seconds": time.perf_counter() - began,
+        "seconds": time.process_time() - began,
     }
 
 
@@ -68,7 +68,7 @@ def summary(rows: list[dict]) -> str:
         [
             _count(rows, "sort"),
             _count(rows, "activation"),
-            f"{named} of {len(rows)} named ({named / len(rows):.1%}); seconds: median "
+            f"{named} of {len(rows)} named ({named / len(rows):.1%}); processor seconds: median "
             f"{statistics.median(seconds):.2f}, 95 % below {late:.2f}, most {seconds[-1]:.1f}",
         ]
     )

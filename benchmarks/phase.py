@@ -68,6 +68,11 @@ def width(k: int, chosen: argparse.Namespace, pool: Executor | None) -> list[dic
     return [summary(n, k, [row for row in ends if row["n"] == n]) for n in grid["n"]]
 
 
+LIMIT_STYLES = ("k--", "k-", "k:")
+LIMIT_NAMES = ("P-n-C a minimum to the right", "equal losses", "C-A optimal a minimum to the left")
+"""How the values of `transition.gammas` are drawn, in their order."""
+
+
 def picture(rows: list[dict], path) -> None:
     """The share of C-A optimal over (n/k, k), with the limits of stability."""
     import matplotlib
@@ -84,9 +89,7 @@ def picture(rows: list[dict], path) -> None:
     )  # fmt: skip
     widths = sorted({row["k"] for row in rows if row["k"] >= 6})
     limits = [list(transition.gammas(k).values()) for k in widths]
-    styles = ("k--", "k-", "k:")
-    names = ("P-n-C a minimum to the right", "equal losses", "C-A optimal a minimum to the left")
-    for values, style, name in zip(zip(*limits), styles, names):
+    for values, style, name in zip(zip(*limits), LIMIT_STYLES, LIMIT_NAMES):
         axes.plot(values, widths, style, label=name)
     axes.set(xlabel="n / k", ylabel="k", title="share of flows that end at C-A optimal")
     if widths:
@@ -199,14 +202,18 @@ def picture_of_width(results: dict, path) -> None:
         share = [cell["shares"].get(name, 0.0) for cell in cells]
         axes.plot([cell["n"] / k for cell in cells], share, "o-", color=colour, label=name, markersize=3)
     rest = [1.0 - sum(c["shares"].get(name, 0.0) for name in ("C-A", "P-n-C")) for c in cells]
-    axes.plot([cell["n"] / k for cell in cells], rest, "k.", label="neither")
-    for (name, at), style in zip(results["theory"].items(), ("k--", "k-", "k:")):
+    if max(rest) > 1e-9:
+        axes.plot([cell["n"] / k for cell in cells], rest, "k.", label="neither")
+    for at, style, name in zip(results["theory"].values(), LIMIT_STYLES, LIMIT_NAMES):
         axes.axvline(at, linestyle=style[1:], color="k", linewidth=0.8, label=name)
-    for middle, low, high in results["intervals"].values():
-        axes.axvspan(low, high, color="0.85")
-        axes.axvline(middle, color="0.6", linewidth=0.8)
-    axes.set(xlabel="n / k", ylabel="share of flows", title=f"k = {k}")
-    axes.legend(fontsize=8)
+    found = results["intervals"]
+    if {"gamma_1", "gamma_2"} <= set(found):
+        span = (found["gamma_1"][1], found["gamma_2"][2])
+        axes.axvspan(*span, color="0.92", zorder=0, label="from 95 to 5 % (95 % sure)")
+    if "half" in found:
+        axes.axvspan(*found["half"][1:], color="0.78", zorder=0, label="half of the flows (95 % sure)")
+    axes.set(xlabel="n / k", ylabel="share of flows", title=f"k = {k}: where flows end")
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

@@ -1,140 +1,36 @@
 """Networks recovered from their outputs: Expand-and-Cluster's tasks, by its recipe and by consensus.
 
-    python -m benchmarks recovery SLICE … [--draws 0] [--data mnist10k.npz]
-                                  [--workers 1] [--executor processes] [--store FOLDER] [--anew]
+    python -m benchmarks recovery SLICE … [--draws 0] [--dims 2 …] [--widths 2 …] [--teachers 10]
+                                  [--data mnist10k.npz] [--executor threads] [--workers 1]
+                                  [--folder FOLDER] [--store FOLDER] [--anew]
 
 Slices: parity (150 teachers d = 2 … 32, r = 2, 4, 8 by `recover`), baseline (the same by
-`expand_and_cluster`), activations (8×8 digits, r = 16, 32), mnist (r = 64), deep (8-4-2-1, 16-8-4-2),
-noise, sensitivity, pruning. Finished teachers are kept and not repeated. Each slice is written to
-`recovery-SLICE.json` and, runs by runs, `recovery-SLICE.h5`. Seconds are CPU seconds of the thread
-that did the work. A comparison with the teacher is made after the recovery, which never sees it.
+`expand_and_cluster`), expansion (students of 1, 2, 4 and 8 times the width; figures 4C and 5), sensitivity
+(number of students, γ and β; A.7 and A.8), noise, deep (8-4-2-1, 16-8-4-2), activations (8×8 digits), queries
+(other images than the teacher's; table 2), pruning (figure 6B), mnist (with `--data`). Finished teachers
+are kept and not repeated. Each slice is written to `recovery-SLICE.json`, some with a picture. Seconds are
+CPU seconds of the thread that did the work. A comparison with the teacher is made after the recovery,
+which never sees it.
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
 import time
+from concurrent.futures import Executor
 from pathlib import Path
 
 import numpy as np
 
-import gradflow as gf
-
+from . import _recovery_cases as cases
+from . import _recovery_pictures as pictures
+from . import _recovery_pruning as pruning
 from . import _runs, _timing
 
 DIMS, WIDTHS = (2, 4, 8, 16, 32), (2, 4, 8)
-QUERIES = 30_000
-
-
-def outcome(found, teacher: gf.MLP, X: np.ndarray, seconds: float) -> dict:
-    """The row of one recovery of a network of one hidden layer."""
-    certificate = found.certificate
-    beside = gf.recovery.compare(found.network, teacher, X, certificate)
-    return {
-        "exact": found.exact,
-        "found_width": found.width,
-        "excess": beside.excess,
-        "rmse": found.rmse,
-        "difference": beside.parameters,
-        "in_mean": float(beside.inputs.mean()),
-        "in_max": float(beside.inputs.max()),
-        "out_mean": float(beside.outputs.mean()),
-        "out_max": float(beside.outputs.max()),
-        "mirrored": int(beside.mirrored.sum()),
-        "students": len(found.students),
-        "held_out": None if certificate is None else certificate.held_out,
-        "estimate": None if certificate is None else float(certificate.neuron_errors.max(initial=0.0)),
-        "cpu": seconds,
-    }
-
-
-def parity(input_dim: int, width: int, teacher: int, draw: int) -> dict:
-    """One teacher of A.4 by `recover`, its width unknown."""
-    seed = np.random.SeedSequence([draw, teacher, input_dim, width])
-    made = gf.teachers.parity(input_dim, width, seed=seed)
-    X = gf.teachers.uniform_inputs(input_dim, QUERIES, seed=seed.spawn(1)[0])
-    began = time.thread_time()
-    found = gf.recovery.recover(X, made(X), activation="g", seed=teacher, progress=False)
-    return outcome(found, made, X, time.thread_time() - began)
-
-
-def baseline(input_dim: int, width: int, teacher: int, draw: int) -> dict:
-    """The same teacher by the paper's recipe, told four times the width and A.6.4's numbers of students."""
-    seed = np.random.SeedSequence([draw, teacher, input_dim, width])
-    made = gf.teachers.parity(input_dim, width, seed=seed)
-    X = gf.teachers.uniform_inputs(input_dim, QUERIES, seed=seed.spawn(1)[0])
-    began = time.thread_time()
-    found = gf.recovery.expand_and_cluster(
-        X, made(X), activation="g", width=width, students=10 if width == 8 else 20, seed=teacher
-    )
-    row = outcome(found, made, X, time.thread_time() - began)
-    return row | {"zero_loss": sum(s["loss"] <= 1e-10 for s in found.students)}
-
-
 TABLE = ("tanh", "sigmoid", "g", "softplus", "gelu", "relu", "leaky_relu")
 
-
-def image_teacher(activation: str, width: int, X: np.ndarray, y: np.ndarray) -> gf.MLP:
-    """A classifier of images: cross-entropy with a weight decay of 1e-4, 150 steps of L-BFGS."""
-    start = gf.MLP.random((X.shape[1], width, 10), activation, seed=0)
-    problem = gf.Problem(y, start, X, loss="cross_entropy", weight_decay=1e-4, threads=1)
-    return gf.train(
-        problem, solver=None, refiner=gf.refiners.LBFGS(max_iterations=150), progress=False
-    ).student
-
-
-def digits(activation: str, width: int) -> dict:
-    """One classifier of the 8×8 digits, from its ten logits on the 1,797 images."""
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
-    X = images / 16.0
-    teacher = image_teacher(activation, width, X, labels)
-    began = time.thread_time()
-    found = gf.recovery.recover(X, teacher(X), activation, students=20, widest=2 * width, progress=False)
-    row = outcome(found, teacher, X, time.thread_time() - began)
-    accuracy = float((teacher(X).argmax(axis=1) == labels).mean())
-    return row | {"ratio": found.width / width, "teacher_accuracy": accuracy}
-
-
-def noisy(level: float, teacher: int) -> dict:
-    """A parity teacher (d = 8, r = 4) whose answers have normal noise of this size."""
-    made = gf.teachers.parity(8, 4, seed=teacher)
-    X = gf.teachers.uniform_inputs(8, 10_000, seed=teacher + 1000)
-    noise = level * np.random.default_rng(teacher).standard_normal((len(X), 1))
-    began = time.thread_time()
-    found = gf.recovery.recover(
-        X, made(X) + noise, "g", floor=1.1 * level, students=60, widest=32, progress=False
-    )
-    row = outcome(found, made, X, time.thread_time() - began)
-    certificate = found.certificate
-    known = None if certificate is None else certificate.errors[np.isfinite(certificate.errors)]
-    return row | {"bound": None if known is None or not known.size else float(known.max())}
-
-
-DEEP = {"8-4-2-1": (8, (4, 2), 1), "16-8-4-2": (16, (8, 4), 2)}
-
-
-def deep(sizes: str, teacher: int) -> dict:
-    """A teacher of several hidden layers (A.5), its widths unknown, its depth known."""
-    input_dim, widths, outputs = DEEP[sizes]
-    made = gf.teachers.parity(input_dim, widths, seed=teacher, outputs=outputs)
-    X = gf.teachers.uniform_inputs(input_dim, QUERIES, seed=teacher + 50)
-    began = time.thread_time()
-    found = gf.recovery.recover_deep(X, made(X), "g", seed=teacher, students=30, progress=False)
-    seconds = time.thread_time() - began
-    rows, wanted = (np.column_stack([n.weights[0], n.biases[0]]) for n in (found.network, made))
-    apart = np.linalg.norm(rows[:, None] - wanted[None], axis=2).min(axis=0).max()
-    return {
-        "exact": found.exact,
-        "right": found.widths == tuple(widths),
-        "widths": list(found.widths),
-        "rmse": found.rmse,
-        "first_layer": float(apart),
-        "students": len(found.students),
-        "cpu": seconds,
-    }
+Slice = tuple[list[dict], dict]
 
 
 def summary(rows: list[dict]) -> dict:
@@ -158,31 +54,24 @@ def summary(rows: list[dict]) -> dict:
     }
 
 
-def _grid(chosen: argparse.Namespace) -> dict:
-    return {
-        "input_dim": chosen.dims,
-        "width": chosen.widths,
-        "teacher": range(chosen.teachers),
-        "draw": chosen.draws,
-    }
-
-
-def _teachers(make, name: str, chosen: argparse.Namespace) -> tuple[list[dict], dict]:
-    found = _runs.sweep(f"recovery-{name}", _grid(chosen), make, chosen, keep="rows")
-    rows = []
-    for cell, row in zip(found.cells, found.rows()):
-        rows.append(row | cell)
+def teachers(make, name: str, chosen: argparse.Namespace, pool: Executor | None) -> Slice:
+    """150 teachers, or those that were asked for."""
+    rows: list[dict] = []
+    for draw in chosen.draws:
+        for d in chosen.dims:
+            for r in chosen.widths:
+                grid = {"input_dim": [d], "width": [r], "teacher": range(chosen.teachers), "draw": [draw]}
+                part = _runs.sweep(f"{name}-{draw}-{d}-{r}", grid, make, chosen, pool, keep="rows")
+                rows += part
+                good = summary(part)
+                print(
+                    f"  draw {draw} d {d:2d} r {r}: {good['recovered']:2d} of {len(part)}, called exact "
+                    f"{good['called_exact']:2d}, {good['cpu_seconds'] / len(part):6.2f} CPU s each",
+                    flush=True,
+                )
     totals = {"all": summary(rows)}
     for draw in chosen.draws:
         totals[f"draw {draw}"] = summary([r for r in rows if r["draw"] == draw])
-    for d in chosen.dims:
-        for r in chosen.widths:
-            part = [row for row in rows if row["input_dim"] == d and row["width"] == r]
-            good = summary(part)
-            print(
-                f"  d {d:2d} r {r}: {good['recovered']:2d} of {len(part)}, called exact "
-                f"{good['called_exact']:2d}, {good['cpu_seconds'] / len(part):6.2f} CPU s each"
-            )
     whole = totals["all"]
     print(
         f"  {whole['recovered']} of {whole['teachers']} with the right width and RMSE ≤ 1e-14, "
@@ -192,84 +81,173 @@ def _teachers(make, name: str, chosen: argparse.Namespace) -> tuple[list[dict], 
     return rows, totals
 
 
-def _parity(chosen):
-    return _teachers(parity, "parity", chosen)
+def _parity(chosen, pool) -> Slice:
+    return teachers(cases.parity, "parity", chosen, pool)
 
 
-def _baseline(chosen):
-    return _teachers(baseline, "baseline", chosen)
+def _baseline(chosen, pool) -> Slice:
+    return teachers(cases.baseline, "baseline", chosen, pool)
 
 
-def _activations(chosen):
-    grid = {"activation": chosen.activations, "width": chosen.image_widths}
-    found = _runs.sweep("recovery-activations", grid, digits, chosen, keep="rows")
-    rows = [row | cell for cell, row in zip(found.cells, found.rows())]
+def _expansion(chosen, pool) -> Slice:
+    grid = {
+        "input_dim": chosen.dims,
+        "width": chosen.widths,
+        "expansion": [1, 2, 4, 8],
+        "teacher": range(chosen.teachers),
+    }
+    rows = _runs.sweep("expansion", grid, cases.expansion, chosen, pool, keep="rows")
+    totals = {}
+    for d in chosen.dims:
+        for rho in grid["expansion"]:
+            part = [row for row in rows if row["input_dim"] == d and row["expansion"] == rho]
+            losses = [loss for row in part for loss in row["losses"]]
+            good = summary(part)
+            totals[f"d {d}, {rho} times the width"] = {
+                "teachers": len(part),
+                "students": len(losses),
+                "below_1e-14": sum(loss <= 1e-14 for loss in losses),
+                "recovered": good["recovered"],
+                "called_exact": good["called_exact"],
+                "called_exact_wrongly": good["called_exact_wrongly"],
+            }
+            print(f"  d {d}, ρ {rho}: {totals[f'd {d}, {rho} times the width']}")
+    pictures.expansion(rows, chosen.folder / "recovery-expansion.png")
+    return rows, totals
+
+
+def _sensitivity(chosen, pool) -> Slice:
+    grid = {"input_dim": chosen.dims, "width": chosen.widths, "teacher": range(chosen.teachers)}
+    rows = _runs.sweep("sensitivity", grid, cases.sensitivity, chosen, pool, keep="rows")
+    totals: dict = {"teachers": len(rows), "cpu_seconds": sum(row["cpu"] for row in rows)}
+    axes = {"count": cases.COUNTS, "gamma": cases.GAMMAS, "beta": cases.BETAS}
+    for name, values in axes.items():
+        for k, value in enumerate(values):
+            part = [(row[name][k], row["width"]) for row in rows]
+            totals[f"{name} {value:.3g}"] = {
+                "right": sum(excess == 0 and near == width for (excess, near), width in part),
+                "mean_excess": float(np.mean([excess for (excess, _), _ in part])),
+                "found": float(np.mean([near / width for (_, near), width in part])),
+            }
+            print(f"  {name} {value:.3g}: {totals[f'{name} {value:.3g}']}")
+    pictures.sensitivity(totals, axes, chosen.folder / "recovery-sensitivity.png")
+    return rows, totals
+
+
+def _classifiers(rows: list[dict], axis: str) -> Slice:
+    totals = {"cpu_seconds": sum(row["cpu"] for row in rows)}
     for row in rows:
         print(
-            f"  {row['activation']:<10} r {row['width']}: RMSE {row['rmse']:.1e}, m/r {row['ratio']:.3f}, "
-            f"in {row['in_mean']:.0e} ({row['in_max']:.0e}), out {row['out_mean']:.0e} "
-            f"({row['out_max']:.0e}), exact {row['exact']}, {row['cpu']:.0f} CPU s"
+            f"  {row[axis]:<15} {row['activation']:<10} r {row['width']}: RMSE {row['rmse']:.1e} (on its "
+            f"images {row['rmse_on_its_images']:.1e}), m/r {row['ratio']:.3f}, in {row['in_mean']:.0e} "
+            f"({row['in_max']:.0e}), out {row['out_mean']:.0e} ({row['out_max']:.0e}), exact {row['exact']}, "
+            f"{row['undetermined']} weights undetermined, {row['cpu']:.0f} CPU s"
         )
+    return rows, totals
+
+
+def _activations(chosen, pool) -> Slice:
+    rows = []
+    for width in chosen.image_widths:
+        for name in chosen.activations:  # a folder each: one that takes long does not keep the others
+            grid = {"activation": [name], "width": [width]}
+            part = f"activations-{name}-{width}"
+            rows += _classifiers(
+                _runs.sweep(part, grid, cases.digits, chosen, pool, keep="rows"), "activation"
+            )[0]
     return rows, {"cpu_seconds": sum(row["cpu"] for row in rows)}
 
 
-def _deep(chosen):
-    grid = {"sizes": chosen.deep, "teacher": range(chosen.teachers)}
-    found = _runs.sweep("recovery-deep", grid, deep, chosen, keep="rows")
-    rows = [row | cell for cell, row in zip(found.cells, found.rows())]
-    totals = {}
+def _queries(chosen, pool) -> Slice:
+    grid = {"kind": cases.QUERYING, "activation": chosen.activations[:1], "width": chosen.image_widths[:1]}
+    return _classifiers(_runs.sweep("queries", grid, cases.queries, chosen, pool, keep="rows"), "kind")
+
+
+def _mnist(chosen, pool) -> Slice:
+    if chosen.data is None:
+        raise SystemExit("mnist: --data names an NPZ or IDX file of its images")
+    rows = []
+    for name in chosen.activations:
+        grid = {"activation": [name], "width": [64], "data": [str(chosen.data)]}
+        rows += _classifiers(
+            _runs.sweep(f"mnist-{name}", grid, cases.mnist, chosen, pool, keep="rows"), "activation"
+        )[0]
+    for row in rows:
+        del row["data"]
+    return rows, {"cpu_seconds": sum(row["cpu"] for row in rows)}
+
+
+def _deep(chosen, pool) -> Slice:
+    rows, totals = [], {}
     for sizes in chosen.deep:
-        part = [row for row in rows if row["sizes"] == sizes]
+        grid = {"sizes": [sizes], "teacher": range(chosen.teachers)}
+        part = _runs.sweep(f"deep-{sizes}", grid, cases.deep, chosen, pool, keep="rows")
+        rows += part
         totals[sizes] = {
             "teachers": len(part),
             "right": sum(row["right"] and row["rmse"] <= 1e-13 for row in part),
             "called_exact": sum(row["exact"] for row in part),
-            "called_exact_wrongly": sum(row["exact"] and not row["right"] for row in part),
+            "called_exact_wrongly": sum(
+                row["exact"] and not (row["right"] and row["first_layer"] <= 1e-6) for row in part
+            ),
             "cpu_seconds": sum(row["cpu"] for row in part),
         }
-        print(f"  {sizes}: {totals[sizes]}")
+        print(f"  {sizes}: {totals[sizes]}", flush=True)
     return rows, totals
 
 
-def _noise(chosen):
+def _noise(chosen, pool) -> Slice:
     grid = {"level": [10.0**-k for k in range(8, 1, -1)], "teacher": range(chosen.teachers)}
-    found = _runs.sweep("recovery-noise", grid, noisy, chosen, keep="rows")
-    rows = [row | cell for cell, row in zip(found.cells, found.rows())]
+    rows = _runs.sweep("noise", grid, cases.noisy, chosen, pool, keep="rows")
     totals = {}
     for level in grid["level"]:
         part = [row for row in rows if row["level"] == level]
         right = [row for row in part if row["excess"] == 0]
-        worst = max((row["difference"] for row in right), default=None)
         totals[f"{level:g}"] = {
             "right_width": len(right),
             "teachers": len(part),
-            "largest_error": worst,
+            "called_exact": sum(row["exact"] for row in part),
+            "called_exact_wrongly": sum(
+                row["exact"] and (row["excess"] != 0 or row["difference"] > row["bound"]) for row in part
+            ),
+            "median_error": float(np.median([row["difference"] for row in right])) if right else None,
+            "largest_error": max((row["difference"] for row in right), default=None),
             "largest_bound": max((row["bound"] for row in right if row["bound"]), default=None),
         }
         print(f"  noise {level:g}: {totals[f'{level:g}']}")
-    _noise_picture(rows)
+    pictures.noise(rows, chosen.folder / "recovery-noise.png")
     return rows, totals
 
 
-def _noise_picture(rows: list[dict]) -> None:
-    import matplotlib.pyplot as plt
-
-    figure, axis = plt.subplots(figsize=(5, 3.5), layout="constrained")
-    right = [row for row in rows if row["excess"] == 0 and row["bound"]]
-    axis.loglog([r["level"] for r in right], [r["difference"] for r in right], "o", ms=4, label="error")
-    axis.loglog([r["level"] for r in right], [r["bound"] for r in right], "_", ms=9, label="its bound")
-    axis.set(xlabel="noise in the answers", ylabel="largest error of a weight")
-    axis.legend()
-    figure.savefig(_timing.RESULTS / "recovery-noise.png", dpi=110)
-    plt.close(figure)
+def _pruning(chosen, pool) -> Slice:
+    rows = _runs.sweep("pruning", {"method": pruning.METHODS}, pruning.compared, chosen, pool, keep="rows")
+    totals: dict = {"cpu_seconds": sum(row["cpu"] for row in rows)}
+    for row in rows:
+        points = list(zip(row["neurons"], row["parameters"], row["rmse"]))
+        at_size = [rmse for neurons, _, rmse in points if neurons <= pruning.WIDTH]
+        best = min(points, key=lambda point: point[2])
+        totals[row["method"]] = {
+            "best_rmse": best[2],
+            "neurons_there": best[0],
+            "best_rmse_at_the_teachers_width": min(at_size) if at_size else None,
+            "fewest_neurons": min(row["neurons"]),
+        }
+        print(f"  {row['method']}: {totals[row['method']]}")
+    pictures.pruning(rows, pruning.WIDTH, chosen.folder / "recovery-pruning.png")
+    return rows, totals
 
 
 SLICES = {
     "parity": _parity,
     "baseline": _baseline,
-    "activations": _activations,
+    "expansion": _expansion,
+    "sensitivity": _sensitivity,
     "noise": _noise,
     "deep": _deep,
+    "activations": _activations,
+    "queries": _queries,
+    "pruning": _pruning,
+    "mnist": _mnist,
 }
 
 
@@ -281,20 +259,19 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--widths", type=int, nargs="+", default=list(WIDTHS))
     parser.add_argument("--teachers", type=int, default=10)
     parser.add_argument("--activations", nargs="+", choices=TABLE, default=list(TABLE))
-    parser.add_argument("--deep", nargs="+", choices=list(DEEP), default=list(DEEP))
+    parser.add_argument("--deep", nargs="+", choices=list(cases.NETWORKS), default=["8-4-2-1", "16-8-4-2"])
     parser.add_argument("--image-widths", type=int, nargs="+", default=[16, 32])
     parser.add_argument("--data", type=Path, help="MNIST as NPZ or IDX files")
-    _runs.add_options(parser, workers=1)
+    _runs.add_options(parser, "recovery", workers=1)
     chosen = parser.parse_args(argv)
     facts = _timing.machine()
     print(_timing.describe(facts))
-    for name in chosen.slices:
-        print(name)
-        began = time.perf_counter()
-        rows, totals = SLICES[name](chosen)
-        totals["wall_seconds_of_this_call"] = time.perf_counter() - began
-        path = _timing.write(f"recovery-{name}", {"totals": totals, "rows": rows}, facts)
-        merged = (chosen.store or _timing.RESULTS / "runs") / f"recovery-{name}" / "merged.h5"
-        if merged.is_file():
-            shutil.copyfile(merged, path.with_suffix(".h5"))
-        print(f"written: {path}")
+    chosen.folder.mkdir(parents=True, exist_ok=True)
+    with _runs.executor(chosen) as pool:
+        for name in chosen.slices:
+            print(name)
+            began = time.perf_counter()
+            rows, totals = SLICES[name](chosen, pool)
+            totals["wall_seconds_of_this_call"] = time.perf_counter() - began
+            path = _timing.write(f"recovery-{name}", {"totals": totals, "rows": rows}, facts, chosen.folder)
+            print(f"written: {path}")

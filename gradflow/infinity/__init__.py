@@ -6,6 +6,7 @@ limit       networks on samples whose neurons become units of other kinds: `limi
             their fit, `charts` the way there and back
 continued   the same with infinitely many inputs, followed outwards and extrapolated
 saturation  one neuron whose bias or weights grow until it is constant on all inputs
+units       those of targets and features, in which all of this knows sizes of about one only
 recession   a direction along which the loss falls for ever: separable classes, e^{−θ}
 
 May import losses, networks, solvers and refiners; knows nothing of the road that asks.

@@ -9,9 +9,7 @@ coordinates, in which θ is affine at fixed ε, and the extrapolation are derive
 from __future__ import annotations
 
 import dataclasses
-import time
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 
@@ -27,8 +25,6 @@ from .coordinates import Coordinates
 from .limit_network import LimitNetwork, Unit
 from .limits import limit, scatter
 from .saturation import Saturation, saturated
-
-R = TypeVar("R", Refinement, None)
 
 LONGEST, POINTS = (3e-2, 3e-3), 13
 """The distances ε|v| at which the channel is visited: so many, over a decade from the first down; where v
@@ -156,28 +152,15 @@ def candidates(problem: Problem, theta: np.ndarray) -> list[tuple[tuple[int, int
 
 
 def recognised(
-    problem: Problem, theta: np.ndarray, refinement: R, monitor: Monitor
-) -> tuple[Channel | Saturation | None, Refinement | R]:
-    """What goes to infinity as a stage of a run, and the refinement that ends there.
+    problem: Problem, theta: np.ndarray, refined: bool, monitor: Monitor
+) -> tuple[Channel | Saturation, np.ndarray] | None:
+    """What goes to infinity at `theta` (P,), and the point where a run ends there.
 
-    The channel or neuron; or None and the refinement that there was. A neuron is looked for after a
-    refinement only: a flow that has come near its limit is not yet at the minimum of the rest.
+    A neuron by itself is looked for after a refinement only: a flow that has come near its limit is not yet
+    at the minimum of the rest.
     """
-    began, before = time.monotonic(), problem.objective.counts()
     found: tuple[Channel | Saturation, np.ndarray] | None = recognise(problem, theta, monitor)
-    if found is None and refinement is not None:
-        found = saturated(problem, theta, monitor)
-    if found is None:
-        return None, refinement
-    channel, point = found
-    after = None if refinement is None else refinement.settings
-    end = ended_at(problem, point, StopReason.CHANNEL, "channel", after)
-    return channel, dataclasses.replace(
-        end,
-        iterations=0 if refinement is None else refinement.iterations,
-        counts=problem.objective.counts() - before,
-        seconds=time.monotonic() - began + (0.0 if refinement is None else refinement.seconds),
-    )
+    return saturated(problem, theta, monitor) if found is None and refined else found
 
 
 def ended_at(problem: Problem, theta: np.ndarray, reason: StopReason, name: str, after=None) -> Refinement:

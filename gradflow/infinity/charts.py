@@ -244,6 +244,13 @@ def replaced(network: LimitNetwork, k: int, old: tuple[int, ...], unit: Unit, ro
     return dataclasses.replace(network, layers=tuple(layers), weights=tuple(weights), values=tuple(inner))
 
 
+def moved_row(network: LimitNetwork, row: int, step: np.ndarray) -> LimitNetwork:
+    """The network with one row of the first weights changed by a step."""
+    first = np.array(network.weights[0])
+    first[row] += step
+    return dataclasses.replace(network, weights=(first, *network.weights[1:]))
+
+
 def scale_of(network: LimitNetwork, X: np.ndarray, k: int, i: int) -> float:
     """The ε at which the neurons of a unit are about as far from the limit as they can be taken for."""
     unit, row = network.layers[k][i], network.starts(k)[i]

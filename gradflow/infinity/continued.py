@@ -390,7 +390,8 @@ def _at_infinite_bias(problem: Problem, theta: np.ndarray, monitor: Monitor) -> 
     if end.stop_reason is StopReason.INTERRUPTED:
         return None
     further: Limit | None = None
-    if not inner.objective.is_critical(end.theta, relative=NEARLY):
+    zero = inner.objective.is_zero(end.theta, end.loss)
+    if not (zero or inner.objective.is_critical(end.theta, relative=NEARLY)):
         further = _outwards(inner, end.theta, monitor)
         if further is None:
             return None
@@ -398,7 +399,7 @@ def _at_infinite_bias(problem: Problem, theta: np.ndarray, monitor: Monitor) -> 
     reached = problem.loss(theta)
     if not end.loss <= reached + problem.objective.loss_error(theta):
         return None
-    if end.loss <= NOTHING * problem.objective.spread**2:  # finite neurons may do as well
+    if not zero and end.loss <= NOTHING * problem.objective.spread**2:  # finite neurons may do as well
         return None
     W, A = np.array(limit_student.weights[0]), np.array(limit_student.weights[1])
     rises = []
@@ -435,4 +436,4 @@ def _at_infinite_bias(problem: Problem, theta: np.ndarray, monitor: Monitor) -> 
             further, network=network, distance=distance, approaches=(*further.approaches, *approaches)
         )
     error = noise + inner.objective.loss_error(end.theta)
-    return Limit(network, end.loss, error, end.grad_norm, distance, approaches)
+    return Limit(network, 0.0 if zero else end.loss, error, end.grad_norm, distance, approaches)

@@ -20,7 +20,7 @@ from ..refiners.gram import descend
 from ..support.eigen import newton_step, symmetric_eigen, zero_tolerance
 from ..support.progress import Monitor
 from ..support.stopping import StopReason
-from .charts import OPEN, STEEP, epsilon_of, finite, in_order, realised, scale_of, suggestions
+from .charts import OPEN, STEEP, epsilon_of, finite, in_order, moved_row, realised, scale_of, suggestions
 from .limit_network import LimitLoss, LimitNetwork
 from .outward import falls_outward
 
@@ -52,6 +52,13 @@ GROWN = 1e4
 
 NEAR = 0.03
 """Root mean square distance of the outputs of the end and of the limit, in units of the targets' spread."""
+
+ON_KINK, ASIDE, AT_KINKS = 1e-8, 1e-6, 3
+"""A sample is at the kink of a unit where |z| is below the first times the largest; L is looked at with |z|
+the second times as large, and twice that; so many times samples are added."""
+
+WITHIN = np.linspace(-6.0, 6.0, 49)
+"""z at which such a sample may be where the hinge is rounded off."""
 
 HALVINGS = 8
 """Distances ε at which a unit is tested: so many, each half of the one before."""
@@ -176,6 +183,7 @@ class _Fitted:
     grad_norm: float
     lowest: float
     rest: float = np.inf
+    pinned: dict[int, np.ndarray] | None = None
 
 
 class _Search:
@@ -207,6 +215,8 @@ class _Search:
                 fitted = self.fit(option.network)
                 if fitted is None or not self.near(fitted.network):
                     continue
+                if not fitted.critical:
+                    fitted = self.at_kinks(fitted)
                 if fitted.critical:
                     here = finite(fitted.network, self.X)
                     if here is not None and fitted.loss <= self.loss:
@@ -240,12 +250,66 @@ class _Search:
         end = LevenbergMarquardt(max_iterations=4 * STEPS).refine(objective, theta, self.monitor)
         return end.theta if objective.is_zero(end.theta, end.loss) else None
 
-    def objective(self, network: LimitNetwork) -> LimitLoss:
-        return LimitLoss(network, self.X, self.Y, self.share, self.spread)
+    def at_kinks(self, fitted: _Fitted) -> _Fitted:
+        """The minimum at which samples stay where a unit has a kink, if L rises to both sides of it.
 
-    def fit(self, network: LimitNetwork) -> _Fitted | None:
+        A hinge has one, and z₁σ'(z₀) at z₀ = 0 where σ'' jumps there (elu).
+        """
+        network, pinned, found = fitted.network, {}, fitted
+        for _ in range(AT_KINKS):
+            before = sum(samples.size for samples in pinned.values())
+            pinned = self.on_kinks(found.network, pinned)
+            if sum(samples.size for samples in pinned.values()) == before:
+                return fitted
+            fit = self.fit(network, pinned)
+            if fit is None:
+                return fitted
+            found = fit
+            if found.critical:
+                break
+        if not found.critical:
+            return fitted
+        for row, samples in pinned.items():
+            size = float(np.abs(found.network.forward(self.X)[0][0][:, row]).max())
+            for direction in self.across(network, samples):
+                for sign in (1.0, -1.0):
+                    rises = [
+                        self.loss_of(moved_row(found.network, row, sign * part * size * direction))
+                        - found.loss
+                        for part in (ASIDE, 2 * ASIDE)
+                    ]
+                    if not (rises[0] > 1e-12 * found.loss and 1.8 < rises[1] / rises[0] < 2.2):
+                        return fitted
+        found.pinned = pinned
+        return found
+
+    def on_kinks(self, network: LimitNetwork, pinned: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+        """Samples at the kinks of units of the first layer, by the number of z; those that were stay."""
+        found = {}
+        for unit, row in zip(network.layers[0], network.starts(0)):
+            if unit.kind == "hinge" or (unit.kind == "pair" and unit.activation.record.turns):
+                z = np.abs(network.forward(self.X)[0][0][:, row])
+                near = np.union1d(np.flatnonzero(z <= ON_KINK * z.max()), pinned.get(row, [])).astype(int)
+                if 0 < near.size < network.weights[0].shape[1]:
+                    found[row] = near
+        return found
+
+    def across(self, network: LimitNetwork, samples: np.ndarray) -> np.ndarray:
+        """Changes of a row of the first weights that move z of one of these samples by one, (m, columns)."""
+        below = self.X[samples]
+        if network.constants[0]:
+            below = np.column_stack([below, np.ones(len(below))])
+        return np.linalg.pinv(below).T
+
+    def loss_of(self, network: LimitNetwork) -> float:
+        return network.loss_and_gradient(self.X, self.Y, self.share)[0]
+
+    def objective(self, network: LimitNetwork, pinned: dict | None = None) -> LimitLoss:
+        return LimitLoss(network, self.X, self.Y, self.share, self.spread, pinned)
+
+    def fit(self, network: LimitNetwork, pinned: dict | None = None) -> _Fitted | None:
         """The least-squares fit of all parameters of a network at infinity, to the floor."""
-        objective = self.objective(network)
+        objective = self.objective(network, pinned)
         start = objective.start
         if not np.isfinite(objective.loss(start)):
             return None
@@ -315,7 +379,8 @@ class _Search:
         at_rest = np.abs(gradient).max() <= AT_REST * size and error <= CERTAIN * loss
         scales = np.ones(objective.base.size)
         scales[: sum(W.size for W in network.weights)][-network.weights[-1].size :] = self.spread
-        finite_yet = bool((np.abs(phi) < GROWN * scales[objective.free]).all())
+        full = np.abs(objective.full(phi))
+        finite_yet = bool((full < GROWN * scales)[objective.free].all())
         critical = bool((at_zero or at_rest) and finite_yet)
         return _Fitted(
             network,
@@ -399,6 +464,9 @@ class _Search:
         largest, label = scale_of(network, self.X, k, i), str(unit)
         if unit.kind == "step":
             return Approach(label, None, 0.0)
+        row = network.starts(k)[i]
+        if k == 0 and unit.kind == "hinge" and fitted.pinned and row in fitted.pinned:
+            return self.at_hinge(fitted, i, fitted.pinned[row], largest, label)
         if unit.kind == "linear" and network.constants[k]:
             # Its bias is free to move, and does: no base may have the loss below the limit.
             for base in BASES:
@@ -406,6 +474,30 @@ class _Search:
                 if abs(slope) > 1e-3 and self.along(fitted, k, i, largest, base, label) is None:
                     return None
         return self.along(fitted, k, i, largest, None, label)
+
+    def at_hinge(
+        self, fitted: _Fitted, i: int, samples: np.ndarray, largest: float, label: str
+    ) -> Approach | None:
+        """How L comes down to L₀ where a sample is on the hinge.
+
+        Finite neurons round the kink off over a width of ε. Where in it the sample is, is theirs to choose:
+        at no place of it may L be below the limit.
+        """
+        network, row, above = fitted.network, fitted.network.starts(0)[i], []
+        directions = self.across(network, samples)
+        if len(directions) > 1:
+            return None
+        epsilons = largest * 0.5 ** np.arange(HALVINGS)
+        for epsilon in epsilons:
+            losses = [
+                self.loss_of(realised(moved_row(network, row, u * epsilon * directions[0]), 0, i, epsilon))
+                for u in WITHIN
+            ]
+            above.append(min(losses) - fitted.loss)
+        if not min(above) > 1e-12 * fitted.loss:
+            return None
+        exponent = float(np.polyfit(np.log(epsilons[-4:]), np.log(above[-4:]), 1)[0])
+        return Approach(label, exponent, float(above[-1] / 0.5 ** ((HALVINGS - 1) * exponent)))
 
     def along(self, fitted: _Fitted, k: int, i: int, largest: float, base, label: str) -> Approach | None:
         network = fitted.network

@@ -23,6 +23,7 @@ from functools import cached_property
 
 import jax
 import numpy as np
+import scipy.linalg
 
 from ..activations import Activation
 from ..networks import MLP
@@ -362,22 +363,51 @@ class LimitLoss(Objective):
     """The loss of a network at infinity on samples, as a function of the φ that are free.
 
     Gradients and residuals are exact; ∇²L is 2JᵀJ and differences of what is left of the gradient.
+
+    pinned   z (by number) of the first layer that are zero on some samples, and stay so
     """
 
     sum_of_squares = True
 
-    def __init__(self, network: LimitNetwork, X: np.ndarray, Y: np.ndarray, share: np.ndarray, spread: float):
+    def __init__(
+        self, network: LimitNetwork, X: np.ndarray, Y: np.ndarray, share: np.ndarray, spread: float,
+        pinned: dict[int, np.ndarray] | None = None,
+    ):  # fmt: skip
         self.network, self.X, self.Y, self.spread = network, X, Y, spread
         self.root = np.sqrt(share)[:, None]
         self.base = network.flat()
         self.free = ~network.frozen()
-        self.size = int(self.free.sum())
-        self.start: np.ndarray = self.base[self.free].copy()
+        self.basis: np.ndarray | None = None
+        if pinned:
+            self._pin(pinned)
+        self.size = int(self.free.sum()) if self.basis is None else self.basis.shape[1]
+        self.start: np.ndarray = self._down(self.base)
         self.loss_floor = 0.0
         self._counts = [0, 0, 0]
 
+    def _pin(self, pinned: dict[int, np.ndarray]) -> None:
+        """Coordinates in which these z stay zero: orthonormal columns, and a base where they are."""
+        width = self.network.weights[0].shape[1]
+        basis, kept = np.eye(self.base.size), self.free.copy()
+        columns = []
+        for row, samples in pinned.items():
+            at = np.arange(row * width, (row + 1) * width)
+            below = self.X[samples]
+            if self.network.constants[0]:
+                below = np.column_stack([below, np.ones(len(below))])
+            self.base[at] -= np.linalg.pinv(below) @ (below @ self.base[at])
+            kept[at] = False
+            columns.append(basis[:, at] @ scipy.linalg.null_space(below))
+        self.basis = np.hstack([basis[:, kept], *columns])
+
+    def _down(self, phi: np.ndarray) -> np.ndarray:
+        """A gradient, or a φ, by the free coordinates."""
+        return phi[self.free].copy() if self.basis is None else self.basis.T @ phi
+
     def full(self, theta: np.ndarray) -> np.ndarray:
-        """φ with the free entries given."""
+        """φ with the free coordinates given."""
+        if self.basis is not None:
+            return self.base + self.basis @ (theta - self.start)
         phi = self.base.copy()
         phi[self.free] = theta
         return phi
@@ -394,7 +424,8 @@ class LimitLoss(Objective):
         self._counts[0] += 1
         zs, slopes = self.at(theta).forward(self.X, slopes=True)
         residuals = ((zs[-1] - self.Y) * self.root).ravel()
-        jacobian = (slopes * self.root[:, :, None]).reshape(residuals.size, -1)[:, self.free]
+        jacobian = (slopes * self.root[:, :, None]).reshape(residuals.size, -1)
+        jacobian = jacobian[:, self.free] if self.basis is None else jacobian @ self.basis
         return residuals, np.asfortranarray(jacobian)
 
     def loss(self, theta):
@@ -403,7 +434,7 @@ class LimitLoss(Objective):
 
     def loss_and_gradient(self, theta):
         loss, gradient = self.at(theta).loss_and_gradient(self.X, self.Y, self.root[:, 0] ** 2)
-        return loss, gradient[self.free]
+        return loss, self._down(gradient)
 
     def all_derivatives(self, theta):
         self._counts[1] += 1

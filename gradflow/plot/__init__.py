@@ -11,6 +11,7 @@ Needs matplotlib (`pip install "gradflow[plot]"`), which is imported when a pict
 
 flows      losses, gradients, trajectories
 networks   weights
+limits     limit: what a run that goes to infinity goes to
 spectra    spectrum
 grids      phase, slice
 pages      overview: four pictures of one result; save, check_path
@@ -20,6 +21,7 @@ May import everything below it but the command line.
 
 from .flows import gradients, losses, trajectories
 from .grids import phase, slice
+from .limits import limit
 from .networks import weights
 from .pages import PICTURES, check_path, overview, save, save_overview
 from .spectra import spectrum
@@ -31,6 +33,7 @@ __all__ = [
     "STYLE",
     "check_path",
     "gradients",
+    "limit",
     "losses",
     "overview",
     "phase",

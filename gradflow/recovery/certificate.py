@@ -31,13 +31,14 @@ class Certificate:
     smaller : float
         The least root of the loss that was found with one neuron fewer; NaN if none was tried.
     singular : float
-        The smallest singular value of the Jacobian J of the outputs (root mean square over queries) in the
-        parameters that the queries determine.
+        The smallest singular value of the Jacobian J of the outputs, its columns of unit norm, along
+        directions that the queries determine.
     undetermined : ndarray, shape (P,)
         Bool: parameters that the queries do not determine, as weights from a pixel that is never lit; flat
         as in `MLP.flat`.
     errors : ndarray, shape (P,)
-        Bound |δθ_p| ≤ rmse |row p of J⁺|; infinite where undetermined.
+        Bound |δθ_p| ≤ max(rmse, ε |answers|) |row p of J⁺| with ε the unit in the last place of their type;
+        infinite where undetermined.
     neuron_errors : ndarray, shape (m,)
         The same for the pre-activations of each neuron, relative to their size.
     hidden : int
@@ -117,12 +118,14 @@ def certify(
     floor: float,
     smaller: float,
     scaling: bool,
+    eps: float,
     block: int = 2000,
 ) -> Certificate:
     """The certificate of V (m, d + 1), C (m + 1, outputs) on the points of a model without an affine part.
 
-    JᵀJ is summed over blocks of points. For a class with positive scaling the directions (w, b, −a) of the
-    m neurons, along which nothing changes, are taken out first.
+    JᵀJ is summed over blocks of points. Answers are known to their resolution `eps` at best: a step, which a
+    saturated neuron fits with an RMSE of zero, has no slope that could be known. For a class with positive
+    scaling the directions (w, b, −a) of the m neurons, along which nothing changes, are taken out first.
     """
     m, D = V.shape
     outputs = C.shape[1]
@@ -153,14 +156,12 @@ def certify(
     inverse = vectors[:, ~null] / np.sqrt(values[~null])
     rows = inverse / scale[:, None]
     lost = (vectors[:, null] ** 2).sum(axis=1) > 1e-6
-    errors = np.where(lost, np.inf, rmse * np.linalg.norm(rows, axis=1))
+    known = max(rmse, eps * float(np.linalg.norm(model.targets)))
+    errors = np.where(lost, np.inf, known * np.linalg.norm(rows, axis=1))
     neuron_errors = np.array(
-        [rmse * np.linalg.norm(root.T @ rows[i * D : (i + 1) * D]) / sizes[i] for i in range(m)]
+        [known * np.linalg.norm(root.T @ rows[i * D : (i + 1) * D]) / sizes[i] for i in range(m)]
     )
-    kept = ~lost
-    singular = np.nan
-    if kept.any():
-        singular = float(np.sqrt(max(np.linalg.eigvalsh(gram[np.ix_(kept, kept)])[m * scaling], 0.0)))
+    singular = float(np.sqrt(values[~null].min())) if not null.all() else np.nan
     order = flat_order(m, D, outputs)
     return Certificate(
         rmse,

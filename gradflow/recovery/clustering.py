@@ -24,6 +24,7 @@ from .reduction import without_one
 from .result import Recovery
 from .students import JOINT_OUTPUTS, Student, Task, polish
 from .symmetry import Symmetry, symmetry_of
+from .units import Units
 
 NEAR_ZERO = 1e-8
 """Step 1 takes the first width of which a student gets below this share of the answers' variance."""
@@ -212,14 +213,22 @@ def expand_and_cluster(
     if width is not None:
         width = integer("width", width, 1)
     enough(X, Y, symmetry)
-    zero = default_floor(Y, eps) if floor is None else number("floor", floor, minimum=0.0, exclusive=True)
+    if floor is not None:
+        floor = number("floor", floor, minimum=0.0, exclusive=True)
+    units = Units.of(X, Y, features=False)
+    X, Y = units.inside(X, Y)
+    zero = default_floor(Y, eps) if floor is None else floor / units.answers
     rng = generator("seed", seed)
     monitor = Monitor(progress)
     with single_threaded_blas(), monitor.listening():
-        return _expand(X, Y, symmetry, width, expansion, students, gamma, beta, zero, rng, monitor)
+        return units.original(
+            _expand(X, Y, symmetry, width, expansion, students, gamma, beta, zero, eps, rng, monitor)
+        )
 
 
-def _expand(X, Y, symmetry: Symmetry, width, expansion, count, gamma, beta, zero, rng, monitor) -> Recovery:
+def _expand(
+    X, Y, symmetry: Symmetry, width, expansion, count, gamma, beta, zero, eps, rng, monitor
+) -> Recovery:
     variance = float(((Y - Y.mean(axis=0)) ** 2).sum(axis=1).mean())
     order = rng.permutation(len(X))
     goal = (0.2 * zero) ** 2
@@ -253,7 +262,7 @@ def _expand(X, Y, symmetry: Symmetry, width, expansion, count, gamma, beta, zero
         outs.append(A[own].sum(axis=0))
     details = {"clusters": clusters, "rows": V, "owner": owner, "groups": groups}
     W = np.array(rows).reshape(-1, V.shape[1])
-    return _fine_tuned(X, Y, order, symmetry, W, zero, tuple(trail), details)
+    return _fine_tuned(X, Y, order, symmetry, W, zero, eps, tuple(trail), details)
 
 
 def _train(X, Y, symmetry: Symmetry, m: int, goal: float, rng) -> Student:
@@ -293,7 +302,7 @@ def _neurons(symmetry: Symmetry, found: list[Student]):
     return np.vstack(rows), np.vstack(outs), np.concatenate(owner), symmetry.words
 
 
-def _fine_tuned(X, Y, order, symmetry: Symmetry, V, zero: float, trail, details) -> Recovery:
+def _fine_tuned(X, Y, order, symmetry: Symmetry, V, zero: float, eps, trail, details) -> Recovery:
     """The collapsed network, its outputs and affine part by least squares, fine-tuned to the floor."""
     signs = affine = None
     goal = (0.2 * zero) ** 2
@@ -334,6 +343,7 @@ def _fine_tuned(X, Y, order, symmetry: Symmetry, V, zero: float, trail, details)
             floor=zero,
             smaller=float(np.sqrt(without_one(task, inner))),
             scaling=symmetry.scaling,
+            eps=eps,
         )
     return Recovery(
         network, rmse, certificate, V, trail, "expand_and_cluster", affine, signs, details=details

@@ -13,21 +13,34 @@ from ..support.progress import Monitor
 from ..support.threads import single_threaded_blas
 from ..support.validate import generator, integer, number
 from .certificate import CLEAR, NULL, Certificate
+from .consensus import consensus
 from .one_layer import default_floor, queries
 from .result import Recovery
+from .search import NEAR
+from .students import Student, Task
 from .symmetry import symmetry_of
+from .units import Units
 
 PER = 20.0
 """Equations per parameter: deep students fit fewer without being right."""
 
-CLOSE = 1e-9
+CLOSE = 1e-6
 """A student below this share of the variance is reduced, as long as the loss does not rise."""
 
-HOPELESS = 1e-6
-"""The best student above this share of the variance is returned as it is."""
-
-WIDTHS = (8, 16, 32)
+WIDTHS = (8, 16)
 """Widths of the first layer of random students; the layers above have half as many as the one below."""
+
+EACH = 4
+"""Random students of each width."""
+
+GAIN = 1.5
+"""Of the random weights, in units of Glorot's: steeper ones end in worse minima."""
+
+BETTER = 1e3
+"""Students within this factor of the best are asked which neurons of the first layer they agree on."""
+
+ROUND = 6
+"""Students from one consensus before it is formed anew."""
 
 TRIES = 6
 """So many single neurons are tried before a network counts as irreducible."""
@@ -42,7 +55,7 @@ def recover_deep(
     inputs=None,
     hidden_layers: int = 2,
     floor: float | None = None,
-    students: int = 30,
+    students: int = 120,
     seed=0,
     progress: bool | None = None,
 ) -> Recovery:
@@ -54,14 +67,14 @@ def recover_deep(
         As in `recover`.
     hidden_layers : int, default 2
         Number of hidden layers, which has to be known.
-    students : int, default 30
-        Limit on the number of random students.
+    students : int, default 120
+        Limit on the number of students.
 
     Returns
     -------
     Recovery
-        `widths` has all layers. `exact` as in `recover`; hidden neurons of the layers above the first are
-        judged by the Jacobian as a whole.
+        `widths` has all layers. `exact` as in `recover`, from the errors of the weights of every hidden
+        neuron relative to their size; `certificate.neuron_errors` has the layers one after the other.
 
     Raises
     ------
@@ -70,9 +83,11 @@ def recover_deep(
 
     Notes
     -----
-    A student that comes near zero loss is reduced: a neuron of any layer is removed, the layer above it
-    fitted by least squares to its pre-activations as they were, and all parameters by
-    Levenberg–Marquardt; the removal that costs least and does not raise the loss stands.
+    Eight random students are followed by some that start from the neurons of the first layer which the better
+    ones have in common. One that comes near zero loss is reduced: a neuron of any layer is removed, the
+    layer above it fitted by least squares to its pre-activations as they were, and all parameters by
+    Levenberg–Marquardt; the removal that costs least and does not raise the loss stands. Where what is left
+    is not determined by the queries, further students are asked.
 
     Examples
     --------
@@ -86,16 +101,27 @@ def recover_deep(
     symmetry_of(activation)
     depth = integer("hidden_layers", hidden_layers, 1)
     students = integer("students", students, 1)
-    zero = default_floor(Y, eps) if floor is None else number("floor", floor, minimum=0.0, exclusive=True)
+    if floor is not None:
+        floor = number("floor", floor, minimum=0.0, exclusive=True)
     least = MLP.random((X.shape[1], *_sizes(WIDTHS[0], depth), Y.shape[1]), activation, seed=0).size
     if len(X) * Y.shape[1] < 4 * least:
         raise ArgumentError(
             "X", f"{len(X)} queries", f"{4 * least // Y.shape[1]} at least for {depth} hidden layers"
         )
+    units = Units.of(X, Y)
+    X, Y = units.inside(X, Y)
+    zero = default_floor(Y, eps) if floor is None else floor / units.answers
     rng = generator("seed", seed)
     monitor = Monitor(progress)
     with single_threaded_blas(), monitor.listening():
-        return _Deep(X, Y, activation, zero, rng, monitor).run(depth, students)
+        task = _Deep(X, Y, activation, zero, eps, rng, monitor)
+        return units.original(task.run(depth, students))
+
+
+def _first_layer(network: MLP) -> np.ndarray:
+    """Its rows [w, b]."""
+    W, b = network.weights[0], network.biases[0]
+    return np.column_stack([W, np.zeros(len(W)) if b is None else b])
 
 
 def _sizes(first: int, depth: int) -> list[int]:
@@ -105,7 +131,7 @@ def _sizes(first: int, depth: int) -> list[int]:
 class _Deep:
     """Queries in a random order, the last ones held out."""
 
-    def __init__(self, X, Y, activation, zero: float, rng, monitor: Monitor):
+    def __init__(self, X, Y, activation, zero: float, eps: float, rng, monitor: Monitor):
         order = rng.permutation(len(X))
         aside = min(1000, len(X) // 10)
         self.X, self.Y = X[order], Y[order]
@@ -114,7 +140,12 @@ class _Deep:
         fitted = self.Y[: self.count]
         self.variance = float(((fitted - fitted.mean(axis=0)) ** 2).sum(axis=1).mean())
         self.goal = (0.2 * zero) ** 2
+        self.known = eps * float(np.sqrt((Y**2).sum(axis=1).mean()))
         self.trail: list[dict] = []
+        symmetry = symmetry_of(activation)
+        self.task = Task(X, Y, symmetry, zero, rng)
+        self.first: list[Student] = []
+        self.common = np.zeros((0, X.shape[1] + 1))
 
     def loss(self, network: MLP, points: int) -> EmpiricalLoss:
         return EmpiricalLoss(network, self.X[:points], self.Y[:points], threads=1)
@@ -138,30 +169,65 @@ class _Deep:
         return network.with_flat(end.theta), end.loss
 
     def run(self, depth: int, students: int) -> Recovery:
+        """Random students of each width, then students from the neurons of the first layer agreed on."""
         best: tuple[MLP, float] | None = None
+        tried, smaller = CLOSE * self.variance, np.nan
         for k in range(students):
-            first = WIDTHS[min(len(WIDTHS) - 1, 3 * k // students)] if students > 3 else WIDTHS[-1]
-            sizes = (self.X.shape[1], *_sizes(first, depth), self.Y.shape[1])
-            start = MLP.random(sizes, self.activation, seed=self.rng, gain=1.5)
-            found = self.fit(start, 150)
-            self.trail.append({"width": sizes[1], "loss": found[1], "iterations": 0})
+            network = self.start(k, depth)
+            found = self.fit(network, 150)
+            self.trail.append({"width": network.sizes[1], "loss": found[1], "iterations": 150})
             self.monitor.report("recover_deep", loss=found[1], grad_norm=np.nan, steps=k + 1)
+            self.first.append(self.task.inside(_first_layer(found[0]), np.zeros((0, 0))))
+            self.first[-1].loss = found[1]
             if best is None or found[1] < best[1]:
                 best = found
-            if found[1] <= CLOSE * self.variance:
-                network, loss, smaller = self.reduce(*found)
+            if found[1] <= tried:
+                tried = max(0.1 * found[1], self.goal)
+                network, loss, least = self.reduce(*found)
                 if loss <= self.goal:
-                    return self.finished(network, smaller)
-                if loss < best[1]:
-                    best = network, loss
+                    end = self.finished(network, least)
+                    if end.exact:
+                        return end
+                    tried = CLOSE * self.variance
+                if loss <= best[1]:
+                    best, smaller = (network, loss), least
         assert best is not None
         network, loss = best
-        if loss <= HOPELESS * self.variance:
-            network, loss, smaller = self.reduce(*best)
-            if loss <= 1e-14 * self.variance:
-                return self.finished(network, smaller)
+        if loss <= NEAR * self.variance:
+            return self.finished(network, smaller)
         rmse = self.rmse(network, slice(None))
-        return Recovery(network, rmse, None, np.zeros((0, 0)), tuple(self.trail), "recover_deep")
+        return Recovery(network, rmse, None, self.rows(self.agreed()), tuple(self.trail), "recover_deep")
+
+    def start(self, k: int, depth: int) -> MLP:
+        """The k-th student: random ones of each width first, then from most of the first layer agreed on."""
+        rng = self.rng
+        common = self.common if k >= EACH * len(WIDTHS) else None
+        if k >= EACH * len(WIDTHS) and (k - EACH * len(WIDTHS)) % ROUND == 0:
+            common = self.common = self.agreed()
+        if common is None or not len(common):
+            sizes = _sizes(WIDTHS[min(k // EACH, len(WIDTHS) - 1)], depth)
+            common = np.zeros((0, self.X.shape[1] + 1))
+        else:
+            common = common[rng.random(len(common)) > rng.choice([0.0, 0.1, 0.3])]
+            sizes = [len(common) + int(rng.choice([1, 2, 3, 4, 6, 8]))]
+            sizes += [int(rng.choice([4, 6, 8])) for _ in range(depth - 1)]
+        sizes = [self.X.shape[1], *sizes, self.Y.shape[1]]
+        network = MLP.random(sizes, self.activation, seed=rng, gain=GAIN)
+        rows = _first_layer(network)
+        rows[: len(common)] = self.rows(common)
+        weights, biases = list(network.weights), list(network.biases)
+        weights[0], biases[0] = rows[:, :-1], rows[:, -1]
+        return MLP(weights, biases, self.activation)
+
+    def agreed(self) -> np.ndarray:
+        """Rows of the first layer that a third of the better students have."""
+        best = min(student.loss for student in self.first)
+        return consensus(self.task, self.first, better=min(BETTER * best / self.variance, 1e-3))
+
+    def rows(self, V: np.ndarray) -> np.ndarray:
+        """Rows [w, b] of the first layer for the inputs as given."""
+        W = V[:, :-1] / self.task.scale
+        return np.column_stack([W, V[:, -1] - W @ self.task.mean])
 
     def reduce(self, network: MLP, loss: float) -> tuple[MLP, float, float]:
         """The network without neurons that are not needed, its loss, and the least with one fewer."""
@@ -172,15 +238,23 @@ class _Deep:
             for layer, width in enumerate(network.sizes[1:-1]):
                 trials += [without(network, layer, i, self.X[:2000]) for i in range(width) if width > 1]
             trials.sort(key=lambda trial: trial[0])
-            accepted = False
+            accepted, close = False, []
             for _, candidate in trials[:TRIES]:
                 found, value = self.fit(candidate, 60, window=20, damping=1e-4)
                 if value <= max(self.goal, loss):
                     network, loss, accepted = found, value, True
                     break
-                smaller = min(smaller, value)
+                close.append((value, found))
+            if not accepted and close:
+                value, found = min(close, key=lambda trial: trial[0])
+                if value <= NEAR * self.variance:  # JᵀJ has lost the flat directions: by QR
+                    end = self.digits(found, self.points(found))
+                    if end[1] <= max(self.goal, loss):
+                        network, loss = end
+                        accepted = True
             if accepted:
                 continue
+            smaller = min((value for value, _ in close), default=np.inf)
             if loss <= self.goal:
                 return network, loss, smaller
             found, value = self.fit(network, 300)
@@ -190,12 +264,16 @@ class _Deep:
 
     def finished(self, network: MLP, smaller: float) -> Recovery:
         """The last digits on all queries but those held out, and the certificate."""
-        objective = self.loss(network, self.count)
-        end = finish(objective.least_squares, objective.residual_vector, network.flat(), iterations=15)
-        network = network.with_flat(end.theta)
+        network = self.digits(network, self.count)[0]
         certificate = self.certify(network, smaller)
         rmse = self.rmse(network, slice(None))
         return Recovery(network, rmse, certificate, np.zeros((0, 0)), tuple(self.trail), "recover_deep")
+
+    def digits(self, network: MLP, points: int) -> tuple[MLP, float]:
+        """The last digits, by QR steps."""
+        objective = self.loss(network, points)
+        end = finish(objective.least_squares, objective.residual_vector, network.flat(), iterations=15)
+        return network.with_flat(end.theta), end.loss
 
     def certify(self, network: MLP, smaller: float) -> Certificate:
         gram = np.zeros((network.size, network.size))
@@ -212,14 +290,14 @@ class _Deep:
         rmse = self.rmse(network, slice(self.count))
         rows = vectors[:, ~null] / np.sqrt(values[~null]) / scale[:, None]
         lost = (vectors[:, null] ** 2).sum(axis=1) > 1e-6
-        errors = np.where(lost, np.inf, rmse * np.linalg.norm(rows, axis=1))
-        relative = errors / np.maximum(np.abs(network.flat()), CLEAR * np.abs(network.flat()).max())
-        first = network.sizes[1]
-        cut = network.weights[0].size
-        neuron_errors = np.array(
-            [relative[i * (cut // first) : (i + 1) * (cut // first)].max() for i in range(first)]
+        errors = np.where(lost, np.inf, max(rmse, self.known) * np.linalg.norm(rows, axis=1))
+        theta = np.abs(network.flat())
+        relative = network.with_flat(np.minimum(errors / np.maximum(theta, CLEAR * theta.max()), 1e300))
+        hidden = list(zip(relative.weights, relative.biases))[:-1]
+        neuron_errors = np.concatenate(
+            [np.column_stack([W] if b is None else [W, b]).max(axis=1) for W, b in hidden]
         )
-        singular = float(np.sqrt(max(np.linalg.eigvalsh(gram)[int(null.sum())], 0.0)))
+        singular = float(np.sqrt(max(values[~null].min(initial=np.inf), 0.0)))
         return Certificate(
             rmse,
             self.rmse(network, slice(self.count, None)) if self.count < len(self.X) else 0.0,
@@ -228,7 +306,7 @@ class _Deep:
             singular,
             lost,
             errors,
-            np.where(np.isfinite(neuron_errors), neuron_errors, np.inf),
+            np.where(neuron_errors < 1e300, neuron_errors, np.inf),
             int((null & (np.abs(vectors[dead]).sum(axis=0) < 0.5 if dead.any() else True)).sum()),
         )
 

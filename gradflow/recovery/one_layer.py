@@ -21,6 +21,7 @@ from .result import Recovery
 from .search import NEAR, Budget, search
 from .students import Student, Task, fit, polish
 from .symmetry import Symmetry, can_be_told, symmetry_of
+from .units import Units
 
 
 def catalogue() -> list[str]:
@@ -37,6 +38,9 @@ def _twins(name: str) -> tuple[str, ...]:
 
 DIGITS = 500
 """Without `floor=`, an RMSE of so many units in the last place of the answers' type counts as zero."""
+
+COARSE = 0.1
+"""But not more than this times the root of the unit: 3 units in the last place of Float16, 290 of Float32."""
 
 ALL_STEPS = 100
 """Levenberg–Marquardt steps of the reduced student on all queries but those held out."""
@@ -71,7 +75,8 @@ def recover(
     inputs : array_like, optional
         Queries for `teacher`.
     floor : float, optional
-        The RMSE that counts as zero; 500 units in the last place of the type of Y unless given.
+        The RMSE that counts as zero; unless given, 500 units in the last place of Y for Float64, 290 for
+        Float32 and 3 for Float16.
     students, widest : int
         Limits of the search: students in all, and neurons of a random student.
     seed : int, optional
@@ -118,11 +123,16 @@ def recover(
     if floor is not None:
         floor = number("floor", floor, minimum=0.0, exclusive=True)
     budget = Budget(students=students, widest=widest)
-    if isinstance(activation, str) and activation == "auto":
-        return _automatic(X, Y, floor, eps, budget, seed, progress)
-    symmetry = symmetry_of(activation)
-    enough(X, Y, symmetry)
-    return _recover(X, Y, symmetry, floor, eps, budget, seed, progress)
+    automatic = isinstance(activation, str) and activation == "auto"
+    symmetry = None if automatic else symmetry_of(activation)
+    if symmetry is not None:
+        enough(X, Y, symmetry)
+    units = Units.of(X, Y)
+    X, Y = units.inside(X, Y)
+    floor = None if floor is None else floor / units.answers
+    if symmetry is None:
+        return units.original(_automatic(X, Y, floor, eps, budget, seed, progress))
+    return units.original(_recover(X, Y, symmetry, floor, eps, budget, seed, progress))
 
 
 def queries(X, Y, teacher, inputs) -> tuple[np.ndarray, np.ndarray, float]:
@@ -164,8 +174,8 @@ def enough(X: np.ndarray, Y: np.ndarray, symmetry: Symmetry) -> None:
 
 
 def default_floor(Y: np.ndarray, eps: float) -> float:
-    """`DIGITS` units in the last place of the root mean square of the answers."""
-    return DIGITS * eps * float(np.sqrt((Y**2).sum(axis=1).mean()))
+    """What counts as zero for answers of this type: so many units of their root mean square."""
+    return min(DIGITS * eps, COARSE * np.sqrt(eps)) * float(np.sqrt((Y**2).sum(axis=1).mean()))
 
 
 def _recover(X, Y, symmetry: Symmetry, floor, eps, budget: Budget, seed, progress) -> Recovery:
@@ -194,12 +204,14 @@ def _recover(X, Y, symmetry: Symmetry, floor, eps, budget: Budget, seed, progres
                 network, affine = _network(symmetry, V, C)
                 rmse = _rmse(network, affine, X, Y)
                 return Recovery(network, rmse, None, agreed, facts, "recover", affine, signs)
-            return _finished(task, best, best, float(np.sqrt(least)), zero, agreed, facts)
+            return _finished(task, best, best, float(np.sqrt(least)), zero, eps, agreed, facts)
         wide = trail[-1]
         small, smaller = reduce(task, wide, each=budget.per)
-        if task.points(small.width, budget.per) < len(task.fit):
-            small = fit(task, small.V, iterations=ALL_STEPS, each=np.inf, window=20, damping=1e-6)
-        return _finished(task, wide, small, float(np.sqrt(smaller)), zero, agreed, facts)
+        if given or task.points(small.width, budget.per) < len(task.fit):
+            # A floor far above Float64's is reached on the way: the best fit lies below it.
+            goal = 0.0 if given else task.goal
+            small = fit(task, small.V, iterations=ALL_STEPS, each=np.inf, window=20, damping=1e-6, goal=goal)
+        return _finished(task, wide, small, float(np.sqrt(smaller)), zero, eps, agreed, facts)
 
 
 def _finish_near(task: Task, student: Student, each: float) -> Student | None:
@@ -221,7 +233,7 @@ def _turned(task: Task, V: np.ndarray, C: np.ndarray):
     return V, np.vstack([C[:m], Theta, beta[None]]), signs
 
 
-def _finished(task: Task, wide, small, smaller: float, zero: float, agreed, facts) -> Recovery:
+def _finished(task: Task, wide, small, smaller: float, zero: float, eps: float, agreed, facts) -> Recovery:
     """The reduced student on all queries, its signs, and its certificate."""
     symmetry = task.symmetry
     X, Y = task.X[task.fit], task.Y[task.fit]
@@ -248,6 +260,7 @@ def _finished(task: Task, wide, small, smaller: float, zero: float, agreed, fact
         floor=zero,
         smaller=smaller,
         scaling=symmetry.scaling,
+        eps=eps,
     )
     groups = _groups(task, wide)
     rmse = _rmse(network, affine, task.X, task.Y)

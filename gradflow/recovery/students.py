@@ -124,16 +124,31 @@ def random_neurons(task: Task, count: int, rng: np.random.Generator) -> np.ndarr
 
 
 def fit(
-    task: Task, V: np.ndarray, *, iterations: int, each: float = 5.0, window: int = 30, damping: float = 1e-2
+    task: Task,
+    V: np.ndarray,
+    *,
+    iterations: int,
+    each: float = 5.0,
+    window: int = 30,
+    damping: float = 1e-2,
+    goal: float | None = None,
 ) -> Student:
-    """A student from these neurons: output weights by least squares, then Levenberg–Marquardt."""
+    """A student from these neurons: output weights by least squares, then Levenberg–Marquardt to the floor.
+
+    Or to another loss, `goal`.
+    """
     points = task.points(len(V), each)
     model = task.model(points)
+    goal = task.goal if goal is None else goal
     if len(V) == 0:
         C = model.coefficients(model.extra)[0]
         R = model.extra @ C - model.targets
         return Student(V, C, float(np.vdot(R, R)), 0)
-    options: dict[str, Any] = {"iterations": iterations, "goal": task.goal, "window": window}
+    options: dict[str, Any] = {
+        "iterations": iterations,
+        "goal": task.goal if goal is None else goal,
+        "window": window,
+    }
     if task.outputs > JOINT_OUTPUTS:
         end = project(model, V, damping=0.1 * damping, **options)
         return Student(end.V, end.C, end.loss, end.iterations)

@@ -15,6 +15,7 @@ from ..support.progress import Monitor
 from ..support.stopping import StopReason
 from ..support.validate import integer
 from .base import Kept, Refinement, Refiner
+from .gram import Descent
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -106,6 +107,22 @@ class LevenbergMarquardt(Refiner):
             seconds=run.limits.spent,
             settings=self.settings(),
         )
+
+    def descended(self, objective: Objective, theta: np.ndarray, monitor: Monitor) -> Descent:
+        """As far as least squares alone go, without Newton's method after them.
+
+        Parameters
+        ----------
+        objective, theta, monitor
+            As in `refine`.
+
+        Returns
+        -------
+        Descent
+        """
+        run = _Run(self, objective, np.array(theta, dtype=np.float64), monitor)
+        reason = run.descend()
+        return Descent(run.theta, run.loss, run.iterations, run.losses, reason or StopReason.NO_PROGRESS)
 
 
 class _Factors(NamedTuple):

@@ -104,7 +104,7 @@ class _Point:
         found, zeros, worst, lines = [], 0, 0.0, 0
         for (mask, count), (values, vectors), tangents in zip(self.blocks, pieces, self.tangents()):
             block = hessian[np.ix_(mask, mask)]
-            null, error = _null(_orthonormal(tangents[:, mask]), block, scale)
+            null, error = null_part(tangents[:, mask], block, scale)
             rest = np.eye(mask.sum())
             if len(null):
                 rest = scipy.linalg.null_space(null)
@@ -169,8 +169,28 @@ def _unfrozen(tangents: np.ndarray, moving: np.ndarray) -> np.ndarray:
     return found[np.abs(found).max(axis=1) > 1e-9 * np.abs(tangents).max()]
 
 
-def _null(basis: np.ndarray, hessian: np.ndarray, scale: float) -> tuple[np.ndarray, float]:
-    """The part of the span of the rows that the Hessian maps to zero, and the largest |H t| there / scale."""
+def null_part(tangents: np.ndarray, hessian: np.ndarray, scale: float) -> tuple[np.ndarray, float]:
+    """The part of the span of the rows (m, p) that the Hessian maps to zero, and the largest |H t| there.
+
+    Parameters
+    ----------
+    tangents : ndarray, shape (m, p)
+    hessian : ndarray, shape (p, p)
+    scale : float
+        What |H t| is measured by: the largest |λ|.
+
+    Returns
+    -------
+    basis : ndarray, shape (k, p)
+        Orthonormal rows.
+    error : float
+
+    Examples
+    --------
+    >>> null_part(np.array([[0.0, 2.0], [1.0, 0.0]]), np.diag([1.0, 0.0]), 1.0)[0]
+    array([[0., 1.]])
+    """
+    basis = _orthonormal(tangents)
     if not len(basis) or scale == 0.0:
         return basis, 0.0
     _, sizes, turn = np.linalg.svd(hessian @ basis.T / scale)

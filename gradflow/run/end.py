@@ -11,6 +11,7 @@ import numpy as np
 from ..infinity import Limit, Recession, Saturation
 from ..losses.tangents import named_tangents
 from ..support.stopping import CRITICAL, StopReason
+from .curvature import null_part
 
 if TYPE_CHECKING:
     from .result import Result
@@ -22,7 +23,12 @@ DECADES = 2.0
 """Exponents are slopes over so many decades of t at the end of a flow."""
 
 MOVING = 1e-3
-"""A parameter moves if it changes by more than this part of 1 + |θ_i| in the last decade of t."""
+"""A parameter moves if it changes in the last decade of t by more than this part of the largest weight of a
+vector that it belongs to (`MLP.weight_vectors`)."""
+
+NEARLY_ZERO, NORMAL = 1e-8, 1e-5
+"""Below the first times what was to be explained L is nearly zero: residuals are to be normal to all
+∂f/∂θ_i to the second."""
 
 SHOWN = 3
 """Parameters that still move, in a sentence; `End.moving` has all of them."""
@@ -168,7 +174,8 @@ def _infinity(result: Result) -> End | None:
         evidence.append(Evidence("coefficient of ε² (> 0: it attracts)", channel.slope))
         evidence.append(Evidence("residual of the fit in ε²", channel.residual, 1e-3))
     unsure: tuple[str, ...] = ()
-    if isinstance(channel, Limit) and channel.loss <= 1e-26 * result.problem.objective.spread**2:
+    nothing = 1e-26 * result.problem.objective.spread**2
+    if isinstance(channel, Limit) and channel.loss <= max(nothing, channel.loss_error):
         unsure = ("whether the loss is zero at a finite point, too",)
     return End("infinity", f"goes to infinity: {channel}", reached(result), tuple(evidence), unsure)
 
@@ -231,9 +238,25 @@ def _critical(result: Result) -> End | None:
     dimension, directions, unsure = _dimension(result)
     if spectrum.index is None:
         unsure = (*unsure, str(spectrum.inertia))
+    cosine = _cosine(result)
+    if cosine is not None:
+        evidence.append(Evidence("largest cosine of the residuals with a ∂f/∂θ_i", cosine, NORMAL))
+        if cosine > NORMAL:
+            unsure = (*unsure, "whether L, which is nearly zero, goes on to zero")
     kind = "manifold of minima" if dimension and spectrum.index == 0 else "critical point"
     sentence += _explained(dimension, directions)
     return End(kind, sentence, True, tuple(evidence), unsure, dimension, directions)
+
+
+def _cosine(result: Result) -> float | None:
+    """The largest |J_iᵀρ| / |J_i||ρ| where L is nearly zero: there ∇L is small whether critical or not."""
+    objective = result.problem.objective
+    if not objective.sum_of_squares or not 0.0 < result.loss <= NEARLY_ZERO * objective.spread**2:
+        return None
+    residuals, jacobian = objective.least_squares(result.theta)
+    jacobian = jacobian[:, result.rates != 0]
+    sizes = np.linalg.norm(jacobian, axis=0) * np.linalg.norm(residuals)
+    return float(np.max(np.abs(jacobian.T @ residuals) / np.where(sizes > 0, sizes, np.inf)))
 
 
 def _dimension(result: Result) -> tuple[int | None, tuple[tuple[str, int], ...], tuple[str, ...]]:
@@ -245,11 +268,11 @@ def _dimension(result: Result) -> tuple[int | None, tuple[tuple[str, int], ...],
     dimension = spectrum.exactly_singular
     if spectrum.zero > dimension:
         unsure = (f"{spectrum.zero - dimension} directions are flat to second order only",)
-    directions = _symmetries(result, spectrum.tolerance) if spectrum.symmetry_zeros else ()
+    directions = _symmetries(result, np.abs(spectrum.eigenvalues).max()) if spectrum.symmetry_zeros else ()
     return dimension, directions, unsure
 
 
-def _symmetries(result: Result, tolerance: float) -> tuple[tuple[str, int], ...]:
+def _symmetries(result: Result, scale: float) -> tuple[tuple[str, int], ...]:
     """How many dimensions each family of symmetries has at the end point."""
     problem = result.problem
     if problem.student is None or result.span is not None:
@@ -257,14 +280,12 @@ def _symmetries(result: Result, tolerance: float) -> tuple[tuple[str, int], ...]
     softmax = problem.options["loss"] == "cross_entropy"
     families = named_tangents(result.student, problem.teacher, problem.inputs, softmax=softmax)
     hessian, moves, found = result.hessian(), result.rates != 0, []
+    hessian = hessian[np.ix_(moves, moves)]
     for name, rows in families.items():
         rows = rows[(rows[:, ~moves] == 0).all(axis=1)][:, moves]
-        if not len(rows):
-            continue
-        unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-        unit = unit[np.linalg.norm(unit @ hessian, axis=1) <= 1e2 * tolerance]
-        if len(unit):
-            found.append((name, int(np.linalg.matrix_rank(unit, tol=1e-8))))
+        count = len(null_part(rows, hessian, scale)[0])
+        if count:
+            found.append((name, count))
     return tuple(found)
 
 
@@ -325,7 +346,7 @@ def _rates(result: Result) -> tuple[tuple[Moving, ...], list[Evidence]]:
     with np.errstate(divide="ignore", invalid="ignore"):
         slopes = _slopes(log_t, np.log(np.abs(theta[chosen])))
     late = theta[times >= 0.1 * flow.end_time]
-    change = np.ptp(late, axis=0) / (1.0 + np.abs(theta[-1]))
+    change = np.ptp(late, axis=0) / _sizes(result, theta[-1])
     order = np.argsort(-change)
     names = _names(result)
     moving = tuple(
@@ -340,6 +361,17 @@ def _rates(result: Result) -> tuple[tuple[Moving, ...], list[Evidence]]:
             slope = _slopes(np.log(flow.times[late]), np.log(values[late])[:, None])[0]
             found.append(Evidence(f"d log {what} / d log t", float(slope)))
     return moving, found
+
+
+def _sizes(result: Result, theta: np.ndarray) -> np.ndarray:
+    """What each parameter's motion is measured by, (P,), in the parameter's own unit."""
+    vectors, values = result.problem.objective.weight_vectors, np.abs(theta)
+    if vectors is None:
+        return np.full(theta.size, max(float(values.max()), 1e-300))
+    largest = np.zeros(int(vectors.max()) + 1)
+    for names in vectors:
+        np.maximum.at(largest, names, values)
+    return np.maximum(np.minimum(*largest[vectors]), 1e-300)
 
 
 def _slopes(x: np.ndarray, rows: np.ndarray) -> np.ndarray:

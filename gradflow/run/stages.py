@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import time
+from functools import cached_property
 
 import jax
 import numpy as np
@@ -12,6 +14,7 @@ from ..infinity.channels import ended_at, recognised
 from ..infinity.continued import continued
 from ..infinity.limit import approached, grown
 from ..infinity.recession import separating_direction
+from ..infinity.units import Units
 from ..refiners import Refinement, Refiner, polish
 from ..solvers import Flow
 from ..support.memory import memory_errors
@@ -23,6 +26,7 @@ from .coordinates import Coordinates
 from .frames import Frame
 from .kinks import find_kink
 from .plan import Plan
+from .valleys import further
 from .zero import zero_nearby
 
 BROKEN = (StopReason.INTERRUPTED, StopReason.NON_FINITE)
@@ -92,9 +96,9 @@ class _Refining:
             if found is not None:
                 return ended_at(problem, theta, StopReason.INFIMUM, "separable classes"), found
         if coordinates.whole and self.automatic:
-            channel, end = recognised(problem, theta, None, monitor)
-            if end is not None:
-                return end, channel
+            gone = self.recognised(theta, None)
+            if gone is not None:
+                return gone
         frame = Frame.of_refiner(coordinates, self.precision)
         begin = point / frame.scales
         along = frame.refine_along_kinks(self.refiner, begin, monitor, not (flowed and self.automatic))
@@ -108,35 +112,72 @@ class _Refining:
             return end, None
         if coordinates.whole:
             lost = not problem.objective.is_critical(end.theta)
-            gone = (
-                recognised(problem, end.theta, end, monitor)
-                if lost
-                else recognised(problem, end.theta, None, monitor)
-            )
-            if gone[0] is not None and gone[1] is not None:
-                return gone[1], gone[0]
+            gone = self.recognised(end.theta, end if lost else None)
+            if gone is not None:
+                return gone
         infimum = separating_direction(problem, end.theta, coordinates.all_rates)
         infimum = infimum or frame.recession(begin, inner.theta)
-        if infimum is None and coordinates.whole and self.automatic:
-            end = self.at_zero(end)
-        if infimum is None and coordinates.whole and self.automatic:
-            limit = self.limit(end)
-            if isinstance(limit, np.ndarray):
-                return self.refined_again(end, limit), None
-            if limit is not None:
-                return dataclasses.replace(end, stop_reason=StopReason.CHANNEL), limit
-        if infimum is None:
+        if infimum is not None:
+            return dataclasses.replace(end, stop_reason=StopReason.INFIMUM), infimum
+        if not (coordinates.whole and self.automatic):
             return end, None
-        return dataclasses.replace(end, stop_reason=StopReason.INFIMUM), infimum
+        end, limit = self.beyond(end)
+        if limit is None and end.stop_reason in UNFINISHED:
+            end = self.further(end)
+            end, limit = self.beyond(end)
+        return end, limit
+
+    def further(self, end: Refinement) -> Refinement:
+        """The refinement that goes on in turns (`valleys`), and from there by itself."""
+        units = self.units
+        begin = units.of(end.theta)
+        found = further(units.problem.objective, begin, self.monitor)
+        return end if found is begin else self.refined_again(end, units.back(found))
+
+    def beyond(self, end: Refinement) -> tuple[Refinement, Limit | None]:
+        """The end of a refinement, or one behind it: at loss zero, at a limit at infinity, or finite."""
+        end = self.at_zero(end)
+        limit = self.limit(end)
+        if isinstance(limit, np.ndarray):
+            return self.refined_again(end, limit), None
+        if limit is not None:
+            return dataclasses.replace(end, stop_reason=StopReason.CHANNEL), limit
+        return end, None
+
+    @cached_property
+    def units(self) -> Units:
+        """Those in which the search for limits knows sizes of about one only."""
+        return Units(self.coordinates.problem)
+
+    def recognised(self, theta: np.ndarray, end: Refinement | None) -> tuple[Refinement, Infinity] | None:
+        """What goes to infinity at a point (P,), the `end` of a refinement unless None."""
+        units, problem = self.units, self.coordinates.problem
+        began, before = time.monotonic(), problem.objective.counts()
+        found = recognised(units.problem, units.of(theta), end is not None, self.monitor)
+        if found is None:
+            return None
+        channel, point = found
+        after = None if end is None else end.settings
+        last = ended_at(problem, units.back(point), StopReason.CHANNEL, "channel", after)
+        last = dataclasses.replace(
+            last,
+            iterations=0 if end is None else end.iterations,
+            counts=problem.objective.counts() - before,
+            seconds=time.monotonic() - began + (0.0 if end is None else end.seconds),
+        )
+        return last, units.found(channel)
 
     def at_zero(self, end: Refinement) -> Refinement:
         """The refinement, ended at a minimum of loss zero nearby where there is one."""
         problem = self.coordinates.problem
         if end.stop_reason not in UNFINISHED or problem.objective.is_zero(end.theta, end.loss):
             return end
-        found = zero_nearby(problem, end.theta, end.loss, self.monitor)
+        units = self.units
+        loss = end.loss / units.outputs**2
+        found = zero_nearby(units.problem, units.of(end.theta), loss, self.monitor)
         if found is None:
             return end
+        found = units.back(found)
         loss, grad_norm = self.coordinates.evaluate(found)
         return dataclasses.replace(
             end, theta=found, loss=loss, grad_norm=grad_norm, stop_reason=StopReason.LOSS_FLOOR
@@ -164,9 +205,13 @@ class _Refining:
         problem, theta = self.coordinates.problem, end.theta
         if not np.isfinite(theta).all() or problem.objective.is_zero(theta, end.loss):
             return None
-        if problem.objective.is_critical(theta):
-            return approached(problem, theta, self.monitor) if grown(problem, theta) else None
-        if end.stop_reason not in UNFINISHED:
+        units, critical = self.units, problem.objective.is_critical(theta)
+        inner, point = units.problem, units.of(theta)
+        if not (grown(inner, point) if critical else end.stop_reason in UNFINISHED):
             return None
-        found = approached(problem, theta, self.monitor)
-        return continued(problem, theta, self.monitor) if found is None else found
+        found = approached(inner, point, self.monitor)
+        if found is None and not critical:
+            found = continued(inner, point, self.monitor)
+        if isinstance(found, np.ndarray):
+            return units.back(found)
+        return None if found is None else units.found(found)

@@ -53,6 +53,39 @@ def test_slopes_of_all_units():
     assert value == pytest.approx(residuals @ residuals, rel=1e-14)
 
 
+def test_z_that_are_pinned_stay_zero():
+    sigma, rng = resolve("elu"), np.random.default_rng(0)
+    units = ((Unit("neuron", (0,), sigma), Unit("pair", (1, 2), sigma)),)
+    weights = 0.5 * rng.standard_normal((3, 3)), rng.standard_normal((1, 4))
+    network = LimitNetwork(units, weights, (True, True), ((np.zeros(0),) * 2,))
+    share, Y = np.full(len(X2), 1 / len(X2)), rng.standard_normal((len(X2), 1))
+    loss = LimitLoss(network, X2, Y, share, 1.0, {1: np.array([4, 9])})
+    assert loss.size == network.flat().size - 2
+    theta = loss.start + 0.1 * rng.standard_normal(loss.size)
+    z = loss.at(theta).forward(X2)[0][0]
+    assert np.abs(z[[4, 9], 1]).max() < 1e-14 < np.abs(z[[4, 9], 0]).min()
+    residuals, jacobian = loss.least_squares(theta)
+    np.testing.assert_allclose(loss.gradient(theta), 2 * jacobian.T @ residuals, atol=1e-13)
+    steps = 1e-6 * np.eye(loss.size)
+    ends = [(loss.residual_vector(theta + e) - loss.residual_vector(theta - e)) / 2e-6 for e in steps]
+    np.testing.assert_allclose(jacobian, np.array(ends).T, atol=1e-7)
+
+
+def test_a_hinge_on_a_sample():
+    """A constant and a line that begins at a sample, where L has a kink: the best height and slope."""
+    x = np.sort(X1[:, 0])
+    middle = x[30]
+    y = np.where(x > middle, 2.0 * (x - middle), 0.0) + noise(60, 0.02)
+    y[30] -= 1.0
+    start = gf.MLP([[[40.0]], [[2.0 / 40.0]]], [[-40.0 * middle], [0.0]], "softplus")
+    result = gf.train(y[:, None], start, x[:, None], solver=None, progress=False)
+    columns = np.column_stack([np.maximum(x - middle, 0.0), np.ones(60)])
+    truth = np.mean((columns @ np.linalg.lstsq(columns, y, rcond=None)[0] - y) ** 2)
+    assert result.end.kind == "infinity" and units(result) == ["hinge"]
+    assert result.channel.loss == pytest.approx(truth, rel=1e-12) and result.loss > truth
+    assert result.channel.approaches[0].exponent == pytest.approx(1, abs=0.1)
+
+
 @pytest.mark.parametrize(("kind", "order"), [("pair", 2), ("triple", 2), ("exponential", 1), ("linear", 2)])
 def test_neurons_in_place_of_a_unit_come_to_it_with_its_order(kind, order):
     sigma = resolve("tanh")
@@ -161,7 +194,7 @@ def test_a_derivative_is_where_merging_neurons_go(order):
         start = [0.9, -0.4, 0.7, 0.5, 0.8]
         starts = [start] if order == 1 else [[*start, 1.3, 1.0], [*start, 1.0, 0.8]]
         truth = best(lambda p, y=y: jets(p, order) - y, *starts)
-        assert result.channel.loss == pytest.approx(truth, rel=1e-9)
+        assert result.channel.loss == pytest.approx(truth, rel=1e-12)
         assert result.channel.loss < result.loss
         return
     raise AssertionError("no seed attracts")

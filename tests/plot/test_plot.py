@@ -138,3 +138,22 @@ def test_overview_of_every_kind(results, exact, tmp_path):
         gf.plot.overview(results)
     with pytest.raises(ArgumentError, match="^plot:"):
         gf.plot.save_overview(results[0], tmp_path / "a.doc")
+
+
+def test_the_limit_of_a_run_to_infinity(results):
+    X = np.random.default_rng(0).standard_normal((60, 1))
+    result = gf.train(
+        X + 0.02 * X**3, gf.MLP([[[0.3]], [[2.0]]], None, "tanh"), X, solver=None, progress=False
+    )
+    ax = gf.plot.limit(result)
+    dots, end, limit = ax.lines
+    assert labelled(ax) and ax.get_title() == "neuron 0 becomes linear" and len(dots.get_xdata()) == 60
+    x = np.asarray(limit.get_xdata())
+    assert x.min() >= X.min() and x.max() <= X.max()
+    np.testing.assert_allclose(limit.get_ydata(), result.limit(x[:, None])[:, 0], rtol=1e-12)
+    np.testing.assert_allclose(end.get_ydata(), result.student(x[:, None])[:, 0], rtol=1e-12)
+    assert gf.plot.limit(results[0]).texts[0].get_text() == "no network at infinity to draw"
+    with pytest.raises(ArgumentError, match="^output:"):
+        gf.plot.limit(result, output=1)
+    with pytest.raises(ArgumentError, match="^result:"):
+        gf.plot.limit(3)

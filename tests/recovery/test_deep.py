@@ -44,3 +44,16 @@ def test_what_is_not_found_is_not_exact_and_bad_input():
         recover_deep(X[:50], teacher(X[:50]), "g")
     with pytest.raises(gf.ArgumentError, match="hidden_layers"):
         recover_deep(X, teacher(X), "g", hidden_layers=0)
+
+
+def test_units_of_several_layers():
+    teacher = gf.teachers.parity(8, (4, 2), seed=9)  # the layer above has no weight for one neuron
+    X = gf.teachers.uniform_inputs(8, 8000, seed=59)
+    found = recover_deep(1024.0 * X, 2.0**-30 * teacher(X), "g", seed=9)
+    assert found.exact and found.widths == (3, 2) and found.rmse < 2e-15 * 2.0**-30
+    assert found.certificate.neuron_errors.shape == (5,) and found.certificate.neuron_errors.max() < 1e-11
+    rows = np.column_stack([found.network.weights[0] * 1024.0, found.network.biases[0]])
+    wanted = np.column_stack([teacher.weights[0], teacher.biases[0]])
+    heard = (teacher.weights[1] != 0.0).any(axis=0)
+    assert heard.sum() == 3
+    assert np.linalg.norm(rows[:, None] - wanted[heard], axis=2).min(axis=0).max() < 1e-12

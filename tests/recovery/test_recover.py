@@ -56,6 +56,58 @@ def test_a_teacher_function_and_the_same_bits(cube):
     assert (one.network.flat() == two.network.flat()).all() and one.students == two.students
 
 
+@pytest.mark.parametrize("size", [1e-200, 1e-8, 1e8, 1e150])
+def test_the_size_of_answers_decides_nothing(cube, size):
+    teacher = gf.teachers.parity(4, 3, seed=6)
+    found = recover(cube, size * teacher(cube), "g")
+    assert found.exact and found.width == 3 and found.rmse < 2e-15 * size
+    small = gf.MLP(
+        [found.network.weights[0], found.network.weights[1] / size],
+        [found.network.biases[0], found.network.biases[1] / size],
+        "g",
+    )
+    assert compare(small, teacher, cube).parameters < 2e-14
+
+
+def test_units_of_queries_and_answers_lose_no_digit(cube):
+    teacher = gf.teachers.parity(4, 3, seed=6)
+    found = recover(cube, teacher(cube), "g")
+    features, answers = 2.0 ** np.array([20, -30, 0, 3]), 2.0**-40
+    other = recover(cube * features, answers * teacher(cube), "g")
+    assert (other.network.weights[0] * features == found.network.weights[0]).all()
+    assert (other.network.weights[1] == found.network.weights[1] * answers).all()
+    assert (other.network.biases[0] == found.network.biases[0]).all()
+    assert (
+        other.rmse == found.rmse * answers and (other.agreed[:, 0] * features[0] == found.agreed[:, 0]).all()
+    )
+    one, two = found.certificate, other.certificate
+    assert (one.neuron_errors == two.neuron_errors).all() and one.singular == two.singular
+    ratio = two.errors / one.errors
+    assert (
+        (ratio[:4] == 1.0 / features).all() and (ratio[12:15] == 1.0).all() and (ratio[15:] == answers).all()
+    )
+    in_decimals = recover(cube * [1.0, 1e3, 1e-3, 1e8], teacher(cube), "g")
+    assert in_decimals.exact and in_decimals.width == 3
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_step_is_no_network(dtype):
+    # A saturated neuron has an RMSE of zero; its slope is not known for that.
+    X = np.random.default_rng(0).uniform(-1.7, 1.7, (1500, 2))
+    step = (X.sum(axis=1) > 0.2).astype(dtype)
+    for activation in ("tanh", "sigmoid"):
+        found = recover(X, step, activation, students=8, widest=8)
+        assert not found.exact
+        assert found.certificate is None or found.certificate.neuron_errors.max() > 0.1
+
+
+def test_float16_answers(cube):
+    teacher = gf.teachers.parity(4, 3, seed=6)
+    found = recover(cube, teacher(cube).astype(np.float16), "g")
+    assert found.width == 3 and compare(found.network, teacher, cube).parameters < 1e-2
+    assert 1e-4 < found.rmse < found.certificate.floor < 1e-2
+
+
 def test_float32_answers(cube):
     teacher = gf.teachers.parity(4, 3, seed=6)
     found = recover(cube, teacher(cube).astype(np.float32), "g")

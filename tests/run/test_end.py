@@ -26,6 +26,41 @@ def test_scales_of_relu_neurons_are_a_manifold():
     assert dict(result.end.directions) == {"scale of neurons": 1}
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_every_relu_neuron_has_its_scale(seed):
+    rng, teacher = np.random.default_rng(seed), gf.teachers.orthonormal(3, 4, "relu")
+    W, sizes = np.array(teacher.weights[0]), 10.0 ** rng.uniform(-3, 3, 3)
+    start = gf.MLP([W * sizes[:, None], np.array(teacher.weights[1]) / sizes], None, "relu")
+    result = gf.train(teacher, start, solver=None, progress=False)
+    assert dict(result.end.directions)["scale of neurons"] == result.end.dimension == 3
+
+
+def test_what_moves_does_not_depend_on_units():
+    """The same motion in other units: frozen hidden weights leave a linear flow of the output layer."""
+    X = np.random.default_rng(0).standard_normal((50, 2))
+    y, start = np.sin(2 * X[:, :1]), gf.MLP.random((2, 3, 1), "tanh", seed=0)
+    listed = []
+    for size in (1.0, 1e-12, 1e12):
+        weights = [start.weights[0], size * start.weights[1]]
+        student = gf.MLP(weights, [start.biases[0], size * start.biases[1]], "tanh")
+        rates = gf.MLP([0 * start.weights[0], 1 + 0 * start.weights[1]],
+                       [0 * start.biases[0], 1 + 0 * start.biases[1]], "tanh").flat()  # fmt: skip
+        solver = gf.solvers.BDF(t1=3.0)
+        cut = gf.train(size * y, student, X, solver=solver, refiner=None, rates=rates, progress=False)
+        listed.append([entry.name for entry in cut.end.moving])
+    assert listed[0] and listed[0] == listed[1] == listed[2]
+
+
+def test_a_zero_behind_far_kinks():
+    """A kink at 6 |w| changes L by 1e-12: Newton's method does not place it, nor a neuron that is shut."""
+    teacher = gf.MLP([[[0.8, 1.2], [0.01, 0.08]], [[0.8, -1.1]]], [[0.3, 0.6], [-0.9]], "relu")
+    W = [[0.8, 1.2], [0.0175, 0.12], [0.04, -0.01]]
+    student = gf.MLP([W, [[0.8, -0.72, 0.3]]], [[0.3, 0.71, -0.26], [-1.0]], "relu")
+    result = gf.train(teacher, student, solver=None, progress=False)
+    assert result.zero_loss and result.end.kind == "manifold of minima"
+    assert dict(result.end.directions)["scale of neurons"] == 3
+
+
 def test_samples_that_fix_fewer_numbers_than_there_are_parameters():
     X = np.random.default_rng(0).standard_normal((8, 2))
     targets = np.random.default_rng(1).standard_normal((8, 1))

@@ -13,9 +13,20 @@ import gradflow as gf
 from gradflow.theory import duplicates, names, run
 from gradflow.theory.alignment import activations as alignment
 from gradflow.theory.alignment import one_teacher
+from gradflow.theory.copy_average import activations as others
+from gradflow.theory.copy_average import (
+    better,
+    guided,
+    large,
+    parts,
+    phase,
+    points,
+    relu,
+    transition,
+    variations,
+)
 from gradflow.theory.copy_average import configurations as ca
 from gradflow.theory.copy_average import index as indices
-from gradflow.theory.copy_average import large, phase, points, relu, transition, variations
 from gradflow.theory.expand_and_cluster import recovered
 from gradflow.theory.specialization import (
     competition,
@@ -101,6 +112,12 @@ def wrong_one_neuron_for(norms):
     return w, a * (1 + 1e-10), loss
 
 
+def last_alone(k, n, loss):
+    """The weakest teachers are copied, the strongest averaged."""
+    buckets = (tuple(range(k - n + 1)), *((j,) for j in range(k - n + 1, k)))
+    return parts.Partition(sum(map(loss, buckets)), buckets)
+
+
 COPY_AVERAGE = {
     # a constant that is off by one in a million or less
     "copy_average.one_neuron.erf": lambda: points.check_one_neuron("quick", silent, wrong_optimum)[0],
@@ -163,6 +180,31 @@ COPY_AVERAGE = {
     )[2],
     "copy_average.anisotropic": lambda: variations.check_anisotropic("quick", silent, aligned=False),
     "copy_average.different_norms": lambda: variations.check_ends("quick", silent, [1.0] * 6, (5,)),
+    # another neuron, other values and cases, and an activation whose points are critical
+    "copy_average.activations.closed": lambda: others.check_closed(
+        2,
+        ("erf",),
+        lambda l, name: others.smoothed_neuron(l, name)._replace(output=l * (1 + 1e-12)),
+    ),
+    "copy_average.activations.closed: tanh": lambda: others.check_closed(
+        2, ("tanh",), lambda l, name: ca.OneNeuron(*others.best_neuron(name, l)[:2], 0.0)
+    ),
+    "copy_average.activations.optimum: values": lambda: others.check_optimum(
+        ("tanh",), (2,), published={"tanh": (2.09078, 0.493948)}
+    ),
+    "copy_average.activations.optimum: finite": lambda: others.check_optimum(("gelu", "tanh"), (2,), set()),
+    "copy_average.activations.not_closed": lambda: others.check_not_closed(("erf",), ((2, 1),)),
+    # longer neurons, a bad choice of partition, a nearer saddle
+    "copy_average.parts.equal": lambda: parts.check_equal(((4, 2),), 1, 100, stretch=1 + 1e-9),
+    "copy_average.parts.unequal": lambda: parts.check_unequal([0], choose=last_alone),
+    "copy_average.better: lower": lambda: better.check_better(
+        [], [(2, 4)], (1, 1, 2), lambda n, k: better.conjectured(n, k) * (1 + 1e-6)
+    ),
+    "copy_average.better: not found": lambda: better.check_better(
+        [(2, 3)], [], (1, 1, 1), lambda n, k: better.conjectured(n, k) * (1 - 1e-6)
+    ),
+    "copy_average.guided": lambda: guided.check_guided(2, near=0.1),
+    "copy_average.guided: Glorot": lambda: guided.check_guided(2, scales=(1e-3, 1e-3)),
     "copy_average.phase": lambda: phase.check_phase("quick", silent, lambda n, k: False, widths=(4,)),
 }
 

@@ -2,24 +2,37 @@
 
 import numpy as np
 import pytest
+import scipy.special
 
 from gradflow.theory.copy_average import phase
 
 
-def test_intervals_against_shares_that_are_known():
-    """Shares of a logistic curve: the intervals hold its crossings in 95 % of samples, or nearly."""
-    n = np.arange(1, 20)
-    true = 1.0 / (1.0 + np.exp(1.5 * (n - 9.3)))
-    where = {"gamma_1": 9.3 - np.log(19) / 1.5, "half": 9.3, "gamma_2": 9.3 + np.log(19) / 1.5}
-    generator, inside, tries = np.random.default_rng(0), dict.fromkeys(where, 0), 60
+@pytest.mark.parametrize(
+    ("widths", "steepness", "place", "starts"),
+    [(20, 1.5, 9.3, 200), (100, 1.1, 46.3, 5), (100, 1.1, 46.3, 50)],
+)
+def test_intervals_against_shares_that_are_known(widths, steepness, place, starts):
+    """Shares of a logistic curve: the intervals hold its crossings in 95 % of samples, and are of some use.
+
+    Also with few starts at many widths of which almost all agree: those must not widen the intervals.
+    """
+    n = np.arange(1, widths)
+    true = scipy.special.expit(-steepness * (n - place))
+    where = {
+        "gamma_1": place - np.log(19) / steepness,
+        "half": place,
+        "gamma_2": place + np.log(19) / steepness,
+    }
+    generator, inside, tries = np.random.default_rng(0), dict.fromkeys(where, 0), 40
+    lengths = []
     for _ in range(tries):
-        counts = [(int(m), int(generator.binomial(200, p)), 200) for m, p in zip(n, true)]
-        found = phase.intervals(counts, 20, draws=400)
-        for name, at in where.items():
-            middle, low, high = found[name]
+        counts = [(int(m), int(generator.binomial(starts, p)), starts) for m, p in zip(n, true)]
+        for name, (middle, low, high) in phase.intervals(counts, widths).items():
             assert low <= middle <= high
-            inside[name] += low - 0.01 <= at / 20 <= high + 0.01
-    assert min(inside.values()) >= 0.85 * tries
+            inside[name] += low <= where[name] / widths <= high
+            lengths.append((high - low) * widths * steepness)
+    assert min(inside.values()) >= 0.9 * tries
+    assert np.median(lengths) <= (12.0 if starts == 5 else 5.0)
 
 
 def test_nothing_to_cross():

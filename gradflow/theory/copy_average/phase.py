@@ -13,7 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import numpy as np
+import scipy.stats
 from scipy.optimize import isotonic_regression
+from scipy.special import xlog1py, xlogy
 
 from ...landscape import isotropy, kinds
 from ...networks import MLP
@@ -30,6 +32,7 @@ from .index import best_is_stable
 from .transition import perturbed_is_stable
 
 __all__ = [
+    "CHI_SQUARED",
     "FLOW",
     "LARGE_FLOW",
     "RARE",
@@ -358,9 +361,7 @@ def half_way(diagram: dict[tuple[int, int], dict[str, float]], k: int) -> float:
     return float("nan")
 
 
-def intervals(
-    counts: Sequence[tuple[int, int, int]], k: int, draws: int = 4000, seed: int = 0
-) -> dict[str, tuple[float, float, float]]:
+def intervals(counts: Sequence[tuple[int, int, int]], k: int) -> dict[str, tuple[float, float, float]]:
     """Where the share of starts that end at C-A falls through 95, 50 and 5 %, with 95 % intervals.
 
     Parameters
@@ -369,40 +370,60 @@ def intervals(
         How many of the starts of each width ended at C-A optimal.
     k : int
         Teacher width.
-    draws, seed : int
-        Of the posterior sample.
 
     Returns
     -------
     dict
-        "gamma_1" (95 %), "half", "gamma_2" (5 %): the median and the two ends of the interval, as n/k; NaN
+        "gamma_1" (95 %), "half", "gamma_2" (5 %): the estimate and the two ends of the interval, as n/k; NaN
         where the share does not fall through.
 
     Notes
     -----
-    Each cell's share has the posterior Beta(c + ½, s − c + ½) (Jeffreys). Every draw of all cells is made to
-    fall with n (isotonic regression, weighted by the starts) and read on straight lines between widths. The
-    widths that were not sampled widen the intervals only by those lines.
+    The shares fall with n; that is all that is assumed. The estimate is read on straight lines between the
+    shares of largest likelihood among those that fall (isotonic regression). A gap between two widths is in
+    the interval if shares that pass through the level there are not refused by the likelihood ratio,
+    2 log Λ ≤ 3.84 (the 95 % point of χ²₁; the limit law for falling curves, of Banerjee & Wellner,
+    Annals of Statistics 29 (2001), has 2.27 there, so that the intervals are wide rather than narrow). The
+    ends are those of the gaps: between two widths nothing is known.
 
     Examples
     --------
     >>> from gradflow.theory.copy_average.phase import intervals
     >>> found = intervals([(4, 50, 50), (5, 25, 50), (6, 0, 50)], 10)
     >>> [round(x, 2) for x in found["half"]]
-    [0.5, 0.48, 0.52]
+    [0.5, 0.4, 0.6]
     """
-    rows = np.array(sorted(counts), dtype=float)
-    n, hits, starts = rows.T
-    generator = np.random.default_rng(seed)
-    shares_ = generator.beta(hits + 0.5, starts - hits + 0.5, size=(draws, n.size))
-    lines = [isotonic_regression(share, weights=starts, increasing=False).x for share in shares_]
-    result = {}
+    n, hits, starts = np.array(sorted(counts), dtype=float).T
+    best = _falling(hits, starts)
+    top, result = _likelihood(hits, starts, best), {}
     for name, level in (("gamma_1", 0.95), ("half", 0.5), ("gamma_2", 0.05)):
-        found = np.array([_crossing(n, line, level) for line in lines]) / k
-        found = found[np.isfinite(found)]
-        middle = np.quantile(found, (0.5, 0.025, 0.975)) if found.size > draws / 2 else np.full(3, np.nan)
-        result[name] = (float(middle[0]), float(middle[1]), float(middle[2]))
+        through = [_through(hits, starts, i, level) for i in range(1, n.size)]
+        lost = np.array([top - _likelihood(hits, starts, share) for share in through])
+        gaps = np.flatnonzero(2.0 * lost <= CHI_SQUARED)
+        middle = _crossing(n, best, level)
+        ends = (n[gaps[0]], n[gaps[-1] + 1]) if gaps.size and math.isfinite(middle) else (math.nan, math.nan)
+        result[name] = (middle / k, float(ends[0]) / k, float(ends[1]) / k)
     return result
+
+
+CHI_SQUARED = float(scipy.stats.chi2.ppf(0.95, 1))
+"""2 log of the likelihood ratio up to which a place is in an interval of 95 %."""
+
+
+def _falling(hits: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """The shares of largest likelihood among those that fall."""
+    return isotonic_regression(hits / starts, weights=starts, increasing=False).x
+
+
+def _through(hits: np.ndarray, starts: np.ndarray, i: int, level: float) -> np.ndarray:
+    """The same among those that are at least `level` before place i and at most `level` from it on."""
+    before, after = _falling(hits[:i], starts[:i]), _falling(hits[i:], starts[i:])
+    return np.concatenate([np.maximum(before, level), np.minimum(after, level)])
+
+
+def _likelihood(hits: np.ndarray, starts: np.ndarray, share: np.ndarray) -> float:
+    """The log-likelihood of binomial counts."""
+    return float(np.sum(xlogy(hits, share) + xlog1py(starts - hits, -share)))
 
 
 def _crossing(n: np.ndarray, share: np.ndarray, level: float) -> float:

@@ -1,4 +1,4 @@
-"""SGD of a ReLU network on a teacher's outputs, a fresh batch of standard Gaussian inputs at each step.
+"""SGD of a ReLU network on a teacher's outputs: fresh batches of standard Gaussian inputs, or a stored set.
 
 Loss of a batch: the mean of ½|f − f*|², so that a step of rate η is a time η/2 of the flow of E|f − f*|².
 """
@@ -51,7 +51,14 @@ def layers(weights: Sequence, biases: Sequence, X: np.ndarray) -> list[np.ndarra
 
 
 def sgd(
-    student: MLP, teacher: MLP, rate: float, batch: int, steps: int, seed: int, looks: int = 200
+    student: MLP,
+    teacher: MLP,
+    rate: float,
+    batch: int,
+    steps: int,
+    seed: int,
+    looks: int = 200,
+    samples: int | None = None,
 ) -> Iterator[tuple[int, MLP]]:
     """The student at the start, some times on the way, and at the end.
 
@@ -67,6 +74,9 @@ def sgd(
         Of the samples.
     looks : int, default 200
         About so many times on the way.
+    samples : int, optional
+        A stored set of so many, gone through in a new order in each epoch; a fresh batch at each step unless
+        given.
 
     Yields
     ------
@@ -83,12 +93,18 @@ def sgd(
     weights = [np.array(W) for W in student.weights]
     biases = [None if b is None else np.array(b) for b in student.biases]
     X = np.empty((batch, student.sizes[0]))
+    stored = None if samples is None else rng.standard_normal((samples, student.sizes[0]))
+    order = np.empty(0, dtype=int)
     every = max(1, steps // looks)
     for first in range(0, steps, every):
         yield first, MLP(weights, biases, student.activations[0])
         with single_threaded_blas():
             for _ in range(first, min(first + every, steps)):
-                rng.standard_normal(out=X)
+                if stored is None:
+                    rng.standard_normal(out=X)
+                else:
+                    order = rng.permutation(len(stored)) if order.size < batch else order
+                    X, order = stored[order[:batch]], order[batch:]
                 _step(weights, biases, X, layers(teacher.weights, teacher.biases, X)[-1], rate)
     yield steps, MLP(weights, biases, student.activations[0])
 

@@ -1,0 +1,90 @@
+"""Units of queries and answers, taken out before anything is decided and put back at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ..networks import MLP
+from .result import Recovery
+
+UNIFORM = 12**0.5
+"""Range of a uniform law in units of its standard deviation."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Units:
+    """Powers of two by which queries and answers are divided: no digit is lost, and scales do not matter.
+
+    features   Float[Array, "d"], of each feature: its range over √12, one for those that do not vary
+    answers    one for all outputs: their standard deviation, all together
+
+    The range and not the deviation of a feature: a pixel that is lit in one image of thousands keeps its size
+    beside the others.
+    """
+
+    features: np.ndarray
+    answers: float
+
+    @classmethod
+    def of(cls, X: np.ndarray, Y: np.ndarray, features: bool = True) -> Units:
+        """Those of queries and answers; of the answers alone without `features`."""
+        spread = np.ptp(X, axis=0) if features else np.zeros(X.shape[1])
+        return cls(_power_of_two(spread / UNIFORM), float(_power_of_two(_deviation(Y))))
+
+    def inside(self, X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Queries and answers in these units."""
+        return X / self.features, Y / self.answers
+
+    def original(self, found: Recovery) -> Recovery:
+        """What was found in these units for queries and answers as they were given."""
+        network = self._network(found.network)
+        certificate, y = found.certificate, self.answers
+        if certificate is not None:
+            ones = found.network.with_flat(np.ones(found.network.size))
+            certificate = dataclasses.replace(
+                certificate,
+                rmse=certificate.rmse * y,
+                held_out=certificate.held_out * y,
+                floor=certificate.floor * y,
+                smaller=certificate.smaller * y,
+                errors=certificate.errors * self._network(ones).flat(),
+            )
+        agreed = found.agreed
+        if agreed.size:
+            agreed = agreed / np.append(self.features, 1.0)
+        return dataclasses.replace(
+            found,
+            network=network,
+            rmse=found.rmse * y,
+            certificate=certificate,
+            agreed=agreed,
+            students=tuple(student | {"loss": student["loss"] * y * y} for student in found.students),
+            affine=None if found.affine is None else found.affine * (y / self.features),
+        )
+
+    def _network(self, network: MLP) -> MLP:
+        weights, biases = list(network.weights), list(network.biases)
+        weights[0] = weights[0] / self.features
+        weights[-1] = weights[-1] * self.answers
+        last = biases[-1]
+        biases[-1] = None if last is None else last * self.answers
+        return MLP(weights, biases, list(network.activations))
+
+
+def _power_of_two(size) -> np.ndarray:
+    """The nearest one, by the logarithm; one for zero."""
+    size = np.asarray(size, dtype=np.float64)
+    exponent = np.where(size > 0.0, np.rint(np.log2(np.where(size > 0.0, size, 1.0))), 0.0)
+    return np.ldexp(1.0, np.clip(exponent, -1000, 1000).astype(int))
+
+
+def _deviation(Y: np.ndarray) -> float:
+    """Root mean square about the mean, all outputs together, without squares that overflow or vanish."""
+    centre = Y.mean(axis=0)
+    if not np.isfinite(centre).all():
+        centre = (Y / len(Y)).sum(axis=0)
+    apart = Y - centre
+    largest = float(np.abs(apart).max())
+    return largest * float(np.sqrt(((apart / largest) ** 2).sum(axis=1).mean())) if largest > 0.0 else 0.0
