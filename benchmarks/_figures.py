@@ -138,15 +138,9 @@ def _recovery(results: dict) -> Iterator[tuple]:
     totals = results["totals"]
     for part, found in {"": totals, **totals}.items():
         if isinstance(found, dict) and "called_exact" in found and not part.startswith("draw"):
-            right = found.get("recovered", found.get("right"))
-            yield (
-                f"{part} recovered",
-                f"{right} of {found['teachers']}",
-                "",
-                None,
-                "all",
-                right == found["teachers"],
-            )
+            right, count = found.get("recovered", found.get("right")), found["teachers"]
+            if right is not None:
+                yield f"{part} recovered", f"{right} of {count}", "", None, "all", right == count
             wrong = found["called_exact_wrongly"]
             yield f"{part} called exact wrongly", str(wrong), "", None, "0", wrong == 0
 
@@ -157,9 +151,16 @@ def _spurious(results: dict) -> Iterator[tuple]:
 
 
 def _phase(results: dict) -> Iterator[tuple]:
-    rows = results["rows"]
+    rows = results["rows"] if "rows" in results else results["cells"]  # of one width, `--k`
     worst = max(row["worst_gradient"] for row in rows)
     yield f"{len(rows)} cells, worst |∇L|", f"{worst:.1e}"
+
+
+def _papers(results: dict) -> Iterator[tuple]:
+    for row in results["rows"]:
+        (share, half), (flow, _) = row["sgd_success_late"], row["flow_success_late"]
+        cell = f"{row['width']} teachers, {row['factor']}x, p = {row['polarity']:g}"
+        yield f"{cell}: learned by SGD (flow)", f"{share:.2f} ± {half:.2f} ({flow:.2f})"
 
 
 def _minima(results: dict) -> Iterator[tuple]:
@@ -187,5 +188,6 @@ _MAKERS: dict[str, Callable[[dict], Iterator[tuple]]] = {
     "recovery": _recovery,
     "spurious": _spurious,
     "phase": _phase,
+    "papers": _papers,
     "minima": _minima,
 }

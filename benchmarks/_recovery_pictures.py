@@ -96,7 +96,7 @@ def expansion(rows: list[dict], path: Path) -> None:
 def pruning(rows: list[dict], width: int, path: Path) -> None:
     """RMSE against neurons in excess (figures 6B and A.7)."""
     figure, axis = _figure((5.6, 3.8))
-    styles = {"recover": "C0*", "expand_and_cluster": "C1*", "magnitude": "C2o-", "lottery ticket": "C4s-"}
+    styles = {"recover": "C0*", "magnitude": "C2o-", "lottery ticket": "C4s-"}
     for row in rows:
         style = styles.get(row["method"], "C3^")
         axis.semilogy(

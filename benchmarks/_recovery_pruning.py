@@ -1,7 +1,7 @@
 """Pruning as a way to a teacher's size (figure 6B): magnitude, lottery ticket and unit-wise group lasso.
 
 Students of four times the width, trained by L-BFGS on the teacher's logits, each method with as many CPU
-seconds as `recover` takes; unit-wise group lasso shares them among eight penalties.
+seconds as `recover` took; unit-wise group lasso shares them among eight penalties.
 """
 
 from __future__ import annotations
@@ -16,16 +16,14 @@ import gradflow as gf
 
 from . import _recovery_cases as cases
 
-METHODS = ("recover", "expand_and_cluster", "magnitude", "lottery ticket", "group lasso")
-WIDTH, EXPANSION = 16, 4
-SECONDS = 40.0
-"""CPU seconds of each pruning method: about those of `recover` on the same teacher."""
+PRUNING = ("magnitude", "lottery ticket", "group lasso")
+EXPANSION = 4
 
 STAGES, SHARE = 9, 0.2
 """Rounds of weight pruning, and the share of the weights left that each removes."""
 
 PENALTIES = tuple(10.0**-k for k in np.arange(0.5, 4.5, 0.5))
-"""Of the group lasso, in units of the answers' standard deviation."""
+"""Of the group lasso, in units of the answers' variance."""
 
 
 class _Student:
@@ -74,12 +72,12 @@ class _Student:
         return int(alive.sum()), int((self.theta != 0.0).sum()), self.value(self.theta)[0] ** 0.5
 
 
-def _by_weights(student: _Student, rewind: bool) -> list[tuple[int, int, float]]:
+def by_weights(student: _Student, rewind: bool, seconds: float) -> list[tuple[int, int, float]]:
     """The smallest weights go, round by round (Han et al. 2015), or also back to the start (Frankle 2019)."""
     first = student.theta.copy()
     points = []
     for stage in range(STAGES):
-        student.train(SECONDS / STAGES)
+        student.train(seconds / STAGES)
         points.append(student.point())
         if stage == STAGES - 1:
             break
@@ -118,45 +116,51 @@ def _proximal(student: _Student, penalty: float, seconds: float) -> None:
     student.theta = point
 
 
-def _by_units(make: Callable[[], _Student]) -> list[tuple[int, int, float]]:
+def by_units(make: Callable[[], _Student], seconds: float) -> list[tuple[int, int, float]]:
     """Group lasso over whole neurons, those at zero removed, the rest trained without the penalty."""
-    points = []
+    points, part = [], seconds / len(PENALTIES) / 3
     for penalty in PENALTIES:
         student = make()
-        student.train(SECONDS / len(PENALTIES) / 3)
-        _proximal(student, penalty, SECONDS / len(PENALTIES) / 3)
+        student.train(part)
+        _proximal(student, penalty * float(student.Y.var(axis=0).sum()), part)
         V, A = student.parts(student.theta)
         dead = ~((V != 0.0).any(axis=1) & (A[:-1] != 0.0).any(axis=1))
         mask_in, mask_out = np.ones_like(V, bool), np.ones_like(A, bool)
         mask_in[dead], mask_out[:-1][dead] = False, False
         student.mask = np.concatenate([mask_in.ravel(), mask_out.ravel()])
         student.theta = student.theta * student.mask
-        student.train(SECONDS / len(PENALTIES) / 3)
+        student.train(part)
         points.append(student.point())
     return points
 
 
-def compared(method: str) -> dict:
-    """One method on the tanh classifier of the 8×8 digits: its points (neurons, weights, RMSE)."""
+def _task(width: int) -> tuple[np.ndarray, np.ndarray]:
     X, labels = cases.images()
-    teacher = cases.image_teacher("tanh", WIDTH, X, labels)
-    Y = teacher(X)
+    return X, cases.image_teacher("tanh", width, X, labels)(X)
+
+
+def recovered(width: int) -> dict:
+    """The tanh classifier of the 8×8 digits by `recover`."""
+    X, Y = _task(width)
     began = time.thread_time()
-    if method in ("recover", "expand_and_cluster"):
-        if method == "recover":
-            found = gf.recovery.recover(X, Y, "tanh", students=24, widest=2 * WIDTH, progress=False)
-        else:
-            found = gf.recovery.expand_and_cluster(
-                X, Y, "tanh", width=WIDTH, expansion=EXPANSION, students=10, gamma=0.5, beta=np.pi / 6,
-                progress=False,
-            )  # fmt: skip
-        points = [(found.width, found.network.size, found.rmse)]
-    else:
+    found = gf.recovery.recover(X, Y, "tanh", students=24, widest=2 * width, progress=False)
+    return _row([(found.width, found.network.size, found.rmse)], began) | {"method": "recover"}
 
-        def make() -> _Student:
-            return _Student(X, Y, EXPANSION * WIDTH, np.random.default_rng(0))
 
-        points = _by_units(make) if method == "group lasso" else _by_weights(make(), "lottery" in method)
+def pruned(method: str, width: int, seconds: int) -> dict:
+    """The same by pruning students of four times the width within these CPU seconds."""
+    X, Y = _task(width)
+
+    def make() -> _Student:
+        return _Student(X, Y, EXPANSION * width, np.random.default_rng(0))
+
+    began = time.thread_time()
+    if method == "group lasso":
+        return _row(by_units(make, seconds), began)
+    return _row(by_weights(make(), method == "lottery ticket", seconds), began)
+
+
+def _row(points: list[tuple[int, int, float]], began: float) -> dict:
     return {
         "neurons": [point[0] for point in points],
         "parameters": [point[1] for point in points],

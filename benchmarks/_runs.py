@@ -23,7 +23,7 @@ def add_options(parser: argparse.ArgumentParser, name: str, workers: int = 2) ->
     parser.add_argument("--workers", type=int, default=workers, help="threads or processes")
     parser.add_argument("--folder", type=Path, default=_timing.RESULTS, help="where the results go")
     parser.add_argument("--store", type=Path, help="where finished runs are kept, by default in FOLDER")
-    parser.add_argument("--again", action="store_true", help="forget the finished runs")
+    parser.add_argument("--anew", action="store_true", help="forget the finished runs")
     parser.set_defaults(name=name)
 
 
@@ -52,7 +52,7 @@ def sweep(
     Runs that failed in an earlier call are done again. Ends the program where some fail or are unfinished.
     """
     folder = (chosen.store or chosen.folder / f"{chosen.name}.runs") / part
-    if chosen.again and folder.exists():
+    if chosen.anew and folder.exists():
         shutil.rmtree(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     settings = {"store": folder, "executor": pool, "workers": chosen.workers, "retry": True}

@@ -1,6 +1,6 @@
 """A sweep that is killed at random moments and resumed: nothing finished is lost, the bits are the same.
 
-    python -m benchmarks kills [--kills 200] [--runs 200] [--seed 0] [--folder FOLDER] [--again]
+    python -m benchmarks kills [--kills 200] [--runs 200] [--seed 0] [--folder FOLDER] [--anew]
 
 A sweep of short runs (erf students of 2 neurons, flow and refinement) on two spawned processes is started in
 a process group of its own, and the whole group is killed by SIGKILL at a random moment: one in five within
@@ -141,7 +141,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, default=_timing.RESULTS)
     parser.add_argument("--store", type=Path, help="where the sweeps are, by default FOLDER/kills.runs")
-    parser.add_argument("--again", action="store_true", help="begin anew")
+    parser.add_argument("--anew", action="store_true", help="begin anew")
     parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args(argv)
     if chosen.inside is not None:
@@ -150,7 +150,7 @@ def main(argv: list[str]) -> None:
     facts = _timing.machine()
     print(_timing.describe(facts))
     folder = chosen.store or chosen.folder / "kills.runs"
-    if chosen.again and folder.exists():
+    if chosen.anew and folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "state.json"

@@ -2,7 +2,7 @@
 
     python -m benchmarks minima [--problems 33 1153 same-width] [--seeds 0 1 …] [--methods NAME …]
                                 [--seconds 5 30] [--executor threads] [--workers 1] [--folder FOLDER]
-                                [--store FOLDER] [--again] [--quick]
+                                [--store FOLDER] [--anew] [--quick]
 
 Softplus networks with biases, 10,000 standard normal inputs, random normal teachers, Glorot students:
 "33" parameters (input 2, width 8, teacher width 4; ten seeds), "1153" (input 16, width 64, teacher width

@@ -1,7 +1,7 @@
 """The copy/average phase diagram: where gradient flow ends over student width n and teacher width k.
 
     python -m benchmarks phase [--smallest 4] [--largest 12] [--starts 50] [--executor threads] [--workers 2]
-                               [--folder FOLDER] [--store FOLDER] [--again]
+                               [--folder FOLDER] [--store FOLDER] [--anew]
     python -m benchmarks phase --k 100 [--starts 50] [--minutes 90] [--widths 1 2 …]
 
 For k = 4…12 (or more) and n = 1…k, flows from Glorot-normal erf students in d = k + 1 with rtol 1e-6,
@@ -11,7 +11,7 @@ does; between them the n/k at which half of the starts do.
 Beside them, from the blocks of the Hessian, where P-n-C becomes and C-A optimal ceases to be a minimum.
 Meant: k ≤ 12 in under 10 minutes, k ≤ 20 in under an hour on two cores. Finished runs are kept in
 FOLDER/phase.runs (`gradflow.sweep`), and the next call goes on from there, also with more starts or larger k;
-`--again` begins anew. The seconds are those of the runs, added up.
+`--anew` begins anew. The seconds are those of the runs, added up.
 
 With `--k` one teacher width of hundreds, without matrices: five starts of every width, from coarse to fine,
 then all starts where they disagree, then those elsewhere, and no more begun after so many minutes; the next
@@ -162,7 +162,7 @@ def one_width(chosen: argparse.Namespace, facts: dict) -> None:
     with _runs.executor(chosen) as pool:
         for block in [chosen.widths] if chosen.widths else coarse_to_fine(k):
             follow(block, min(BLOCK, chosen.starts))
-        chosen.again = False
+        chosen.anew = False
         middle = in_transition(shares)
         for group in (middle, sorted(set(shares) - set(middle))):
             for last in range(2 * BLOCK, chosen.starts + BLOCK, BLOCK):

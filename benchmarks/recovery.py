@@ -2,7 +2,7 @@
 
     python -m benchmarks recovery SLICE … [--draws 0] [--dims 2 …] [--widths 2 …] [--teachers 10]
                                   [--data mnist10k.npz] [--executor threads] [--workers 1]
-                                  [--folder FOLDER] [--store FOLDER] [--again]
+                                  [--folder FOLDER] [--store FOLDER] [--anew]
 
 Slices: parity (150 teachers d = 2 … 32, r = 2, 4, 8 by `recover`), baseline (the same by
 `expand_and_cluster`), expansion (students of 1, 2, 4 and 8 times the width; figures 4C and 5), sensitivity
@@ -107,7 +107,7 @@ def _expansion(chosen, pool) -> Slice:
                 "teachers": len(part),
                 "students": len(losses),
                 "below_1e-14": sum(loss <= 1e-14 for loss in losses),
-                "recovered": good["recovered"],
+                "right_width_and_zero": good["recovered"],
                 "called_exact": good["called_exact"],
                 "called_exact_wrongly": good["called_exact_wrongly"],
             }
@@ -220,20 +220,24 @@ def _noise(chosen, pool) -> Slice:
 
 
 def _pruning(chosen, pool) -> Slice:
-    rows = _runs.sweep("pruning", {"method": pruning.METHODS}, pruning.compared, chosen, pool, keep="rows")
+    width = chosen.image_widths[0]
+    rows = _runs.sweep("pruning-recover", {"width": [width]}, pruning.recovered, chosen, pool, keep="rows")
+    grid = {"method": pruning.PRUNING, "width": [width], "seconds": [round(rows[0]["cpu"])]}
+    rows += _runs.sweep("pruning", grid, pruning.pruned, chosen, pool, keep="rows")
     totals: dict = {"cpu_seconds": sum(row["cpu"] for row in rows)}
     for row in rows:
         points = list(zip(row["neurons"], row["parameters"], row["rmse"]))
-        at_size = [rmse for neurons, _, rmse in points if neurons <= pruning.WIDTH]
+        at_size = [rmse for neurons, _, rmse in points if neurons <= width]
         best = min(points, key=lambda point: point[2])
         totals[row["method"]] = {
             "best_rmse": best[2],
             "neurons_there": best[0],
             "best_rmse_at_the_teachers_width": min(at_size) if at_size else None,
             "fewest_neurons": min(row["neurons"]),
+            "cpu": row["cpu"],
         }
         print(f"  {row['method']}: {totals[row['method']]}")
-    pictures.pruning(rows, pruning.WIDTH, chosen.folder / "recovery-pruning.png")
+    pictures.pruning(rows, width, chosen.folder / "recovery-pruning.png")
     return rows, totals
 
 

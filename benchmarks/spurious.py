@@ -1,14 +1,14 @@
 """Spurious minima of k ReLU neurons on k orthonormal ones, output weights fixed: rates and classes.
 
     python -m benchmarks spurious [--widths 6 7 8 9 10] [--starts 1000] [--executor threads] [--workers 2]
-                                  [--folder FOLDER] [--store FOLDER] [--again]
+                                  [--folder FOLDER] [--store FOLDER] [--anew]
 
 For each k, flows from W = randn/√k with tolerances 1e-6, followed to a gradient of 1e-6 and refined; the
 share that ends at a minimum that is not global, its 95 % interval; the minima that exist, as symmetric
 points, each with its loss, smallest eigenvalue and how many starts reached it; and the classes found (up to
 permutations of students and teachers). Meant: k = 6…10 with 1,000 starts each in under 15 minutes on two
 cores. Finished runs are kept in FOLDER/spurious.runs (`gradflow.sweep`), and the next call goes on from
-there, also with more starts; `--again` begins anew. The seconds are those of the runs, added up.
+there, also with more starts; `--anew` begins anew. The seconds are those of the runs, added up.
 """
 
 from __future__ import annotations

@@ -217,12 +217,8 @@ def _train(arguments) -> int:
     if arguments.starts is not None:
         if arguments.starts < 1:
             raise ArgumentError("--starts", arguments.starts, "an integer ≥ 1")
-        seeds = np.random.SeedSequence(arguments.seed).generate_state(arguments.starts, np.uint64)
-        drawn = [
-            MLP.random(sizes, arguments.activation, arguments.bias, seed=int(seed) >> 1) for seed in seeds
-        ]
-        problems = [_problem(teacher, network, inputs, arguments) for network in drawn]
-        return _finish(train_many(problems, checkpoint=kept, **options), arguments)
+        drawn = {"starts": arguments.starts, "seed": arguments.seed}
+        return _finish(train_many(problem, checkpoint=kept, **drawn, **options), arguments)
     if kept is not None and kept.exists() and not arguments.force:
         raise ArgumentError(
             "--checkpoint", f"{kept}, which exists", "gradflow resume, a new file, or --force"

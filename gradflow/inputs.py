@@ -241,6 +241,7 @@ class Samples(Law):
     Parameters
     ----------
     X : array_like, shape (samples, features)
+        The inputs, one a row.
     sample_weight : array_like, shape (samples,), optional
         w_s ≥ 0, not all zero; one each unless given.
 

@@ -24,16 +24,15 @@ def test_gradient_of_the_students_that_are_pruned():
 
 
 def test_pruning_removes_what_it_says(monkeypatch):
-    monkeypatch.setattr(pruning, "SECONDS", 0.2)
     monkeypatch.setattr(pruning, "PENALTIES", (1e2, 1e-8))
     X = np.random.default_rng(0).standard_normal((60, 4))
 
     def make():
         return pruning._Student(X, np.tanh(X[:, :1]), 8, np.random.default_rng(1))
 
-    weights = [point[1] for point in pruning._by_weights(make(), rewind=True)]
+    weights = [point[1] for point in pruning.by_weights(make(), True, 0.2)]
     assert weights[0] == 49 and weights == sorted(weights, reverse=True) and weights[-1] <= 12
-    (none, _, rmse), (all_of_them, *_) = pruning._by_units(make)
+    (none, _, rmse), (all_of_them, *_) = pruning.by_units(make, 0.2)
     assert none == 0 and all_of_them == 8 and rmse > 0.1
 
 

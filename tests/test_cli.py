@@ -197,6 +197,9 @@ def test_starts_are_a_batch(tmp_path, capsys, monkeypatch):
     assert "batch of 3: 3 converged" in capsys.readouterr().out
     header, *rows = (tmp_path / "batch.csv").read_text().splitlines()
     assert header.startswith("start,seed,loss") and len(rows) == 3
+    for row, entry in zip(rows, gf.load("batch.h5")):  # each start by its seed
+        again = gf.MLP.random((4, 2, 1), bias=False, seed=int(row.split(",")[1]))
+        assert (again.flat() == entry.problem.theta0).all()
     losses = [entry.loss for entry in gf.load("batch.h5")]
     assert main([*batch, "--out", "same.h5"]) == 0  # from the folder
     assert [entry.loss for entry in gf.load("same.h5")] == losses

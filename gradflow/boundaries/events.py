@@ -17,6 +17,7 @@ class Events:
     Attributes
     ----------
     times : numpy.ndarray, shape (e,)
+        When.
     layers, neurons, samples : numpy.ndarray, shape (e,)
         The hidden layer, from 0, the neuron in it and the sample.
     codes : numpy.ndarray, shape (e,)

@@ -22,7 +22,7 @@ from ..losses.problem import Problem
 from ..networks import MLP
 from ..objective import Affine
 from ..refiners import TrustRegionNewton
-from ..support.eigen import newton_step, symmetric_eigen, zero_tolerance
+from ..support.eigen import newton_step, symmetric_eigen, units_of_curvature, zero_tolerance
 from ..support.progress import Monitor
 from ..support.stopping import StopReason
 from .charts import CANCELLED, MERGED, added, replaced
@@ -245,8 +245,7 @@ class _Outwards:
             _, _, hessian = base.all_derivatives(phi)
             if not np.isfinite(hessian).all():
                 return None
-            diagonal = np.abs(np.diag(hessian))
-            units = 1.0 / np.sqrt(np.maximum(diagonal, 1e-14 * diagonal.max()))
+            units = units_of_curvature(hessian)
             inner = Affine(objective, self.matrix * units, self.matrix @ phi + t * self.offset)
             end = TrustRegionNewton(max_iterations=STEPS).refine(inner, np.zeros(phi.size), self.monitor)
             if end.stop_reason in (StopReason.INTERRUPTED, StopReason.NON_FINITE):

@@ -13,7 +13,7 @@ import numpy as np
 from ..losses.problem import Problem
 from ..objective import Affine
 from ..refiners import TrustRegionNewton
-from ..support.eigen import newton_step, symmetric_eigen, zero_tolerance
+from ..support.eigen import newton_step, symmetric_eigen, units_of_curvature, zero_tolerance
 from ..support.progress import Monitor
 from ..support.stopping import StopReason
 from .limit_network import Unit
@@ -86,8 +86,7 @@ def _minimised(objective, free: np.ndarray, offset: np.ndarray, phi: np.ndarray,
             _, gradient, hessian = base.all_derivatives(phi)
             if not np.isfinite(hessian).all():
                 return None
-            diagonal = np.abs(np.diag(hessian))
-            units = 1.0 / np.sqrt(np.maximum(diagonal, 1e-14 * diagonal.max()))
+            units = units_of_curvature(hessian)
             inner = Affine(objective, free * units, free @ phi + offset)
             end = TrustRegionNewton(max_iterations=STEPS).refine(inner, np.zeros(phi.size), monitor)
             if end.stop_reason in (StopReason.INTERRUPTED, StopReason.NON_FINITE):

@@ -14,6 +14,7 @@ from ..kernels.empirical import network_blocks as nb
 from ..kernels.empirical import product as empirical_product
 from ..kernels.empirical.samples import jacobian, samples, squares
 from ..kernels.math import abi, team
+from ..kernels.math.ahead import compile_ahead
 from ..networks import MLP
 from ..objective import EPS, ROUNDING, GradientSizes
 from ..support import memory
@@ -109,6 +110,7 @@ class EmpiricalLoss(KernelLoss):
         header[nb.KIND] = LOSSES[loss]
         header[nb.PENALTY] = self._penalty.ctypes.data
         header[nb.MERGED], header[nb.MERGED_COUNT] = self._merged.ctypes.data, len(self._merged)
+        compile_ahead((empirical.work, team.WORKER), (empirical.derivatives, abi.KERNEL))
         header[nb.WORKER] = abi.compile_function(empirical.work, team.WORKER).address
         header[nb.HELPER] = abi.compile_function(team.linger, team.WORKER).address
         header[nb.POOL] = team.pool().ctypes.data

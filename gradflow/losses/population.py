@@ -11,6 +11,7 @@ from ..activations import ACTIVATIONS
 from ..inputs import Gaussian
 from ..kernels.activation_table import CONSTANT, EXPONENTIAL, FORM, POLYNOMIAL, Record, kind_of
 from ..kernels.math import abi, team
+from ..kernels.math.ahead import compile_ahead
 from ..kernels.pairs import expansion_tables, roads, serving
 from ..kernels.pairs.units import BIAS, FIELDS, FIRST_ORDER_ROWS, KIND, NORM, PAIR
 from ..kernels.population import derivatives as population
@@ -72,6 +73,10 @@ class PopulationLoss(KernelLoss):
         biased = units.biased or others.biased
         road = serving.road(units.kinds | others.kinds, biased)
         expanded = road.error is None
+        ahead = [(population.derivatives, abi.KERNEL), (road.kernel, PAIR)]
+        if expanded:
+            ahead += [(roads.expand, abi.KERNEL), *([(road.closed, PAIR)] if road.closed else [])]
+        compile_ahead(*ahead)
         if expanded:
             for side in (units, others):
                 side.expand(road, biased)

@@ -132,6 +132,40 @@ class Problem:
         problem._pose(teacher, student, inputs, threads=threads)
         return problem
 
+    def with_student(self, student: MLP) -> Problem:
+        """The same problem from another start.
+
+        Parameters
+        ----------
+        student : MLP
+            As in `Problem`; with as many inputs and outputs.
+
+        Returns
+        -------
+        Problem
+            With nothing compiled that its `objective` does not ask for first.
+
+        Raises
+        ------
+        ArgumentError
+            For a problem without networks, of `from_jax`.
+
+        Examples
+        --------
+        >>> teacher, student = gf.teachers.orthonormal(3, 4), gf.MLP.random((4, 2, 1), bias=False, seed=0)
+        >>> gf.Problem(teacher, student).with_student(gf.MLP.random((4, 3, 1), bias=False, seed=1)).size
+        15
+        """
+        if not isinstance(student, MLP):
+            raise ArgumentError("student", repr(student), "a gradflow.MLP")
+        if self.student is None:
+            raise ArgumentError("student", "one, for a problem of from_jax", "a problem with networks")
+        problem = object.__new__(type(self))
+        problem._pose(self.teacher, student, self.inputs, self.reduce, self._threads, **self.options)
+        if self.classes_ is not None:
+            problem.classes_ = self.classes_
+        return problem
+
     def _pose(
         self,
         teacher,

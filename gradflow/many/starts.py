@@ -51,8 +51,9 @@ def train_many(
 
     Parameters
     ----------
-    teacher : MLP, callable, array_like, or list of Problem
-        As in `train`; or a list of `Problem`s, and then neither students nor inputs.
+    teacher : MLP, callable, array_like, Problem, or list of Problem
+        As in `train`; or a `Problem`, of whose student's architecture `starts` are drawn; or a list of
+        `Problem`s. Then neither students nor inputs.
     students : iterable of MLP, or MLP, optional
         Networks; or one, whose architecture `starts` students share that are drawn by `MLP.random(…,
         seed=s)`; s is the `seed` of each result, and all of them follow from `seed`.
@@ -164,18 +165,30 @@ def _jobs(teacher, students, inputs, starts, seed) -> list[tuple]:
         if students is not None or inputs is not None or starts is not None:
             raise ArgumentError("students", "students or inputs beside problems", "the problems alone")
         return [(problem, None, None, None) for problem in teacher]
+    if isinstance(teacher, Problem):
+        if students is not None or inputs is not None or teacher.student is None:
+            raise ArgumentError(
+                "teacher", "a Problem", "one with networks, without students or inputs beside it"
+            )
+        drawn = _drawn(teacher.student, starts, seed)
+        return [(teacher.with_student(student), None, None, s) for student, s in drawn]
     if isinstance(students, MLP):
-        if starts is None:
-            raise ArgumentError("starts", None, "how many students to draw, or a list of students")
-        drawn = np.random.SeedSequence(integer("seed", seed, 0))
-        seeds = drawn.generate_state(integer("starts", starts, 0), np.uint64) >> np.uint64(1)
-        shape = students.sizes, list(students.activations), [b is not None for b in students.biases]
-        return [(teacher, MLP.random(*shape, seed=int(s)), inputs, int(s)) for s in seeds]
+        return [(teacher, student, inputs, s) for student, s in _drawn(students, starts, seed)]
     if starts is not None:
         raise ArgumentError("starts", starts, "one student, whose architecture is drawn so many times")
     if students is None or isinstance(students, (str, bytes)) or not isinstance(students, Iterable):
         raise ArgumentError("students", repr(students), "a sequence of gradflow.MLP")
     return [(teacher, student, inputs, None) for student in students]
+
+
+def _drawn(student: MLP, starts: int | None, seed: int) -> list[tuple[MLP, int]]:
+    """So many networks of this architecture, each with its seed."""
+    if starts is None:
+        raise ArgumentError("starts", None, "how many students to draw, or a list of students")
+    drawn = np.random.SeedSequence(integer("seed", seed, 0))
+    seeds = drawn.generate_state(integer("starts", starts, 0), np.uint64) >> np.uint64(1)
+    shape = student.sizes, list(student.activations), [b is not None for b in student.biases]
+    return [(MLP.random(*shape, seed=int(s)), int(s)) for s in seeds]
 
 
 def _activations(job: tuple) -> dict[str, Activation]:

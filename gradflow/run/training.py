@@ -111,6 +111,8 @@ def train(
         given = "a run without a flow" if plan.solver is None else f"solver={plan.solver.name}"
         raise ArgumentError("checkpoint", given, "a flow, by a method of continuous time")
     monitor = progress if isinstance(progress, Monitor) else Monitor(progress)
+    if plan.solver is not None:
+        plan.solver.compile_ahead()
     with monitor.listening():
         coordinates = _coordinates(problem, rates, basis, monitor)
         plan = plan.for_kind(coordinates.size, coordinates.objective.sum_of_squares)

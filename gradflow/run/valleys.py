@@ -12,6 +12,7 @@ import numpy as np
 from ..objective import Affine, Objective
 from ..refiners import LevenbergMarquardt, TrustRegionNewton
 from ..refiners.base import Kept
+from ..support.eigen import units_of_curvature
 from ..support.progress import Monitor
 from ..support.stopping import StopReason
 
@@ -56,8 +57,7 @@ def further(objective: Objective, theta: np.ndarray, monitor: Monitor) -> np.nda
         loss, gradient, hessian = objective.all_derivatives(point)
         if not np.isfinite(hessian).all():
             break
-        diagonal = np.abs(np.diag(hessian))
-        units = 1.0 / np.sqrt(np.maximum(diagonal, max(1e-14 * float(diagonal.max()), 1e-300)))
+        units = units_of_curvature(hessian)
         inner, start = Affine(objective, np.diag(units), point), np.zeros(point.size)
         kept = _Anywhere(inner, start, loss, float(np.abs(units * gradient).max()))
         end = TrustRegionNewton(max_iterations=AT_ONCE).refine(inner, start, monitor, kept)

@@ -100,6 +100,9 @@ class FlowSolver(Settings, abc.ABC):
         For the flow of this `objective` with these `rates`.
         """
 
+    def compile_ahead(self) -> None:
+        """Have compiled what `integrate` will call, while something else is compiled."""
+
     def gradient_tolerance(self, objective: Objective) -> float:
         """`gtol`, or the default for this `objective`."""
         return 1e-9 * objective.gradient_scale if self.gtol is None else self.gtol

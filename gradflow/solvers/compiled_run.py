@@ -12,10 +12,11 @@ from functools import cache
 import numpy as np
 
 from ..kernels.math import abi
+from ..kernels.math.ahead import compile_ahead
 from ..objective import Objective
 from ..support import memory
 from ..support.stopping import StopReason
-from .compiled import algebra, growth, loop
+from .compiled import algebra, between, growth, loop
 from .compiled import layout as at
 from .modes import PRODUCTS, Modes, convex, dense_modes, lanczos_modes, longest_step, verdict
 
@@ -74,6 +75,11 @@ class Method:
     reach: float = 4.0
     probe: int = PRODUCTS
     linearised: bool = False
+
+    def compile_ahead(self) -> None:
+        """Have compiled what a run calls, while something else is compiled."""
+        functions = (loop.weigh_only, self.step, loop.advance, between.between_steps)
+        compile_ahead(*((function, at.STEP_FUNCTION) for function in functions))
 
     def address(self, run: Run) -> int:
         """The address of the step function."""

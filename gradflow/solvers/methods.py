@@ -67,6 +67,9 @@ class CompiledSolver(FlowSolver):
         """
         return integrate(self, objective, theta, rates, monitor, checkpoint)
 
+    def compile_ahead(self) -> None:
+        self.method.compile_ahead()
+
     def stepper(self, objective: Objective, rates: np.ndarray) -> Stepper | None:
         return by_steps(self, objective, rates)
 

@@ -94,3 +94,23 @@ def inertia(
             f"of length {length:.1e}: not at a critical point yet, or near a degenerate one"
         )
     return Inertia(0 if lowest else None, None, reason)
+
+
+def units_of_curvature(hessian: np.ndarray) -> np.ndarray:
+    """Units (p,) in which a Hessian (p, p) has ones on its diagonal, as far as it is not nearly zero there.
+
+    Parameters
+    ----------
+    hessian : ndarray, shape (p, p)
+
+    Returns
+    -------
+    ndarray, shape (p,)
+
+    Examples
+    --------
+    >>> units_of_curvature(np.diag([4.0, 0.25])).tolist()
+    [0.5, 2.0]
+    """
+    diagonal = np.abs(np.diag(hessian))
+    return 1.0 / np.sqrt(np.maximum(diagonal, max(1e-14 * float(diagonal.max()), 1e-300)))

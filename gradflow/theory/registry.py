@@ -101,7 +101,7 @@ def names(prefix: str = "", proofs: bool = False) -> list[str]:
     --------
     >>> import gradflow as gf
     >>> gf.theory.names("alignment")
-    ['alignment.for', 'alignment.not_for', 'alignment.relu', 'alignment.stationarity']
+    ['alignment.angular', 'alignment.for', 'alignment.not_for', 'alignment.relu', 'alignment.stationarity']
     """
     package = importlib.import_module(__package__)
     for module in pkgutil.walk_packages(package.__path__, f"{__package__}."):

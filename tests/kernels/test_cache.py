@@ -6,6 +6,7 @@ import ctypes
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from numba import types
@@ -35,7 +36,7 @@ def hit(folder) -> bool:
 
 
 def the_file(folder):
-    (path,) = folder.iterdir()
+    (path,) = folder.glob("*.code")
     return path
 
 
@@ -112,7 +113,7 @@ def test_a_full_disk_costs_the_compilation_only(tmp_path):
     out, err = process.communicate(timeout=300)
     assert (process.returncode, out) == (0, "2.5 9.0\n")
     assert err.count("cannot be kept") == 1
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not list(tmp_path.rglob("*.code"))
 
 
 def test_processes_that_write_at_once_leave_whole_files(tmp_path):
@@ -121,5 +122,67 @@ def test_processes_that_write_at_once_leave_whole_files(tmp_path):
         for process in processes:
             out, err = process.communicate(timeout=300)
             assert (process.returncode, out, err) == (0, "2.5 9.0\n", "")
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    files = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "claims"]
     assert len(files) == 2 and all(path.suffix == ".code" for path in files)
+
+
+def test_what_one_process_compiles_another_waits_for(tmp_path):
+    kept = cache.CodeCache(twice, tmp_path)
+    callback = CFunc(twice, normalize_signature(SIGNATURE), {}, {})
+    assert kept.claim(callback._sig, callback._targetdescr.target_context)
+    code = f"""
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {os.path.dirname(__file__)!r})
+import test_cache
+began = time.monotonic()
+print("begins", flush=True)
+print(test_cache.hit(Path({str(tmp_path)!r})))
+"""
+    with run(code, tmp_path) as process:
+        assert process.stdout.readline() == "begins\n"
+        time.sleep(0.3)
+        assert process.poll() is None
+        callback._cache = kept
+        callback.compile()  # the claim ends when the code is there
+        out, err = process.communicate(timeout=300)
+    assert (out, err) == ("True\n", "")
+    assert not kept.claim(callback._sig, callback._targetdescr.target_context)
+
+
+def test_a_claim_ends_with_its_process(tmp_path):
+    code = f"""
+import sys, time
+sys.path.insert(0, {os.path.dirname(__file__)!r})
+from pathlib import Path
+from gradflow.kernels.math import cache
+print(cache.Claims(Path({str(tmp_path)!r})).take("twice", 0.0), flush=True)
+time.sleep(600)
+"""
+    claims = cache.Claims(tmp_path)
+    with run(code, tmp_path) as process:
+        assert process.stdout.readline() == "False\n"
+        assert claims.take("twice", 0.0) and not claims.take("thrice", 0.0)
+        process.kill()
+    assert not claims.take("twice", 0.0)
+    claims.release()
+
+
+def test_a_helper_compiles_ahead_and_ends_with_its_process(tmp_path):
+    code = """
+import time
+from gradflow.kernels import activation_blocks
+from gradflow.kernels.math import abi, ahead
+ahead._can_help = lambda: True
+wanted = activation_blocks.relu, abi.ACTIVATION
+assert abi.is_missing(*wanted)
+ahead.compile_ahead(wanted)
+while abi.is_missing(*wanted):
+    assert ahead._helper.poll() is None
+    time.sleep(0.05)
+abi._callback = None  # nothing is compiled here
+print(ahead._helper.pid)
+"""
+    out, err = run(code, tmp_path).communicate(timeout=300)
+    assert err == "" and not os.path.exists(f"/proc/{out.strip()}")
+    assert [path.name.partition("-")[0] for path in tmp_path.rglob("*.code")] == ["activation_blocks.relu"]

@@ -37,6 +37,14 @@ def test_the_estimate_of_the_error_bounds_it(cube):
     assert 1e-9 < beside.parameters < found.certificate.errors.max()
 
 
+def test_the_best_fit_lies_below_a_coarse_floor(cube):
+    teacher = gf.teachers.parity(4, 4, seed=1)
+    noise = 1e-3 * np.random.default_rng(0).standard_normal((len(cube), 1))
+    found = recover(cube, teacher(cube) + noise, "g", floor=1e-2)
+    assert found.width == 4 and 9.5e-4 < found.rmse < 1e-3
+    assert compare(found.network, teacher, cube).parameters < 1.5e-3
+
+
 def test_several_outputs(cube):
     rng = np.random.default_rng(3)
     W, b = rng.standard_normal((5, 4)), rng.standard_normal(5)

@@ -176,3 +176,33 @@ def test_flow_only_results(tmp_path):
     again = gf.load(tmp_path / "run.h5")
     assert again.refinement is None and (again.flow.theta == run.flow.theta).all()
     assert np.isinf(gf.load(tmp_path / "run.h5").flow.settings["max_seconds"])
+
+
+def undescribed(path) -> list[str]:
+    found: list[str] = []
+
+    def look(name, item):
+        if isinstance(item, h5py.Dataset) and not item.attrs.get("description"):
+            found.append(name)
+
+    with h5py.File(path) as file:
+        file.visititems(look)
+        assert file["flow"].attrs["counts_of"] == "gradients, hessians, products"
+    return found
+
+
+def test_every_data_set_says_what_it_is(result, tmp_path):
+    result.spectrum()
+    result.save(tmp_path / "population.h5")
+    X, start = np.random.default_rng(0).standard_normal((20, 3)), gf.MLP.random((3, 2, 1), "relu", seed=0)
+    followed = {"solver": gf.solvers.Filippov(max_steps=50), "refiner": None, "progress": False}
+    kinked = gf.train(X[:, :1], start, gf.Samples(X, sample_weight=np.ones(20)), **followed)
+    assert kinked.flow.events.times.size
+    kinked.save(tmp_path / "kinked.h5")
+    own = gf.train(gf.Problem.from_jax(lambda t: ((t - 1.0) ** 2).sum(), np.zeros(2)), progress=False)
+    own.save(tmp_path / "own.h5")
+    for path in tmp_path.iterdir():
+        assert undescribed(path) == []
+    with h5py.File(tmp_path / "population.h5") as file:
+        assert file["flow/theta"].attrs["form"] == "ndarray, shape (m, P)"
+        assert "row" not in file["student/weights_0"].attrs["form"]

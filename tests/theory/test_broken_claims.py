@@ -12,7 +12,7 @@ import pytest
 import gradflow as gf
 from gradflow.theory import duplicates, names, run
 from gradflow.theory.alignment import activations as alignment
-from gradflow.theory.alignment import one_teacher
+from gradflow.theory.alignment import angular, one_teacher
 from gradflow.theory.copy_average import activations as others
 from gradflow.theory.copy_average import (
     better,
@@ -217,6 +217,11 @@ def ends_as(name, of):
 
 
 ALIGNMENT = {
+    "alignment.angular": lambda: angular.check_angular([1.0, math.pi - 1.0], factor=1 + 1e-9),
+    "alignment.angular: digits": lambda: angular.check_angular(
+        [1.0, math.pi - 1.0], formula=lambda name, t: angular.closed(name, t) + 1e-20
+    ),
+    "alignment.angular: falls": lambda: angular.check_angular([math.pi - 1.0, 1.0]),
     "alignment.stationarity": lambda: one_teacher.stationarity([(4, 5)], factor=1 + 1e-12),
     # erf students v, w, −w are no minimum of relu, and no rounding takes them off the ray
     "alignment.relu": lambda: alignment.aligns(ends_as("relu", "erf")),

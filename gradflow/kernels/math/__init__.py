@@ -1,6 +1,7 @@
 """What every kernel is written in: elementary functions, arithmetic, memory, BLAS, how kernels are called.
 
-abi            one C signature for all kernels, compilation, the cache of compiled code
+abi            one C signature for all kernels, and their compilation
+inner_code, ahead, cache   compiled once: inside a kernel, by a second process, for later processes
 memory, blas   doubles and matrices at addresses; products by BLAS from compiled code
 team           threads that share one task
 vector_math    exp, log1p, tanh, erf, Φ, atan as loops that a compiler vectorises

@@ -17,10 +17,12 @@ so that one compiled network kernel serves every activation, a user's own includ
 from __future__ import annotations
 
 import ctypes
+import gc
 import threading
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numba
 from llvmlite import ir
@@ -32,6 +34,7 @@ from numba.extending import get_cython_function_address, intrinsic
 from ...support.memory import guarded
 from ...support.progress import compilation
 from .cache import CodeCache, cache_folder
+from .inner_code import InnerCompiler
 
 KERNEL = types.void(*(types.int64,) * 6)
 """void kernel(descriptor, theta, v, loss, gradient, matrix)"""
@@ -89,20 +92,52 @@ _known: dict = {}
 
 @cache
 def _compile(function: Callable, signature, cached: bool):
-    callback = CFunc(function, normalize_signature(signature), {}, {"error_model": "numpy", "nogil": True})
-    source = Path(function.__code__.co_filename).parent
-    folder = cache_folder(source) if cached and not function.__closure__ else None
-    if folder is not None:
-        callback._cache = CodeCache(function, folder)  # type: ignore[attr-defined]
-    uncached = callback._compile_uncached  # type: ignore[attr-defined]
-
-    def told():
-        with compilation(_words(function)):
-            return uncached()
-
-    callback._compile_uncached = told  # type: ignore[attr-defined]
+    callback, _ = _callback(function, signature, cached)
     callback.compile()
     return callback
+
+
+def _callback(function: Callable, signature, cached: bool) -> tuple[Any, CodeCache | None]:
+    """What compiles a function, and where its code is kept, if anywhere."""
+    callback: Any = CFunc(
+        function, normalize_signature(signature), {}, {"error_model": "numpy", "nogil": True}
+    )
+    source = Path(function.__code__.co_filename).parent
+    folder = cache_folder(source) if cached and not function.__closure__ else None
+    kept = None if folder is None else CodeCache(function, folder)
+    if kept is not None:
+        callback._cache = kept
+    uncached = callback._compile_uncached
+
+    def told():
+        collecting = gc.isenabled()
+        gc.disable()  # Numba's millions of small objects live until the end: looking for garbage is in vain
+        try:
+            with compilation(_words(function)):
+                return uncached()
+        except BaseException:
+            if kept is not None:
+                kept.give_up()
+            raise
+        finally:
+            if collecting:
+                gc.enable()
+
+    callback._compile_uncached = told
+    return callback, kept
+
+
+def is_missing(function: Callable, signature) -> bool:
+    """Whether a function could be found in the cache of compiled code, but is not there."""
+    callback, kept = _callback(function, signature, True)
+    return kept is not None and not kept.has(callback._sig, callback._targetdescr.target_context)
+
+
+def compile_unless_claimed(function: Callable, signature) -> None:
+    """Compile a function for the cache if it is not there and no other process compiles it."""
+    callback, kept = _callback(function, signature, True)
+    if kept is not None and kept.claim(callback._sig, callback._targetdescr.target_context):
+        callback.compile()
 
 
 def _words(function: Callable) -> str:
@@ -113,31 +148,28 @@ def _words(function: Callable) -> str:
     return " ".join(named).replace("_", " ")
 
 
-def kernel_jit(function: Callable):
-    """`numba.njit` with the options that every helper of a kernel needs.
+def kernel_jit(function: Callable, **options):
+    """`numba.njit` with the options that every helper of a kernel needs, for Python and for compiled code.
 
-    `error_model="numpy"` because a division check stops vectorisation (measured).
+    Compiled functions that call it take its instructions in, unfinished (`inner_code`); called from Python it
+    is compiled for itself. `error_model="numpy"` because a division check stops vectorisation (measured).
     """
-    return numba.njit(error_model="numpy", nogil=True)(function)
+    dispatcher = numba.njit(error_model="numpy", nogil=True, **options)(function)
+    inner = inner_jit(function, **options)
+    dispatcher.get_call_template = inner.get_call_template
+    dispatcher.get_overload = inner.get_overload
+    return dispatcher
 
 
-def inner_jit(function: Callable):
-    """`kernel_jit` for functions that only other compiled functions call: compiled in a third of the time.
+def inner_jit(function: Callable, **options):
+    """`kernel_jit` for functions that only other compiled functions call: never call one from Python.
 
     Numba would compile a helper again for every constant that it is called with, and write Python
     wrappers for it. Both are left out.
     """
-    return _inner(function, False)
-
-
-def summing_jit(function: Callable):
-    """`inner_jit` for sums over vectors in any order: the length of the machine's vectors fixes it."""
-    return _inner(function, {"reassoc"})
-
-
-def _inner(function: Callable, fastmath):
     dispatcher = numba.njit(
-        error_model="numpy", nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, fastmath=fastmath
+        error_model="numpy", nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True,
+        pipeline_class=InnerCompiler, **options,
     )(function)  # fmt: skip
     template = dispatcher.get_call_template
 
@@ -146,6 +178,11 @@ def _inner(function: Callable, fastmath):
 
     dispatcher.get_call_template = without_literals
     return dispatcher
+
+
+def summing_jit(function: Callable):
+    """`inner_jit` for sums over vectors in any order: the length of the machine's vectors fixes it."""
+    return inner_jit(function, fastmath={"reassoc"})
 
 
 def callable_from_python(address: int):

@@ -20,11 +20,12 @@ from __future__ import annotations
 
 import math
 
-import numba
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from .abi import kernel_jit
 
 _DOUBLE = ir.DoubleType()
 _INT64 = ir.IntType(64)
@@ -99,7 +100,7 @@ _SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
 
 def inlined(function):
     """`abi.kernel_jit` for a function that LLVM always inlines, as vectorising its caller's loop needs."""
-    return numba.njit(error_model="numpy", nogil=True, forceinline=True)(function)
+    return kernel_jit(function, forceinline=True)
 
 
 @intrinsic

@@ -15,7 +15,7 @@ from ..math.blas import vector
 from ..math.memory import scratch
 from .finite import TOWER, finite_pair, is_finite
 from .panels import WORK, pair_by_panels
-from .units import FIELDS, FIRST_ORDER_ROWS, KIND, ROWS
+from .units import FIELDS, FIRST_ORDER_ROWS, KIND, ROWS, VALUE
 
 
 @inner_jit
@@ -38,3 +38,13 @@ def general(count, order, geometry_address, unit_address, units_address, output_
     memory = scratch(WORK)
     for j in range(count):
         elementary_pair(output, j, order, unit, units[j], geometry[0, j], math.sqrt(geometry[1, j]), memory)
+
+
+def constants(count, order, geometry_address, unit_address, units_address, output_address):
+    """K of two constants 1, what an output bias beside units without a closed form is paired with."""
+    rows = ROWS if order > 1 else FIRST_ORDER_ROWS
+    output = carray(as_pointer(output_address), (rows, count), np.float64)
+    for j in range(count):
+        for row in range(rows):
+            output[row, j] = 0.0
+        output[VALUE, j] = 1.0

@@ -46,6 +46,10 @@ class Road(NamedTuple):
 # Whether the numbers are there that a kernel reads, of the number by which it knows a unit.
 
 
+def _constant(record: Record) -> bool:
+    return POWER[kind_of(record)] == 0
+
+
 def _mixed(record: Record) -> bool:
     return bool(MIXTURES[kind_of(record)].any())
 
@@ -65,6 +69,7 @@ def _elementary(record: Record) -> bool:
 
 
 CLOSED = (
+    (general.constants, True, _constant),
     (mixture.mixture, False, _mixed),
     (gated.gated, True, _gated),
     (panels.panels, True, _bent),

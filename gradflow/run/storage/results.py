@@ -14,7 +14,10 @@ from ...activations import ACTIVATIONS, Activation
 from ...infinity import Channel, Infinity, Limit, Recession, Saturation
 from ...infinity.limit import Approach
 from ...infinity.limit_network import LimitNetwork, Unit
+from ...inputs import Gaussian, Mixture, Samples
 from ...losses.from_jax import StoredLoss
+from ...losses.problem import Problem
+from ...networks import MLP
 from ...objective import Counts
 from ...refiners import Extended, Refinement, Stalled
 from ...solvers import Events, Flow
@@ -25,6 +28,7 @@ from ...support.stopping import StopReason
 from ..end import End
 from ..result import Result
 from ..spectrum import Spectrum
+from .descriptions import describe
 from .problems import read_problem, write_problem
 
 FORMAT = "gradflow result"
@@ -198,6 +202,15 @@ def write_result(file, result: Result) -> None:
                 loss_bound=extended.loss_bound,
                 extended_iterations=extended.iterations,
             )
+    kinds = {
+        "student": (MLP,), "teacher": (MLP, Problem), "jax": (Problem,),
+        "inputs": (Samples, Gaussian, Mixture), "flow/events": (Events,), "flow": (Flow,),
+        "refinement": (Refinement, Extended), "channel": (Channel, Recession, LimitNetwork),
+        "end": (Result, Spectrum),
+    }  # fmt: skip
+    for name, described in kinds.items():
+        if name in file:
+            describe(file[name], *described)
 
 
 def _write_stage(group, stage) -> None:
@@ -205,6 +218,7 @@ def _write_stage(group, stage) -> None:
     group.attrs["stop_sentence"] = stage.stop_reason.value
     group.attrs["seconds"] = stage.seconds
     group.attrs["counts"] = np.array(stage.counts, dtype=np.int64)
+    group.attrs["counts_of"] = ", ".join(Counts._fields)
     group.attrs["settings"] = json.dumps(stage.settings)
 
 

@@ -84,7 +84,7 @@ def ansatzes(n: int, k: int) -> list[Ansatz]:
     Examples
     --------
     >>> [(a.teachers, a.groups) for a in ansatzes(2, 3)][:2]
-    [((2, 1), (0,)), ((1, 2), (0, None))]
+    [((2, 1), (0,)), ((1, 1, 1), (0, 1))]
     """
     found = []
     for singles in range(3):

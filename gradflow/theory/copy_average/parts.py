@@ -197,8 +197,8 @@ def best_of_subsets(k: int, n: int, loss: Callable[[tuple[int, ...]], float]) ->
 
     Examples
     --------
-    >>> best_of_subsets(4, 2, lambda bucket: float(sum(bucket) == 3)).buckets
-    ((0, 1), (2, 3))
+    >>> best_of_subsets(4, 2, lambda bucket: (len(bucket) - 2.0) ** 2 + abs(sum(bucket) - 3.0)).buckets
+    ((0, 3), (1, 2))
     """
     members = [tuple(j for j in range(k) if mask >> j & 1) for mask in range(1 << k)]
     value = np.array([0.0, *(loss(inside) for inside in members[1:])])

@@ -36,6 +36,7 @@ __all__ = [
     "energy",
     "full_path",
     "gaussian_psi",
+    "nodes_in_time",
     "path",
     "pulls_of_samples",
     "residues",
@@ -214,6 +215,34 @@ def full_path(
     return np.array([W for W, _ in found]), np.array([A for _, A in found])
 
 
+def nodes_in_time(t1: float) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss–Legendre in time on 40 intervals that grow: paths are smooth where no angle passes 0 or π.
+
+    Parameters
+    ----------
+    t1 : float
+        The end.
+
+    Returns
+    -------
+    times : ndarray
+        0, the nodes, and t1.
+    weights : ndarray
+        Of the nodes.
+
+    Examples
+    --------
+    >>> times, weights = nodes_in_time(2.0)
+    >>> round(float(weights @ times[1:-1]), 12)
+    2.0
+    """
+    edges = t1 * np.linspace(0.0, 1.0, 41) ** 2
+    nodes, weights = np.polynomial.legendre.leggauss(12)
+    half = 0.5 * np.diff(edges)[:, None]
+    times = (half * (nodes + 1.0) + edges[:-1, None]).ravel()
+    return np.concatenate([[0.0], times, [t1]]), (half * weights).ravel()
+
+
 def velocities(cases: Sequence[tuple[int, int, int, int]], factor: float = 1.0) -> Check:
     """The turning of Eq. 10 against the gradient of the population loss, on random networks.
 
@@ -270,18 +299,14 @@ def energy(seeds: Sequence[int], t1: float = 20.0, power: float = 1.0) -> Check:
         student, teacher = networks(3, 2, 6, 4, 1.0, seed)
         W, A = student.weights
         lengths = np.linalg.norm(W, axis=1)
-        # Gauss-Legendre in time: the path is smooth where no angle passes 0 or π.
-        edges = t1 * np.linspace(0.0, 1.0, 41) ** 2
-        nodes, weights = np.polynomial.legendre.leggauss(12)
-        middles = 0.5 * np.diff(edges)[:, None] * (nodes + 1.0) + edges[:-1, None]
-        times = np.concatenate([[0.0], middles.ravel(), [t1]])
+        times, weights = nodes_in_time(t1)
         U = path(student, teacher, times)
         at = [MLP([u * lengths[:, None], A], None, "relu") for u in U]
         lost = [
             float(np.sum(lengths ** (2 * power) * np.square(turning(there, teacher)).sum(axis=1)))
             for there in at[1:-1]
         ]
-        spent = float(np.sum((0.5 * np.diff(edges)[:, None] * weights).ravel() * lost))
+        spent = float(weights @ lost)
         first, last = (Problem(teacher, there) for there in (at[0], at[-1]))
         drop = first.loss(first.theta0) - last.loss(last.theta0)
         off.append(abs(spent / drop - 1.0))
