@@ -53,6 +53,10 @@ class Manifold:
         """The vector in θ/√r of coordinates."""
         return coordinates if self.basis is None else self.basis @ coordinates
 
+    def tangential(self, vectors: np.ndarray) -> np.ndarray:
+        """Vectors (m, P) without their parts along the normals."""
+        return vectors if self.basis is None else vectors - (vectors @ self.normal) @ self.normal.T
+
     def matrix(self, hessian: np.ndarray) -> np.ndarray:
         """√r H √r in these coordinates."""
         scaled = self.root[:, None] * hessian * self.root

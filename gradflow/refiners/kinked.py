@@ -54,6 +54,7 @@ def refine_along_kinks(
         return None
     away = np.ones(pieces.phases.shape, dtype=bool)
     away[tuple(places.T)] = False  # those at a kink may go to either side of it
+    sides = tuple(places[~held].T), left[~held] + fractions[~held]  # of those that stay on one
     places, left = places[held], left[held]
     kinks = pieces.ends[places[:, 0], left + 1]
     before = pieces.natural(pieces.states(theta).z)
@@ -62,6 +63,7 @@ def refine_along_kinks(
     idle = 0
     while course.reason is None:
         settle_phases(pieces, theta)
+        pieces.phases[sides[0]] = sides[1]
         resolver.hull(theta, places, left)
         loss, gradient, hessian = pieces.all_derivatives(theta)
         manifold = Manifold(pieces, root, theta, places, kinks)

@@ -50,6 +50,12 @@ AGAIN = 0.4
 RESTART = 4.0
 """The step behind an event is at most so many times as long as a first step from there would be."""
 
+MET = 0.5
+"""Boundaries passed at once are met together where they all are at a point this near, in units of the error
+allowed; `MEETING` of them are tried one by one."""
+
+MEETING = 16
+
 CROWD = 4
 """Crossings in one step from which a shorter one that needs none of them located may be the better one."""
 
@@ -262,6 +268,15 @@ class Following:
         self.renew()
         self.clear = 0
 
+    def cross(self, places: np.ndarray, left: np.ndarray, up: np.ndarray) -> None:
+        """Count places as crossed that are still beyond their boundaries; `up` says from which side."""
+        neurons, samples = places.T
+        z = self.pieces.states(self.theta).z[neurons, samples]
+        still = np.where(up, 1.0, -1.0) * (z - self.pieces.ends[neurons, left + 1]) > 0.0
+        self.pieces.phases[neurons[still], samples[still]] = (left + up)[still]
+        for neuron, sample in places[still]:
+            self.events.append((self.t, neuron, sample, CROSSING))
+
     # Steps
 
     def first_length(self) -> float:
@@ -311,6 +326,8 @@ class Following:
     def allowed_beyond(self, trial: Trial) -> np.ndarray:
         """How far z of the places may be beyond their boundaries where an event counts as located."""
         normals = self.pieces.gradients(trial.theta, trial.places) * self.root
+        if len(self.places):  # what moves them while it slides
+            normals = self.manifold.tangential(normals)
         squares = np.einsum("ij,ij->i", normals, normals)
         sizes = np.sqrt(np.mean((normals * self.root * self.scale) ** 2, axis=1))
         rounding = 16 * EPS * np.abs(trial.z[trial.places[:, 0]]).max(axis=1)
@@ -461,8 +478,10 @@ class Following:
         pieces = self.pieces
         up = found.z[neurons, samples] > self.high[neurons, samples] if len(places) else np.zeros(0, bool)
         left = pieces.phases[neurons, samples].astype(np.int64) - np.where(up, 0, 1)
-        self.snap(places, left)
-        self.corner(places, left, np.where(up, 1.0, 0.0))
+        met = self.snap(found, left)
+        if not met.all():
+            self.cross(places[~met], left[~met], up[~met])
+        self.corner(places[met], left[met], np.where(up, 1.0, 0.0)[met])
         self.steps.add(self.row()[None])
         self.length = min(proposed, max(self.length, length), RESTART * self.first_length())
         return self.stop()
@@ -499,14 +518,34 @@ class Following:
         self.accepted += 1
         self.steps.add(self.row()[None])
 
-    def snap(self, places: np.ndarray, left: np.ndarray) -> None:
-        """Move θ onto the boundaries just met, by less than the tolerance, and stay on those slid along."""
+    def snap(self, found: Trial, left: np.ndarray) -> np.ndarray:
+        """Move θ onto the boundaries just met and those slid along; which of the places (m,) it is on.
+
+        Not onto boundaries that meet far away: those of three samples of a neuron with three weights do where
+        it is zero, however near to them it is. Such places are crossed, by less than the tolerance.
+        """
+        places, met = found.places, np.ones(len(found.places), dtype=bool)
+        if self._onto(places, left, MET):
+            return met
+        met[:] = False
+        speed = np.abs(self.pieces.gradients(self.theta, places) @ self._velocity_at(found))
+        first = np.argsort(-found.beyond / np.maximum(speed, 1e-300), kind="stable")[:MEETING]
+        for k in first:
+            met[k] = True
+            met[k] = self._onto(places[met], left[met], np.inf if k == first[0] else MET)
+        return met
+
+    def _onto(self, places: np.ndarray, left: np.ndarray, most: float) -> bool:
+        """Move θ onto these boundaries and those slid along, if by less than so many times the error allowed."""
         everything = np.concatenate([self.places, places])
-        sides = np.concatenate([self.left, left])
         if not len(everything):
-            return
-        kinks = self.pieces.ends[everything[:, 0], sides + 1]
-        self.theta = Manifold(self.pieces, self.root, self.theta, everything, kinks).settle(self.theta)
+            return True
+        kinks = self.pieces.ends[everything[:, 0], np.concatenate([self.left, left]) + 1]
+        moved = Manifold(self.pieces, self.root, self.theta, everything, kinks).settle(self.theta)
+        near = len(places) <= 1 or root_mean_square((moved - self.theta) * self.scale) <= most
+        if near:
+            self.theta = moved
+        return near
 
     def growth_limit(self) -> float:
         """The longest step that does not outrun a mode that grows (`compiled.growth`)."""
