@@ -77,6 +77,8 @@ class Pieces:
         −∞, the kinks, and ∞ as often as needed: piece p ends at columns p and p + 1.
     jumps : numpy.ndarray, shape (H, m)
         σ'(k+) − σ'(k−) at the kinks.
+    rests : numpy.ndarray, shape (H,)
+        Which have no output to the left of their first kink, at zero, as relu: with zero weights they rest.
     """
 
     def __init__(self, loss: EmpiricalLoss, student: MLP):
@@ -91,11 +93,13 @@ class Pieces:
         self.ends = np.full((len(neurons), most + 2), np.inf)
         self.ends[:, 0] = -np.inf
         self.jumps = np.zeros((len(neurons), max(most, 1)))
+        self.rests = np.zeros(len(neurons), dtype=bool)
         tables = {sigma: one_sided(sigma) for sigma in set(neurons)}
         self.tables = [tables[sigma] for sigma in neurons]
         for n, (k, table) in enumerate(zip(kinks, self.tables)):
             self.ends[n, 1 : 1 + k.size] = k
             self.jumps[n, : k.size] = table[:, 1, 1] - table[:, 0, 1]
+            self.rests[n] = k.size > 0 and k[0] == 0.0 and not table[0, 0].any()
         self.phases = np.zeros((len(neurons), count))
         offsets = np.concatenate([[0], np.cumsum([k.size for k in kinks])]).astype(np.int64)
         flat = np.concatenate([*kinks, np.zeros(1)])
@@ -187,6 +191,16 @@ class Pieces:
                     delta = (delta @ weights[l]) * slopes[l - 1]
         return rows
 
+    def into(self, neuron: int) -> np.ndarray:
+        """The parameters that lead into a hidden neuron, its bias last."""
+        layer = int(self.layers[neuron])
+        inputs, outputs = self.student.sizes[layer : layer + 2]
+        number, start = neuron - int(np.searchsorted(self.layers, layer)), self._starts()[layer]
+        found = start + number * inputs + np.arange(inputs)
+        if self.student.biases[layer] is None:
+            return found
+        return np.append(found, start + inputs * outputs + number)
+
     def _starts(self) -> list[int]:
         """Where the parameters of each layer begin."""
         sizes = [
@@ -247,7 +261,7 @@ class PiecesInUnits:
     ):
         self.inner, self.frozen, self.free, self.scales, self.unit = inner, frozen, free, scales, loss_unit
         self.size = free.size
-        for name in ("phases", "layers", "kinked", "ends", "jumps", "natural"):
+        for name in ("phases", "layers", "kinked", "ends", "jumps", "rests", "natural"):
             setattr(self, name, getattr(inner, name))
 
         indices = free.astype(np.int64)
@@ -291,3 +305,7 @@ class PiecesInUnits:
     def gradients(self, theta: np.ndarray, places: np.ndarray) -> np.ndarray:
         """As `Pieces.gradients`, in these units."""
         return self.inner.gradients(self._full(theta), places)[:, self.free] * self.scales
+
+    def into(self, neuron: int) -> np.ndarray:
+        """As `Pieces.into`, those of them that move."""
+        return np.flatnonzero(np.isin(self.free, self.inner.into(neuron)))

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...boundaries.corner import Resolver
-from ...boundaries.events import BRANCHING, CROSSING, LEAVING, PASSING, SLIDING, Events
-from ...boundaries.manifold import Manifold
+from ...boundaries.events import BRANCHING, CROSSING, LEAVING, PASSING, RESTING, SLIDING, Events
+from ...boundaries.manifold import NONE, Manifold
+from ...boundaries.zeros import resting, weights_into
 from ...objective import Counts, Objective
 from ...support.limits import Limits
 from ...support.progress import Monitor
@@ -148,6 +149,7 @@ class Following:
         self.before = objective.counts()
         self.t, self.length = 0.0, np.inf
         self.places, self.left = np.zeros((0, 2), np.int64), np.zeros(0, np.int64)
+        self.resting, self.held = np.zeros(len(pieces.layers), dtype=bool), NONE
         self.failed = False
         self.events: list[tuple[float, int, int, int]] = []
         self.accepted = self.rejected = 0
@@ -170,6 +172,7 @@ class Following:
         if not (np.isfinite(states.loss) and np.isfinite(states.gradient).all()):
             self.row_only()
             return StopReason.NON_FINITE
+        self.rest(resting(pieces, self.theta, states.z))
         neurons, samples = self._on_boundary(states.z)
         if neurons.size:
             places = np.stack([neurons, samples], axis=1)
@@ -189,7 +192,21 @@ class Following:
         on = np.zeros(z.shape, dtype=bool)
         for column in range(1, self.pieces.ends.shape[1] - 1):
             on |= z == self.pieces.ends[:, column, None]
+        on[self.resting] = False
         return np.nonzero(on)
+
+    def rest(self, neurons: np.ndarray) -> None:
+        """Hold the neurons so marked (H,) at zero weights from here on, all samples to the left."""
+        self.resting = self.resting | neurons
+        self.held = weights_into(self.pieces, self.resting)
+        self.pieces.phases[neurons] = 0.0
+        kept = ~neurons[self.places[:, 0]]
+        self.places, self.left = self.places[kept], self.left[kept]
+
+    def on(self, places: np.ndarray, left: np.ndarray) -> Manifold:
+        """The boundaries of places near θ, with the neurons that rest."""
+        kinks = self.pieces.ends[places[:, 0], left + 1]
+        return Manifold(self.pieces, self.root, self.theta, places, kinks, self.held)
 
     def take(self, states) -> None:
         """Stand where L, ∇L, z and ∂L/∂h are these."""
@@ -204,10 +221,6 @@ class Following:
         )
         self.steps = AcceptedSteps(self.row()[None], 1)
 
-    def kinks(self) -> np.ndarray:
-        """z of the sliding places."""
-        return self.pieces.ends[self.places[:, 0], self.left + 1]
-
     def limits(self) -> None:
         """The ends of the pieces of all places; the sliding ones have none, nor have pieces without kinks."""
         pieces = self.pieces
@@ -217,17 +230,18 @@ class Following:
         if len(self.places):
             neurons, samples = self.places.T
             self.low[neurons, samples], self.high[neurons, samples] = -np.inf, np.inf
+        self.low[self.resting], self.high[self.resting] = -np.inf, np.inf
 
     def renew(self) -> None:
         """After a change of place or of phases: the manifold, the fractions on it, and the Hessian."""
         self.limits()
-        self.manifold = Manifold(self.pieces, self.root, self.theta, self.places, self.kinks())
+        self.manifold = self.on(self.places, self.left)
         self.refresh()
 
     def refresh(self) -> None:
         """After a step on the same manifold."""
         if len(self.places) and not self.manifold.flat:
-            self.manifold = Manifold(self.pieces, self.root, self.theta, self.places, self.kinks())
+            self.manifold = self.on(self.places, self.left)
         self.hessian = self.pieces.all_derivatives(self.theta)[2]
         self.stepper = Rosenbrock(self.manifold, self.theta, self.gradient, self.hessian)
         slope = self.stepper.first
@@ -308,7 +322,7 @@ class Following:
         if len(self.places):
             normals, dual = self.manifold.normals, self.manifold.dual
             if not self.manifold.flat:
-                normals, dual = self.pieces.gradients(theta, self.places) * self.root, None
+                normals, dual = self.manifold.at(theta), None
             held = self.pieces.phases[tuple(self.places.T)] - self.left
             parts = self.resolver.fractions(
                 states.gradient, states.slopes, normals, self.places, self.left, held, dual
@@ -362,7 +376,7 @@ class Following:
                 start = sign * (low_z[neurons, samples] - kinks)
                 end = high.beyond - 0.4 * allowed  # aim just beyond
                 start = np.minimum(start - 0.4 * allowed, 0.0)
-                slope_end = sign * (normals @ self._velocity_at(high))
+                slope_end = sign * (normals @ self.velocity_of(high.gradient))
                 slope_start = sign * (normals @ low_speed) if low_speed is not None else None
                 for k in range(len(sign)):
                     if high.beyond[k] <= allowed[k]:
@@ -383,15 +397,16 @@ class Following:
             if len(found.places) or self.left_out(found).any():
                 high = found
             else:
-                low, low_z, low_parts, low_speed = wanted, found.z, found.parts, self._velocity_at(found)
+                low, low_z, low_parts, low_speed = wanted, found.z, found.parts, self.velocity_of(found.gradient)
         return high
 
     def parts_now(self) -> np.ndarray:
         """The fractions of the sliding places."""
         return self.pieces.phases[tuple(self.places.T)] - self.left if len(self.places) else np.zeros(0)
 
-    def _velocity_at(self, trial: Trial) -> np.ndarray:
-        return -self.root * self.manifold.vector(self.manifold.along(self.root * trial.gradient))
+    def velocity_of(self, gradient: np.ndarray) -> np.ndarray:
+        """θ' where ∇L is this, along the boundaries on which it slides."""
+        return -self.root * self.manifold.vector(self.manifold.along(self.root * gradient))
 
     def passing(self, trial: Trial) -> tuple[float, float, np.ndarray] | None:
         """What crossing the boundaries of a trial step does within it, and the correction of θ that says so.
@@ -400,7 +415,8 @@ class Following:
         H⁻¹(1 − e^{−rH}) δ = r δ − ½r²Hδ + …, δ the jump of the gradient. Summed over places that is
         (I + γΔt H)⁻¹ (d₁ + γΔt H d₁ − ½H d₂) to second order, d₁ = Σ r δ and d₂ = Σ r² δ. Returned are the
         sizes of the whole and of its second-order part, in units of the error allowed, and the correction.
-        None if a sliding place is left.
+        None if a sliding place is left, or where the flow behind one of the boundaries points back at it: there
+        it may slide.
         """
         if self.left_out(trial).any() or not len(trial.places):
             return None
@@ -418,7 +434,11 @@ class Following:
             pieces.phases[neurons, samples] = old + sign * weight
             jump = pieces.loss_and_gradient(trial.theta)[1] - trial.gradient
             parts.append(self.manifold.along(self.root * jump))
+        pieces.phases[neurons, samples] = old + sign
+        behind = self.velocity_of(pieces.loss_and_gradient(trial.theta)[1])
         pieces.phases[neurons, samples] = old
+        if (sign * (pieces.gradients(trial.theta, trial.places) @ behind) < 0.0).any():
+            return None
         first, second = whole * parts[0], whole**2 * parts[1]
         curved = self.stepper.matrix @ (TABLE.gamma * whole * first - 0.5 * second)
         change, small = self.stepper.damped(first + curved), self.stepper.damped(curved)
@@ -473,6 +493,7 @@ class Following:
             self.length = 0.5 * length
             return None
         self.accept(found, False)
+        found = self.reach_zero(found)
         places = found.places
         neurons, samples = places.T
         pieces = self.pieces
@@ -512,7 +533,7 @@ class Following:
             self.set_parts(trial.parts)
         self.take(self.pieces.states(self.theta))
         if len(self.places) and not self.manifold.flat:
-            self.manifold = Manifold(self.pieces, self.root, self.theta, self.places, self.kinks())
+            self.manifold = self.on(self.places, self.left)
         self.limits()
         self.refresh()
         self.accepted += 1
@@ -528,20 +549,38 @@ class Following:
         if self._onto(places, left, MET):
             return met
         met[:] = False
-        speed = np.abs(self.pieces.gradients(self.theta, places) @ self._velocity_at(found))
+        speed = np.abs(self.pieces.gradients(self.theta, places) @ self.velocity)
         first = np.argsort(-found.beyond / np.maximum(speed, 1e-300), kind="stable")[:MEETING]
         for k in first:
             met[k] = True
             met[k] = self._onto(places[met], left[met], np.inf if k == first[0] else MET)
         return met
 
+    def reach_zero(self, found: Trial) -> Trial:
+        """Let neurons rest whose weights are nearer to zero than the tolerance; the trial without their places."""
+        gone = np.zeros(len(self.resting), dtype=bool)
+        for neuron in np.unique(found.places[:, 0][self.pieces.rests[found.places[:, 0]]]):
+            into = self.pieces.into(int(neuron))
+            gone[neuron] = np.linalg.norm((self.theta * self.scale)[into]) <= MET * np.sqrt(self.theta.size)
+        if not gone.any():
+            return found
+        theta = self.theta.copy()
+        theta[weights_into(self.pieces, gone)] = 0.0
+        gone &= resting(self.pieces, theta, self.pieces.states(theta).z)
+        for neuron in np.flatnonzero(gone):
+            sample = found.places[found.places[:, 0] == neuron][0, 1]
+            self.events.append((self.t, int(neuron), int(sample), RESTING))
+        self.rest(gone)
+        self.theta[self.held] = 0.0
+        kept = ~gone[found.places[:, 0]]
+        return found._replace(places=found.places[kept], beyond=found.beyond[kept])
+
     def _onto(self, places: np.ndarray, left: np.ndarray, most: float) -> bool:
         """Move θ onto these boundaries and those slid along, if by less than so many times the error allowed."""
-        everything = np.concatenate([self.places, places])
+        everything, sides = np.concatenate([self.places, places]), np.concatenate([self.left, left])
         if not len(everything):
             return True
-        kinks = self.pieces.ends[everything[:, 0], np.concatenate([self.left, left]) + 1]
-        moved = Manifold(self.pieces, self.root, self.theta, everything, kinks).settle(self.theta)
+        moved = self.on(everything, sides).settle(self.theta)
         near = len(places) <= 1 or root_mean_square((moved - self.theta) * self.scale) <= most
         if near:
             self.theta = moved
@@ -639,7 +678,7 @@ class Following:
         ])  # fmt: skip
         integers = np.concatenate([
             [len(self.places), len(self.events), self.accepted, self.rejected, self.clear],
-            self.places.ravel(), self.left,
+            self.places.ravel(), self.left, self.resting,
         ])  # fmt: skip
         return FlowState(
             numbers, integers.astype(np.int64), np.empty(0), self.steps.rows(), self.steps.count,
@@ -651,7 +690,8 @@ class Following:
         size, phases = self.rates.size, self.pieces.phases
         sliding, events, self.accepted, self.rejected, clear = (int(n) for n in state.integers[:5])
         self.places = state.integers[5 : 5 + 2 * sliding].reshape(-1, 2).copy()
-        self.left = state.integers[5 + 2 * sliding :].copy()
+        self.left = state.integers[5 + 2 * sliding : 5 + 3 * sliding].copy()
+        self.rest(state.integers[5 + 3 * sliding :].astype(bool))
         cuts = np.cumsum([4, 7, size, size, phases.size])
         head, self.window, self.tolerance.memory, theta, held, rows = np.split(state.numbers, cuts)
         self.t, self.length, self.watch, failed = (float(x) for x in head)
