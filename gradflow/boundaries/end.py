@@ -165,9 +165,7 @@ def _spanned(normals: np.ndarray, firm: np.ndarray) -> bool:
     return bool((np.linalg.norm(rest, axis=1) <= 1e-9 * np.linalg.norm(normals, axis=1)).all())
 
 
-def _along(
-    pieces: Any, theta: np.ndarray, places: np.ndarray, tangents: np.ndarray | None, held: np.ndarray
-):
+def _along(pieces: Any, theta: np.ndarray, places: np.ndarray, tangents: np.ndarray | None, held: np.ndarray):
     """Eigenvalues of the Hessian along the boundaries of places, and how many zeros symmetries explain."""
     manifold = Manifold(pieces, np.ones(theta.size), theta, places, np.zeros(len(places)), held)
     if not manifold.size:

@@ -27,8 +27,8 @@ class Events:
     "crossing": from one side to the other. "sliding": from here on along the boundary. "leaving": the
     boundary along which it slid. "branching": a boundary from which it might go to either side, and goes to
     the left one (σ'(0) = 0). "passing": a crossing that was not located, because its effect is below the
-    tolerance; its time is interpolated. "resting": the weights into the neuron reach zero, where they stay, on
-    the boundaries of all samples; the sample is the first of these.
+    tolerance; its time is interpolated. "resting": the weights into the neuron reach zero, where they stay,
+    on the boundaries of all samples; the sample is the first of these.
 
     Examples
     --------

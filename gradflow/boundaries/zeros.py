@@ -40,7 +40,8 @@ def falls_from_zero(pieces: Any, theta: np.ndarray, neurons: np.ndarray) -> tupl
     direction in which it falls is sought, by gradient descent on the sphere from samples and from the mean
     one; None where none is found, which proves nothing.
     """
-    slopes, found, falls = pieces.states(theta).slopes, [np.zeros((0, 2), np.int64)], False
+    slopes, found = pieces.states(theta).slopes, [np.zeros((0, 2), np.int64)]
+    falls: bool | None = False
     for neuron in np.flatnonzero(neurons):
         into = pieces.into(int(neuron))
         everything = np.stack([np.full(slopes.shape[1], neuron), np.arange(slopes.shape[1])], axis=1)

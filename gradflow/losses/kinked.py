@@ -115,6 +115,10 @@ class Pieces:
         self._derivatives = abi.callable_from_python(abi.compile_function(empirical.derivatives).address)
         self._states = abi.callable_from_python(abi.compile_function(states).address)
         self.X = loss._inputs[:-1, loss._chosen()]
+        sizes = [W.size + (0 if b is None else b.size) for W, b in zip(student.weights, student.biases)]
+        self._begin = [0, *np.cumsum(sizes).tolist()]
+        self._columns = np.arange(student.sizes[0])
+        self._rows = np.ascontiguousarray(self.X.T)
 
     @property
     def kernel(self) -> tuple[int, int]:
@@ -162,13 +166,13 @@ class Pieces:
         rows = np.zeros((len(places), self.size))
         if not len(places):
             return rows
-        network, starts = self.student, self._starts()
-        if (self.layers[places[:, 0]] == 0).all():
-            inputs, width = network.sizes[:2]
-            columns = places[:, 0, None] * inputs + np.arange(inputs)
-            np.put_along_axis(rows, columns, self.X[:, places[:, 1]].T, axis=1)
+        network, starts = self.student, self._begin
+        neurons, inputs, width = places[:, 0], *network.sizes[:2]
+        if neurons.max() < width:  # all in the first layer
+            number = np.arange(len(rows))
+            rows[number[:, None], neurons[:, None] * inputs + self._columns] = self._rows[places[:, 1]]
             if network.biases[0] is not None:
-                rows[np.arange(len(rows)), width * inputs + places[:, 0]] = 1.0
+                rows[number, width * inputs + neurons] = 1.0
             return rows
         samples: dict[int, tuple] = {}
         for row, (neuron, sample) in zip(rows, places):
@@ -195,22 +199,15 @@ class Pieces:
         """The parameters that lead into a hidden neuron, its bias last."""
         layer = int(self.layers[neuron])
         inputs, outputs = self.student.sizes[layer : layer + 2]
-        number, start = neuron - int(np.searchsorted(self.layers, layer)), self._starts()[layer]
+        number, start = neuron - int(np.searchsorted(self.layers, layer)), self._begin[layer]
         found = start + number * inputs + np.arange(inputs)
         if self.student.biases[layer] is None:
             return found
         return np.append(found, start + inputs * outputs + number)
 
-    def _starts(self) -> list[int]:
-        """Where the parameters of each layer begin."""
-        sizes = [
-            W.size + (0 if b is None else b.size) for W, b in zip(self.student.weights, self.student.biases)
-        ]
-        return [0, *np.cumsum(sizes).tolist()]
-
     def _forward(self, theta: np.ndarray, sample: int) -> tuple[list, list, list]:
         """Inputs, slopes and weights of the layers on one sample, with the phases held."""
-        network, starts = self.student, self._starts()
+        network, starts = self.student, self._begin
         h, slopes, weights, first = [self.X[:, sample]], [], [], 0
         for l in range(len(network.weights) - 1):
             inputs, outputs = network.sizes[l], network.sizes[l + 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any, NamedTuple
 
@@ -157,6 +158,7 @@ class Following:
         self.window = np.array([0.0, np.inf, np.inf, 0.0, np.inf, np.inf, np.inf])
         self.spent = 0.0
         self.steps: AcceptedSteps
+        self.spaces: dict = {}
 
     # Where it stands
 
@@ -243,7 +245,7 @@ class Following:
         if len(self.places) and not self.manifold.flat:
             self.manifold = self.on(self.places, self.left)
         self.hessian = self.pieces.all_derivatives(self.theta)[2]
-        self.stepper = Rosenbrock(self.manifold, self.theta, self.gradient, self.hessian)
+        self.stepper = Rosenbrock(self.manifold, self.theta, self.gradient, self.hessian, self.spaces)
         slope = self.stepper.first
         self.velocity = -self.root * self.manifold.vector(slope)
         self.acceleration = self.root * self.manifold.vector(self.stepper.matrix @ slope)
@@ -308,16 +310,19 @@ class Following:
         """A step of this length, not accepted."""
         with np.errstate(all="ignore"):
             found = self.stepper.step(length)
-            if found is None or not np.isfinite(found[0]).all():
+            if found is None or not np.isfinite(found[0].sum()):
                 return None
             theta, error = found
             states = self.pieces.states(theta)
-            if not (np.isfinite(states.loss) and np.isfinite(states.gradient).all()):
+            if not (np.isfinite(states.loss) and np.isfinite(states.gradient.sum())):
                 return None
-        size = float(np.sqrt(np.mean((error * self.scale) ** 2)))
+            size = root_mean_square(error * self.scale)
         beyond = np.maximum(states.z - self.high, self.low - states.z)
-        rounding = 4 * EPS * np.abs(states.z).max(axis=1)
-        neurons, samples = np.nonzero(beyond > rounding[:, None])
+        neurons, samples = np.nonzero(beyond > 0.0)
+        if neurons.size:
+            rounding = 4 * EPS * np.abs(states.z).max(axis=1)
+            kept = beyond[neurons, samples] > rounding[neurons]
+            neurons, samples = neurons[kept], samples[kept]
         parts = np.zeros(0)
         if len(self.places):
             normals, dual = self.manifold.normals, self.manifold.dual
@@ -343,7 +348,8 @@ class Following:
         if len(self.places):  # what moves them while it slides
             normals = self.manifold.tangential(normals)
         squares = np.einsum("ij,ij->i", normals, normals)
-        sizes = np.sqrt(np.mean((normals * self.root * self.scale) ** 2, axis=1))
+        scaled = normals * (self.root * self.scale)
+        sizes = np.sqrt(np.einsum("ij,ij->i", scaled, scaled) / self.theta.size)
         rounding = 16 * EPS * np.abs(trial.z[trial.places[:, 0]]).max(axis=1)
         return np.maximum(LOCATED * squares / np.maximum(sizes, 1e-300), rounding)
 
@@ -397,7 +403,8 @@ class Following:
             if len(found.places) or self.left_out(found).any():
                 high = found
             else:
-                low, low_z, low_parts, low_speed = wanted, found.z, found.parts, self.velocity_of(found.gradient)
+                low, low_z, low_parts = wanted, found.z, found.parts
+                low_speed = self.velocity_of(found.gradient)
         return high
 
     def parts_now(self) -> np.ndarray:
@@ -415,7 +422,7 @@ class Following:
         H⁻¹(1 − e^{−rH}) δ = r δ − ½r²Hδ + …, δ the jump of the gradient. Summed over places that is
         (I + γΔt H)⁻¹ (d₁ + γΔt H d₁ − ½H d₂) to second order, d₁ = Σ r δ and d₂ = Σ r² δ. Returned are the
         sizes of the whole and of its second-order part, in units of the error allowed, and the correction.
-        None if a sliding place is left, or where the flow behind one of the boundaries points back at it: there
+        None if a sliding place is left, or where the flow behind one of the boundaries points back at it, and
         it may slide.
         """
         if self.left_out(trial).any() or not len(trial.places):
@@ -557,7 +564,7 @@ class Following:
         return met
 
     def reach_zero(self, found: Trial) -> Trial:
-        """Let neurons rest whose weights are nearer to zero than the tolerance; the trial without their places."""
+        """Let neurons rest that are nearer to zero than the tolerance; the trial without their places."""
         gone = np.zeros(len(self.resting), dtype=bool)
         for neuron in np.unique(found.places[:, 0][self.pieces.rests[found.places[:, 0]]]):
             into = self.pieces.into(int(neuron))
@@ -576,7 +583,7 @@ class Following:
         return found._replace(places=found.places[kept], beyond=found.beyond[kept])
 
     def _onto(self, places: np.ndarray, left: np.ndarray, most: float) -> bool:
-        """Move θ onto these boundaries and those slid along, if by less than so many times the error allowed."""
+        """Move θ onto these boundaries and those slid along, if by less than `most` of the error allowed."""
         everything, sides = np.concatenate([self.places, places]), np.concatenate([self.left, left])
         if not len(everything):
             return True
@@ -760,13 +767,31 @@ def _root(start: float, end: float, first: float | None, last: float | None) -> 
     The cubic of all four where the slopes are known, a secant where they are not.
     """
     secant = -start / (end - start) if end > start else 0.5
-    if first is None or last is None or not np.isfinite(first + last):
-        return float(np.clip(secant, 0.0, 1.0))
+    if first is None or last is None or not math.isfinite(first + last):
+        return min(max(secant, 0.0), 1.0)
     c3, c2 = first + last - 2.0 * (end - start), 3.0 * (end - start) - 2.0 * first - last
-    roots = np.roots([c3, c2, first, start]) if c3 != 0.0 or c2 != 0.0 else np.array([secant])
-    real = roots[np.abs(roots.imag) <= 1e-9 * np.abs(roots)].real
-    inside = real[(real > 0.0) & (real <= 1.0)]
-    return float(inside.min()) if inside.size else float(np.clip(secant, 0.0, 1.0))
+    low, high = 0.0, 1.0  # values of the cubic there: ≤ 0 and > 0
+    # Where the cubic has an extremum at which it is positive before the end, the first zero is before that.
+    root = c2 * c2 - 3.0 * c3 * first
+    if root > 0.0 and c3 != 0.0:
+        for place in sorted([(-c2 - math.sqrt(root)) / (3.0 * c3), (-c2 + math.sqrt(root)) / (3.0 * c3)]):
+            if 0.0 < place < high:
+                if start + place * (first + place * (c2 + place * c3)) > 0.0:
+                    high = place
+                    break
+                low = place
+    x = min(max(secant, low), high)
+    for _ in range(60):
+        value = start + x * (first + x * (c2 + x * c3))
+        low, high = (x, high) if value <= 0.0 else (low, x)
+        slope = first + x * (2.0 * c2 + 3.0 * x * c3)
+        new = x - value / slope if slope > 0.0 else low
+        if not low < new < high:
+            new = 0.5 * (low + high)
+        if abs(new - x) <= 2.0 * EPS:
+            break
+        x = new
+    return x
 
 
 def follow(
