@@ -18,7 +18,7 @@ RANK = 1e-9
 """Normals are dependent where what one adds to the others is below this part of it."""
 
 EXACT = 1e-12
-"""Fractions so near to 0 or 1 are these."""
+"""Fractions so near to 0 or 1 are these: a neuron asleep on its last boundary does not slide by rounding."""
 
 
 class Element(NamedTuple):
@@ -39,10 +39,10 @@ def least_norm(base: np.ndarray, edges: np.ndarray) -> Element:
         return Element(np.zeros(0), base)
     if count == 1:
         square = float(edges[0] @ edges[0])
-        part = float(np.clip(-(edges[0] @ base) / square, 0.0, 1.0)) if square > 0.0 else 0.0
-        return Element(np.array([part]), base + part * edges[0])
+        part = _rounded(np.array([-(edges[0] @ base) / square if square > 0.0 else 0.0]))
+        return Element(part, base + part @ edges)
     inner = interior(base, edges)
-    if inner is not None and (inner > 0.0).all() and (inner < 1.0).all():
+    if inner is not None and (inner > EXACT).all() and (inner < 1.0 - EXACT).all():
         return Element(inner, base + inner @ edges)
     size = np.sqrt(np.einsum("ij,ij->i", edges, edges))
     size[size == 0.0] = 1.0
@@ -51,10 +51,14 @@ def least_norm(base: np.ndarray, edges: np.ndarray) -> Element:
     found = None if inner is None else _bounded(corner, right, size, np.clip(inner, 0.0, 1.0) * size)
     if found is None:
         found = scipy.optimize.lsq_linear(corner, right, (0.0, size), method="bvls", tol=1e-15).x
-    parts = np.clip(found / size, 0.0, 1.0)
-    parts[parts < EXACT] = 0.0
-    parts[parts > 1.0 - EXACT] = 1.0
+    parts = _rounded(found / size)
     return Element(parts, base + parts @ edges)
+
+
+def _rounded(parts: np.ndarray) -> np.ndarray:
+    """Fractions in [0, 1], exactly 0 or 1 where they are that within rounding."""
+    parts = np.where(parts < EXACT, 0.0, parts)
+    return np.where(parts > 1.0 - EXACT, 1.0, parts)
 
 
 def _bounded(matrix: np.ndarray, right: np.ndarray, high: np.ndarray, x: np.ndarray) -> np.ndarray | None:

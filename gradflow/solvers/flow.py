@@ -262,9 +262,13 @@ def build_flow(
     step_acceleration: np.ndarray,
     stiffness: np.ndarray,
     at_steps: bool = False,
+    known: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None,
     **fields,
 ) -> Flow:
-    """A `Flow` from accepted steps, with its samples: at log-spaced times, or at the steps next to them."""
+    """A `Flow` from accepted steps, with its samples: at log-spaced times, or at the steps next to them.
+
+    known   L and |∇L| at some steps by their numbers, where these are not the objective's (at kinks)
+    """
     none = np.empty(0)
     flow = Flow(
         times=none,
@@ -280,11 +284,10 @@ def build_flow(
     )
     times = nearest_steps(step_times) if at_steps else sample_times(step_times)
     theta = flow.at(times)
-    evaluations = [objective.loss_and_gradient(x) for x in theta]
-    return dataclasses.replace(
-        flow,
-        times=times,
-        theta=theta,
-        losses=np.array([loss for loss, _ in evaluations]),
-        grad_norms=np.array([objective.norm(gradient) for _, gradient in evaluations]),
-    )
+    if known is not None:
+        losses, norms = known(np.searchsorted(step_times, times, side="right") - 1)
+    else:
+        evaluations = [objective.loss_and_gradient(x) for x in theta]
+        losses = np.array([loss for loss, _ in evaluations])
+        norms = np.array([objective.norm(gradient) for _, gradient in evaluations])
+    return dataclasses.replace(flow, times=times, theta=theta, losses=losses, grad_norms=norms)

@@ -68,6 +68,23 @@ def test_boundaries_of_a_neuron_that_meet_only_at_zero_do_not_take_it_there():
     assert np.abs(flow.at(5.0) - tight.step_theta[-1]).max() < 1e-2
 
 
+def test_rounding_does_not_wake_a_neuron_asleep_on_its_last_boundary():
+    """It stays where its last sample left it, exactly at the kink: z grows to 1e-17 in a thousand steps, and
+    at t = 5255 that sample would have it awake."""
+    rng = np.random.default_rng(108)
+    samples = rng.normal(size=(80, 1))
+    teacher = gf.MLP.random((1, 5, 1), "tanh", True, seed=1008, init="normal")
+    y = teacher(samples) + 0.1 * rng.normal(size=(80, 1))
+    student = gf.MLP.random((1, 20, 1), "relu", True, seed=8)
+    solver = gf.solvers.Filippov(rtol=1e-8, atol=1e-8, t1=5300.0)
+    flow = gf.train(y, student, samples, solver=solver, refiner=None, progress=False).flow
+    assert flow.events.count("branching") == 0 and flow.events.count("crossing") > 600
+    (last,) = np.flatnonzero((flow.events.neurons == 11) & (flow.events.samples == 74))
+    asleep = flow.step_times > flow.events.times[last]
+    bias, weight = flow.step_theta[asleep, 31], flow.step_theta[asleep, 11]
+    assert np.ptp(bias) < 1e-15 and np.ptp(weight) < 1e-15
+
+
 def test_the_quadratic_program_is_solved():
     """Its conditions: the slope is zero inside, and points outwards at the bounds."""
     rng = np.random.default_rng(0)

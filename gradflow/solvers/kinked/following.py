@@ -19,7 +19,7 @@ from ...support.stopping import StopReason
 from ..compiled import layout as at
 from ..compiled.growth import FOLLOWED
 from ..compiled.scale import MEMORY, ROUNDING
-from ..flow import Flow, nearest_steps
+from ..flow import Flow, build_flow
 from ..measure import root_mean_square
 from ..modes import dense_modes, longest_step, verdict
 from ..records import AcceptedSteps, Checkpoint, FlowState
@@ -320,8 +320,10 @@ class Following:
         beyond = np.maximum(states.z - self.high, self.low - states.z)
         neurons, samples = np.nonzero(beyond > 0.0)
         if neurons.size:
-            rounding = 4 * EPS * np.abs(states.z).max(axis=1)
-            kept = beyond[neurons, samples] > rounding[neurons]
+            # A neuron asleep on its last boundary does not move; its rounding does not wake it.
+            rounding = 4 * EPS * np.abs(states.z).max(axis=1)[neurons]
+            moved = np.abs(states.z[neurons, samples] - self.z[neurons, samples])
+            kept = (beyond[neurons, samples] > rounding) & (moved > rounding)
             neurons, samples = neurons[kept], samples[kept]
         parts = np.zeros(0)
         if len(self.places):
@@ -724,19 +726,21 @@ class Following:
         stiffness = np.diff(times) * rows[1:, at.R_CURVATURE]
         if self.steps.stride > 1:
             stiffness[:] = np.inf
-        sampled = nearest_steps(times)
-        place = np.searchsorted(times, sampled, side="right") - 1
-        norms = np.array([self.objective.norm(-v / self.rates) for v in velocity[place]])
-        return Flow(
-            times=sampled,
-            theta=theta[place],
-            losses=rows[place, at.R_LOSS],
-            grad_norms=norms,
+
+        def known(place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return rows[place, at.R_LOSS], np.array([
+                self.objective.norm(-v / self.rates) for v in velocity[place]
+            ])  # fmt: skip
+
+        return build_flow(
+            self.objective,
             step_times=times,
             step_theta=theta,
             step_velocity=velocity,
             step_acceleration=acceleration,
             stiffness=stiffness,
+            at_steps=True,
+            known=known,
             stop_reason=reason,
             accepted=self.accepted,
             rejected=self.rejected,
