@@ -22,6 +22,11 @@ BETAS = (np.pi / 2.4, np.pi / 3, np.pi / 4, np.pi / 6, np.pi / 18, np.pi / 180)
 """Figures A.7 and A.8: students, shares and angles of the clustering."""
 
 
+def finite(value: float) -> float | None:
+    """For JSON, which has no infinities: None for the error of a neuron that the queries do not determine."""
+    return float(value) if np.isfinite(value) else None
+
+
 def outcome(found, teacher: gf.MLP, X: np.ndarray, seconds: float) -> dict:
     """The row of one recovery of a network of one hidden layer."""
     certificate = found.certificate
@@ -39,7 +44,7 @@ def outcome(found, teacher: gf.MLP, X: np.ndarray, seconds: float) -> dict:
         "mirrored": int(beside.mirrored.sum()),
         "students": len(found.students),
         "held_out": None if certificate is None else certificate.held_out,
-        "estimate": None if certificate is None else float(certificate.neuron_errors.max(initial=0.0)),
+        "estimate": None if certificate is None else finite(certificate.neuron_errors.max(initial=0.0)),
         "cpu": seconds,
     }
 

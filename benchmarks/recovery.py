@@ -8,9 +8,9 @@ Slices: parity (150 teachers d = 2 … 32, r = 2, 4, 8 by `recover`), baseline (
 `expand_and_cluster`), expansion (students of 1, 2, 4 and 8 times the width; figures 4C and 5), sensitivity
 (number of students, γ and β; A.7 and A.8), noise, deep (8-4-2-1, 16-8-4-2), activations (8×8 digits), queries
 (other images than the teacher's; table 2), pruning (figure 6B), mnist (with `--data`). Finished teachers
-are kept and not repeated. Each slice is written to `recovery-SLICE.json`, some with a picture. Seconds are
-CPU seconds of the thread that did the work. A comparison with the teacher is made after the recovery,
-which never sees it.
+are kept and not repeated. Each slice is written to `recovery-SLICE.json` (draws other than the first to
+`recovery-SLICE-DRAW.json`), some with a picture. Seconds are CPU seconds of the thread that did the work. A
+comparison with the teacher is made after the recovery, which never sees it.
 """
 
 from __future__ import annotations
@@ -180,19 +180,22 @@ def _mnist(chosen, pool) -> Slice:
 def _deep(chosen, pool) -> Slice:
     rows, totals = [], {}
     for sizes in chosen.deep:
-        grid = {"sizes": [sizes], "teacher": range(chosen.teachers)}
-        part = _runs.sweep(f"deep-{sizes}", grid, cases.deep, chosen, pool, keep="rows")
-        rows += part
-        totals[sizes] = {
-            "teachers": len(part),
-            "right": sum(row["right"] and row["rmse"] <= 1e-13 for row in part),
-            "called_exact": sum(row["exact"] for row in part),
-            "called_exact_wrongly": sum(
-                row["exact"] and not (row["right"] and row["first_layer"] <= 1e-6) for row in part
-            ),
-            "cpu_seconds": sum(row["cpu"] for row in part),
-        }
-        print(f"  {sizes}: {totals[sizes]}", flush=True)
+        for draw in chosen.draws:
+            numbers = [1000 * draw + teacher for teacher in range(chosen.teachers)]
+            grid = {"sizes": [sizes], "teacher": numbers}
+            name = f"deep-{sizes}" if draw == 0 else f"deep-{sizes}-{draw}"
+            part = _runs.sweep(name, grid, cases.deep, chosen, pool, keep="rows")
+            rows += part
+            totals[f"{sizes}, draw {draw}"] = {
+                "teachers": len(part),
+                "right": sum(row["right"] and row["rmse"] <= 1e-13 for row in part),
+                "called_exact": sum(row["exact"] for row in part),
+                "called_exact_wrongly": sum(
+                    row["exact"] and not (row["right"] and row["first_layer"] <= 1e-6) for row in part
+                ),
+                "cpu_seconds": sum(row["cpu"] for row in part),
+            }
+            print(f"  {sizes}, draw {draw}: {totals[f'{sizes}, draw {draw}']}", flush=True)
     return rows, totals
 
 
@@ -277,5 +280,8 @@ def main(argv: list[str]) -> None:
             began = time.perf_counter()
             rows, totals = SLICES[name](chosen, pool)
             totals["wall_seconds_of_this_call"] = time.perf_counter() - began
-            path = _timing.write(f"recovery-{name}", {"totals": totals, "rows": rows}, facts, chosen.folder)
+            other = "" if 0 in chosen.draws else "".join(f"-{draw}" for draw in chosen.draws)
+            path = _timing.write(
+                f"recovery-{name}{other}", {"totals": totals, "rows": rows}, facts, chosen.folder
+            )
             print(f"written: {path}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 
@@ -42,3 +45,13 @@ def test_neurons_that_no_answer_shows():
     X = np.random.default_rng(0).standard_normal((20, 2))
     small = cases.heard(teacher)
     assert small.sizes == (2, 2, 1, 1) and np.abs(small(X) - teacher(X)).max() < 1e-15
+
+
+def test_rows_are_json_where_a_neuron_is_not_determined():
+    teacher = gf.teachers.parity(2, 2, seed=0)
+    X = gf.teachers.uniform_inputs(2, 2000, seed=0)
+    found = gf.recovery.recover(X, teacher(X), "g", progress=False)
+    lost = dataclasses.replace(found.certificate, neuron_errors=np.array([0.0, np.inf]))
+    row = cases.outcome(dataclasses.replace(found, certificate=lost), teacher, X, 0.0)
+    assert row["estimate"] is None and row["difference"] < 1e-12
+    json.dumps(row, allow_nan=False)
