@@ -154,6 +154,53 @@ def _phase(results: dict) -> Iterator[tuple]:
     rows = results["rows"] if "rows" in results else results["cells"]  # of one width, `--k`
     worst = max(row["worst_gradient"] for row in rows)
     yield f"{len(rows)} cells, worst |∇L|", f"{worst:.1e}"
+    for name, (middle, low, high) in results.get("intervals", {}).items():
+        yield f"{name} of the flows, n/k", f"{middle:.3f} [{low:.2f}, {high:.2f}]"
+
+
+def _kinks(results: dict) -> Iterator[tuple]:
+    if "hand" in results:
+        error = results["hand"]["error"]
+        yield "event times of the case by hand", f"{error:.1e}", "", None, "≤ 1e-10", error <= 1e-10
+    for sort in ("xor", "regression"):
+        cells = [cell for name, cell in results.items() if name.split()[0] == sort]
+        ended = sum(cell["flow_ended"] for cell in cells)
+        if cells:
+            yield (
+                f"{sort}, followed to an end",
+                f"{ended} of {len(cells)}",
+                "",
+                None,
+                "all",
+                ended == len(cells),
+            )
+
+
+def _scale(results: dict) -> Iterator[tuple]:
+    ends = [cell for name, cell in results.items() if name.split()[0] == "end"]
+    if ends:
+        good = sum(bool(cell["converged"] or cell["channel"]) for cell in ends)
+        most = max(cell["parameters"] for cell in ends)
+        yield (
+            f"ends named, to {most:,} parameters",
+            f"{good} of {len(ends)}",
+            "",
+            None,
+            "all",
+            good == len(ends),
+        )
+
+
+def _finite_ends(results: dict) -> Iterator[tuple]:
+    runs = results["runs"]
+    wrong = sum(run["kind"] == "infinity" for run in runs)
+    yield f"{len(runs)} problems with finite ends, called infinite", str(wrong), "", None, "0", wrong == 0
+
+
+def _ends(results: dict) -> Iterator[tuple]:
+    runs = results["runs"]
+    share = sum(run["kind"] != "unfinished" for run in runs) / len(runs)
+    yield f"{len(runs)} problems, named", f"{share:.1%}", "", None, "≥ 99%", share >= 0.99
 
 
 def _papers(results: dict) -> Iterator[tuple]:
@@ -188,6 +235,10 @@ _MAKERS: dict[str, Callable[[dict], Iterator[tuple]]] = {
     "recovery": _recovery,
     "spurious": _spurious,
     "phase": _phase,
+    "kinks": _kinks,
+    "scale": _scale,
+    "ends-finite": _finite_ends,
+    "ends": _ends,
     "papers": _papers,
     "minima": _minima,
 }

@@ -1,7 +1,7 @@
 """What random ordinary problems end at, by kind, activation and sort of problem.
 
     python -m benchmarks ends [--cases 1000] [--seed 0] [--first 0] [--finite] [--folder FOLDER] [--anew]
-                              [--quick]
+                              [--table] [--quick]
 
 One of eleven activations; 1 to 5 inputs; teachers of 1 to 5 neurons (`teachers.random`); students of 1 to 7
 neurons, 1 or 2 outputs, with biases or without; infinitely many Gaussian inputs, or 20 to 500 samples with
@@ -94,6 +94,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, default=_timing.RESULTS, help="where the results go")
     parser.add_argument("--anew", action="store_true", help="forget the finished cases")
     parser.add_argument("--finite", action="store_true", help="problems whose minimum is known to be finite")
+    parser.add_argument("--table", action="store_true", help="what is finished; nothing is run")
     parser.add_argument("--quick", action="store_true", help="ten cases")
     chosen = parser.parse_args(argv)
     cases = 10 if chosen.quick else chosen.cases
@@ -103,7 +104,7 @@ def main(argv: list[str] | None = None) -> None:
     if chosen.anew:
         path.unlink(missing_ok=True)
     rows = finished(path)
-    numbers = range(chosen.first, chosen.first + cases)
+    numbers = sorted(rows) if chosen.table else range(chosen.first, chosen.first + cases)
     with path.open("a") as file:
         for number in numbers:
             if number not in rows:
@@ -114,5 +115,5 @@ def main(argv: list[str] | None = None) -> None:
             print(f"{number:>5} {row['seconds']:7.2f} s  {row['name']}: {row['what']}", flush=True)
     found = [rows[number] for number in numbers]
     print("\n" + summary(found))
-    report = {"seed": chosen.seed, "first": chosen.first, "cases": len(found), "runs": found}
+    report = {"seed": chosen.seed, "cases": len(found), "runs": found}
     _timing.write(name, report, folder=chosen.folder)

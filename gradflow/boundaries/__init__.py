@@ -3,6 +3,7 @@
 hull         the generalised gradient at a kink: its element of least norm
 corner       which boundaries are crossed from a point, and along which a flow slides
 manifold     boundaries along which it slides, and coordinates along them
+zeros        neurons whose weights are zero
 events       what is recorded of them
 
 A place is a neuron and a sample; its boundary is where its pre-activation is at a kink. L restricted to a set

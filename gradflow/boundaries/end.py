@@ -11,6 +11,7 @@ from ..support.eigen import symmetric_eigen, zero_tolerance
 from .corner import Resolver
 from .hull import normal_space
 from .manifold import Manifold
+from .zeros import falls_from_zero, resting, weights_into
 
 ON = 64 * float(np.finfo(np.float64).eps)
 """z is at a kink where it is so near to it, in units of the neuron's largest |z|."""
@@ -31,9 +32,10 @@ def places_at_kinks(pieces: Any, theta: np.ndarray, near: float = ON) -> tuple[n
     """Places (m, 2) at a kink at which σ' jumps, and the pieces (m,) to the left of it; phases are set.
 
     Not those whose z does not depend on θ, as of a zero sample without biases, nor those of which L depends
-    in no way, as of neurons whose output weights are zero.
+    in no way, as of neurons whose output weights are zero; nor those of neurons that rest (`zeros`).
     """
     z = settle_phases(pieces, theta)
+    zero = resting(pieces, theta, z)
     size = np.abs(z).max(axis=1, initial=0.0)[:, None]
     found, left = [], []
     for column in range(pieces.ends.shape[1] - 2):
@@ -41,6 +43,7 @@ def places_at_kinks(pieces: Any, theta: np.ndarray, near: float = ON) -> tuple[n
         close = (np.abs(z - kink[:, None]) <= near * np.maximum(size, np.abs(kink)[:, None])) & (jump != 0.0)[
             :, None
         ]
+        close[zero] = False
         for place in np.argwhere(close):
             found.append(place)
             left.append(column)
@@ -75,6 +78,8 @@ class Kink:
     minimum : bool or None
         Whether the point, if critical, is a local minimum, up to these symmetries; None where second order
         does not tell.
+    zero : numpy.ndarray, shape (m,)
+        Which places are of neurons with zero weights, at their kinks on all samples at once.
     """
 
     layers: np.ndarray
@@ -86,6 +91,7 @@ class Kink:
     eigenvalues: np.ndarray
     symmetric: int
     minimum: bool | None
+    zero: np.ndarray
 
     @property
     def grad_norm(self) -> float:
@@ -96,14 +102,20 @@ class Kink:
         return self.neurons.size
 
     def __str__(self) -> str:
-        named = [f"neuron {n} on sample {s}" for n, s in zip(self.neurons[:3], self.samples[:3])]
-        more = f" and {len(self) - 3} more" if len(self) > 3 else ""
+        own = np.flatnonzero(~self.zero)
+        named = [f"neuron {self.neurons[k]} on sample {self.samples[k]}" for k in own[:3]]
+        if own.size > 3:
+            named.append(f"{own.size - 3} more")
+        rest = np.unique(np.stack([self.layers, self.neurons])[:, self.zero], axis=1).shape[1]
+        if rest:
+            named.append(f"{rest} neuron{'s' * (rest > 1)} with zero weights")
+        where = " and ".join([", ".join(named[:-1]), named[-1]]) if len(named) > 1 else named[0]
         kind = {
             True: "a local minimum",
             False: "no local minimum",
             None: "second order does not tell what it is",
         }
-        return f"at the kinks of {', '.join(named)}{more}; if critical, {kind[self.minimum]}"
+        return f"at the kinks of {where}; if critical, {kind[self.minimum]}"
 
 
 def examine(pieces: Any, theta: np.ndarray, tangents: np.ndarray | None = None) -> Kink | None:
@@ -112,29 +124,35 @@ def examine(pieces: Any, theta: np.ndarray, tangents: np.ndarray | None = None) 
     tangents   (k, P) of the orbits of symmetries
     """
     places, left = places_at_kinks(pieces, theta)
-    if not len(places):
+    rest = resting(pieces, theta, pieces.states(theta).z)
+    zero, falls = falls_from_zero(pieces, theta, rest)
+    if not len(places) and not len(zero):
         return None
-    root = np.ones(theta.size)
-    corner = Resolver(pieces, root).hull(theta, places, left)
+    corner = Resolver(pieces, np.ones(theta.size)).hull(theta, places, left)
     states = pieces.states(theta)
     jump = states.slopes[tuple(places.T)] * pieces.jumps[places[:, 0], left]
     normals = pieces.gradients(theta, places)
     convex = jump > 0.0
-    values, extra = _along(pieces, theta, places, tangents)
-    fractions = corner.fractions
-    firm = (fractions > BOUND) & (fractions < 1.0 - BOUND)
+    held = weights_into(pieces, rest)
+    values, extra = _along(pieces, theta, places, tangents, held)
+    firm = (corner.fractions > BOUND) & (corner.fractions < 1.0 - BOUND)
     minimum = _minimum(values, extra)
     if not convex.all():
         minimum = False
     elif minimum is not False and not firm.all() and not _spanned(normals, firm):
         # Directions in which L is flat to first order leave the boundaries: these must not be concave either.
-        wider, more = _along(pieces, theta, places[firm], tangents)
+        wider, more = _along(pieces, theta, places[firm], tangents, held)
         minimum = minimum if _minimum(wider, more) else None
-    number = places[:, 0]
+    if falls is not False:
+        minimum = False if falls or minimum is False else None
+    whole = np.concatenate([places, zero])
+    number = whole[:, 0]
     layers = pieces.layers[number]
     return Kink(
-        layers, number - np.searchsorted(pieces.layers, layers), places[:, 1], fractions, corner.vector,
-        convex, values, extra, minimum,
+        layers, number - np.searchsorted(pieces.layers, layers), whole[:, 1],
+        np.append(corner.fractions, np.zeros(len(zero))), corner.vector,
+        np.append(convex, states.slopes[tuple(zero.T)] > 0.0), values, extra, minimum,
+        np.arange(len(whole)) >= len(places),
     )  # fmt: skip
 
 
@@ -147,9 +165,9 @@ def _spanned(normals: np.ndarray, firm: np.ndarray) -> bool:
     return bool((np.linalg.norm(rest, axis=1) <= 1e-9 * np.linalg.norm(normals, axis=1)).all())
 
 
-def _along(pieces: Any, theta: np.ndarray, places: np.ndarray, tangents: np.ndarray | None):
+def _along(pieces: Any, theta: np.ndarray, places: np.ndarray, tangents: np.ndarray | None, held: np.ndarray):
     """Eigenvalues of the Hessian along the boundaries of places, and how many zeros symmetries explain."""
-    manifold = Manifold(pieces, np.ones(theta.size), theta, places, np.zeros(len(places)))
+    manifold = Manifold(pieces, np.ones(theta.size), theta, places, np.zeros(len(places)), held)
     if not manifold.size:
         return np.zeros(0), 0
     matrix = manifold.matrix(pieces.all_derivatives(theta)[2])

@@ -6,8 +6,8 @@ import dataclasses
 
 import numpy as np
 
-KINDS = ("crossing", "sliding", "leaving", "branching", "passing")
-CROSSING, SLIDING, LEAVING, BRANCHING, PASSING = range(5)
+KINDS = ("crossing", "sliding", "leaving", "branching", "passing", "resting")
+CROSSING, SLIDING, LEAVING, BRANCHING, PASSING, RESTING = range(6)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,7 +28,8 @@ class Events:
     "crossing": from one side to the other. "sliding": from here on along the boundary. "leaving": the
     boundary along which it slid. "branching": a boundary from which it might go to either side, and goes to
     the left one (σ'(0) = 0). "passing": a crossing that was not located, because its effect is below the
-    tolerance; its time is interpolated.
+    tolerance; its time is interpolated. "resting": the weights into the neuron reach zero, where they stay,
+    on the boundaries of all samples; the sample is the first of these.
 
     Examples
     --------

@@ -77,6 +77,8 @@ class Pieces:
         −∞, the kinks, and ∞ as often as needed: piece p ends at columns p and p + 1.
     jumps : numpy.ndarray, shape (H, m)
         σ'(k+) − σ'(k−) at the kinks.
+    rests : numpy.ndarray, shape (H,)
+        Which have no output to the left of their first kink, at zero, as relu: with zero weights they rest.
     """
 
     def __init__(self, loss: EmpiricalLoss, student: MLP):
@@ -91,11 +93,13 @@ class Pieces:
         self.ends = np.full((len(neurons), most + 2), np.inf)
         self.ends[:, 0] = -np.inf
         self.jumps = np.zeros((len(neurons), max(most, 1)))
+        self.rests = np.zeros(len(neurons), dtype=bool)
         tables = {sigma: one_sided(sigma) for sigma in set(neurons)}
         self.tables = [tables[sigma] for sigma in neurons]
         for n, (k, table) in enumerate(zip(kinks, self.tables)):
             self.ends[n, 1 : 1 + k.size] = k
             self.jumps[n, : k.size] = table[:, 1, 1] - table[:, 0, 1]
+            self.rests[n] = k.size > 0 and k[0] == 0.0 and not table[0, 0].any()
         self.phases = np.zeros((len(neurons), count))
         offsets = np.concatenate([[0], np.cumsum([k.size for k in kinks])]).astype(np.int64)
         flat = np.concatenate([*kinks, np.zeros(1)])
@@ -111,6 +115,10 @@ class Pieces:
         self._derivatives = abi.callable_from_python(abi.compile_function(empirical.derivatives).address)
         self._states = abi.callable_from_python(abi.compile_function(states).address)
         self.X = loss._inputs[:-1, loss._chosen()]
+        sizes = [W.size + (0 if b is None else b.size) for W, b in zip(student.weights, student.biases)]
+        self._begin = [0, *np.cumsum(sizes).tolist()]
+        self._columns = np.arange(student.sizes[0])
+        self._rows = np.ascontiguousarray(self.X.T)
 
     @property
     def kernel(self) -> tuple[int, int]:
@@ -158,13 +166,13 @@ class Pieces:
         rows = np.zeros((len(places), self.size))
         if not len(places):
             return rows
-        network, starts = self.student, self._starts()
-        if (self.layers[places[:, 0]] == 0).all():
-            inputs, width = network.sizes[:2]
-            columns = places[:, 0, None] * inputs + np.arange(inputs)
-            np.put_along_axis(rows, columns, self.X[:, places[:, 1]].T, axis=1)
+        network, starts = self.student, self._begin
+        neurons, inputs, width = places[:, 0], *network.sizes[:2]
+        if neurons.max() < width:  # all in the first layer
+            number = np.arange(len(rows))
+            rows[number[:, None], neurons[:, None] * inputs + self._columns] = self._rows[places[:, 1]]
             if network.biases[0] is not None:
-                rows[np.arange(len(rows)), width * inputs + places[:, 0]] = 1.0
+                rows[number, width * inputs + neurons] = 1.0
             return rows
         samples: dict[int, tuple] = {}
         for row, (neuron, sample) in zip(rows, places):
@@ -187,16 +195,19 @@ class Pieces:
                     delta = (delta @ weights[l]) * slopes[l - 1]
         return rows
 
-    def _starts(self) -> list[int]:
-        """Where the parameters of each layer begin."""
-        sizes = [
-            W.size + (0 if b is None else b.size) for W, b in zip(self.student.weights, self.student.biases)
-        ]
-        return [0, *np.cumsum(sizes).tolist()]
+    def into(self, neuron: int) -> np.ndarray:
+        """The parameters that lead into a hidden neuron, its bias last."""
+        layer = int(self.layers[neuron])
+        inputs, outputs = self.student.sizes[layer : layer + 2]
+        number, start = neuron - int(np.searchsorted(self.layers, layer)), self._begin[layer]
+        found = start + number * inputs + np.arange(inputs)
+        if self.student.biases[layer] is None:
+            return found
+        return np.append(found, start + inputs * outputs + number)
 
     def _forward(self, theta: np.ndarray, sample: int) -> tuple[list, list, list]:
         """Inputs, slopes and weights of the layers on one sample, with the phases held."""
-        network, starts = self.student, self._starts()
+        network, starts = self.student, self._begin
         h, slopes, weights, first = [self.X[:, sample]], [], [], 0
         for l in range(len(network.weights) - 1):
             inputs, outputs = network.sizes[l], network.sizes[l + 1]
@@ -247,7 +258,7 @@ class PiecesInUnits:
     ):
         self.inner, self.frozen, self.free, self.scales, self.unit = inner, frozen, free, scales, loss_unit
         self.size = free.size
-        for name in ("phases", "layers", "kinked", "ends", "jumps", "natural"):
+        for name in ("phases", "layers", "kinked", "ends", "jumps", "rests", "natural"):
             setattr(self, name, getattr(inner, name))
 
         indices = free.astype(np.int64)
@@ -291,3 +302,7 @@ class PiecesInUnits:
     def gradients(self, theta: np.ndarray, places: np.ndarray) -> np.ndarray:
         """As `Pieces.gradients`, in these units."""
         return self.inner.gradients(self._full(theta), places)[:, self.free] * self.scales
+
+    def into(self, neuron: int) -> np.ndarray:
+        """As `Pieces.into`, those of them that move."""
+        return np.flatnonzero(np.isin(self.free, self.inner.into(neuron)))

@@ -134,7 +134,8 @@ SILENT = 1e-2
 components of ∇L are in proportion to what is left of its weights, as is J. J counts as no smaller than this
 part of the largest in its block, so that what is zero within 1e-14 of the other neurons is zero, and as no
 smaller than this part of what it would be with output weights that explain the targets by activations of
-1."""
+1. What takes part is told by J_i |θ_i|, at least this part of the targets: not by J_i, which is small as well
+for a neuron of large w and small a."""
 
 
 class Blocks(NamedTuple):
@@ -182,7 +183,9 @@ def _with_silent(slopes: np.ndarray, theta: np.ndarray, targets: Targets, blocks
             # with output weights of the size ρ/√K
             explaining = targets.spread[:, None] / values
             most = np.where(largest > 0.0, most * np.maximum(explaining / largest, 1.0), most)
-        slopes[:, block] = np.maximum(part, SILENT * most)
+        # a neuron that takes part, whatever the sizes of w and a that make its share, is not raised
+        silent = part * np.abs(theta[block]) < SILENT * targets.spread[:, None]
+        slopes[:, block] = np.where(silent, np.maximum(part, SILENT * most), part)
 
 
 def term_sizes(squares: np.ndarray, theta: np.ndarray, targets: Targets) -> np.ndarray:

@@ -16,7 +16,7 @@ from ..support.stopping import StopReason
 from ..support.validate import integer, number
 from .base import Kept, Refinement, Refiner
 from .bordered import examine
-from .following_krylov import LONGEST, SHORT, Following, model_error, next_radius
+from .following_krylov import SHORT, Following
 from .newton import NULL_CUT, TrustRegionNewton, _Run
 from .newton_krylov import NewtonKrylov
 from .newton_krylov import _Run as KrylovRun
@@ -145,18 +145,18 @@ class EigenvectorFollowing(Refiner):
             candidate = run.theta + vectors @ step
             loss, gradient, hessian = run.objective.all_derivatives(candidate)
             finite = np.isfinite(loss) and np.isfinite(gradient).all() and np.isfinite(hessian).all()
-            quality = np.inf
-            if finite:
-                error, image = vectors.T @ gradient - coefficients - values * step, values * step
-                quality = model_error(error, values * error, step, image)
+            # The model's gradient at the new point, not L, says how good it is: uphill and downhill
+            # parts of a change of L cancel.
+            modelled = coefficients + values * step
+            error = float(np.linalg.norm(vectors.T @ gradient - modelled)) if finite else np.inf
+            quality = error / max(float(np.linalg.norm(values * step)), 1e-300)
             if quality > 1.0 and length > 1e-10 * (1.0 + float(np.linalg.norm(run.theta))):
                 radius = 0.4 * length
                 continue
             if not finite:
                 run.reason = StopReason.NON_FINITE
                 return
-            longest = LONGEST * (1.0 + float(np.linalg.norm(run.theta)))
-            radius = next_radius(radius, length, quality, longest)
+            radius = 0.5 * length if quality > 0.5 else (2.0 * radius if quality < 0.2 else radius)
             run.move(candidate, loss, gradient, hessian)
 
     def ended(self, run: _Run) -> bool:

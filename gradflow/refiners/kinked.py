@@ -7,8 +7,9 @@ import dataclasses
 import numpy as np
 
 from ..boundaries.corner import Resolver
-from ..boundaries.end import places_at_kinks, settle_phases
+from ..boundaries.end import ON, places_at_kinks, settle_phases
 from ..boundaries.manifold import Manifold
+from ..boundaries.zeros import resting, weights_into
 from ..objective import Objective
 from ..support.eigen import symmetric_eigen
 from ..support.progress import Monitor
@@ -49,22 +50,28 @@ def refine_along_kinks(
     root = np.ones(theta.size)
     resolver = Resolver(pieces, root)
     fractions = resolver.hull(theta, places, left).fractions
-    held = (fractions > 0.0) & (fractions < 1.0)
-    if at_kinks and not held.any():
+    inside = (fractions > 0.0) & (fractions < 1.0)
+    if at_kinks and not inside.any():
         return None
     away = np.ones(pieces.phases.shape, dtype=bool)
     away[tuple(places.T)] = False  # those at a kink may go to either side of it
-    places, left = places[held], left[held]
+    z = pieces.states(theta).z
+    size = np.abs(z).max(axis=1)[places[:, 0]]
+    # Those that stay on one side, where rounding says nothing of it.
+    aside = ~inside & (np.abs(z[tuple(places.T)] - pieces.ends[places[:, 0], left + 1]) <= ON * size)
+    sides, parts = tuple(places[aside].T), (left + fractions)[aside]
+    places, left = places[inside], left[inside]
     kinks = pieces.ends[places[:, 0], left + 1]
-    before = pieces.natural(pieces.states(theta).z)
-    theta = Manifold(pieces, root, theta, places, kinks).settle(theta)
+    before, held = pieces.natural(z), weights_into(pieces, resting(pieces, theta, z))
+    theta = Manifold(pieces, root, theta, places, kinks, held).settle(theta)
     best: tuple[float, float, np.ndarray] | None = None
     idle = 0
     while course.reason is None:
         settle_phases(pieces, theta)
+        pieces.phases[sides] = parts
         resolver.hull(theta, places, left)
         loss, gradient, hessian = pieces.all_derivatives(theta)
-        manifold = Manifold(pieces, root, theta, places, kinks)
+        manifold = Manifold(pieces, root, theta, places, kinks, held)
         slope = manifold.along(gradient)
         norm = float(np.abs(manifold.vector(slope)).max())
         if not np.isfinite(norm):

@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..boundaries.manifold import Manifold
+from ..boundaries.zeros import resting, weights_into
 from ..objective import Objective
 from ..support.errors import ArgumentError
 from ..support.progress import Monitor
@@ -101,6 +102,9 @@ class Filippov(FlowSolver):
                 on |= both
                 kinks = np.where(both, kink, kinks)
                 near = [a | b for a, b in zip(near, at)]
+            start = np.ascontiguousarray(interval.theta[0])
+            rest = resting(pieces, start, ends[0])
+            on[rest] = False
             middle = pieces.natural(0.5 * (ends[0] + ends[1]))
             crossed = (pieces.natural(ends[0]) != pieces.natural(ends[1])) & ~near[0] & ~near[1]
             if crossed.any():
@@ -111,9 +115,9 @@ class Filippov(FlowSolver):
             for k, (neuron, sample) in enumerate(places):
                 left[k] = np.flatnonzero(pieces.ends[neuron] == kinks[neuron, sample])[0] - 1
             pieces.phases[tuple(places.T)] = left + 0.5
-            start = np.ascontiguousarray(interval.theta[0])
             _, gradient, hessian = pieces.all_derivatives(start)
-            manifold = Manifold(pieces, root, start, places, kinks[tuple(places.T)])
+            held = weights_into(pieces, rest)
+            manifold = Manifold(pieces, root, start, places, kinks[tuple(places.T)], held)
             stepper = Rosenbrock(manifold, start, gradient, hessian)
             for k, t in enumerate(times):
                 found = stepper.step(t - interval.times[0])

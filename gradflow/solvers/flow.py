@@ -262,9 +262,13 @@ def build_flow(
     step_acceleration: np.ndarray,
     stiffness: np.ndarray,
     at_steps: bool = False,
+    known: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None,
     **fields,
 ) -> Flow:
-    """A `Flow` from accepted steps, with its samples: at log-spaced times, or at the steps next to them."""
+    """A `Flow` from accepted steps, with its samples: at log-spaced times, or at the steps next to them.
+
+    known   L and |∇L| at some steps by their numbers, where these are not the objective's (at kinks)
+    """
     none = np.empty(0)
     flow = Flow(
         times=none,
@@ -280,5 +284,8 @@ def build_flow(
     )
     times = nearest_steps(step_times) if at_steps else sample_times(step_times)
     theta = flow.at(times)
-    losses, grad_norms = objective.losses_and_norms(theta).T.copy()
-    return dataclasses.replace(flow, times=times, theta=theta, losses=losses, grad_norms=grad_norms)
+    if known is not None:
+        losses, norms = known(np.searchsorted(step_times, times, side="right") - 1)
+    else:
+        losses, norms = objective.losses_and_norms(theta).T.copy()
+    return dataclasses.replace(flow, times=times, theta=theta, losses=losses, grad_norms=norms)

@@ -1,4 +1,4 @@
-"""Eigenvector following without matrices: the same saddles as with them."""
+"""Eigenvector following without matrices, its saddles looked at with LAPACK."""
 
 import numpy as np
 import pytest
@@ -21,15 +21,13 @@ def index_of(result):
     return int((values < -1e-9 * values[-1]).sum())
 
 
-def test_the_saddle_of_the_dense_method_at_the_floor():
-    dense, krylov = (follow(6, 4, 0, index=1, dense=limit) for limit in (1000, 0))
-    assert krylov.refinement.counts.hessians == 0 and dense.refinement.counts.hessians > 0
-    for result in (dense, krylov):
-        assert result.refinement.stop_reason is StopReason.FLOOR
-        assert index_of(result) == 1 and result.grad_norm < 1e-14
-        assert result.loss == pytest.approx(0.0440363, abs=1e-5)
-        assert 20 <= result.refinement.iterations <= 250
-    assert krylov.loss == pytest.approx(dense.loss, rel=1e-12)
+def test_a_saddle_at_the_floor():
+    result = follow(6, 4, 0, index=1, dense=0)
+    assert result.refinement.counts.hessians == 0
+    assert result.refinement.stop_reason is StopReason.FLOOR
+    assert index_of(result) == 1 and result.grad_norm < 1e-14
+    assert result.loss == pytest.approx(0.0440363, abs=1e-5)
+    assert 20 <= result.refinement.iterations <= 250
 
 
 def test_uphill_from_a_minimum():
@@ -37,10 +35,9 @@ def test_uphill_from_a_minimum():
     teacher = gf.teachers.orthonormal(8, 9, "erf")
     student = gf.MLP.random((9, 6, 1), "erf", False, seed=0)
     minimum = gf.train(teacher, student, progress=False)
-    for limit in (1000, 0):
-        result = follow(8, 6, 0, minimum.theta, index=1, dense=limit)
-        assert result.refinement.stop_reason is StopReason.FLOOR, limit
-        assert index_of(result) == 1 and result.loss > minimum.loss
+    result = follow(8, 6, 0, minimum.theta, index=1, dense=0)
+    assert result.refinement.stop_reason is StopReason.FLOOR
+    assert index_of(result) == 1 and result.loss > minimum.loss
 
 
 def test_index_zero_is_a_minimum():

@@ -181,3 +181,36 @@ def test_exit_codes_of_the_command_line(monkeypatch, capsys):
     monkeypatch.setattr(cli, "train", real)
     assert main(["train", "--orthonormal", "6", "--student", "6-10-1"]) == 0
     assert "zero loss within rounding" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("factor", [1e-5, 1e5])
+def test_what_is_critical_does_not_depend_on_how_a_neuron_shares_its_size(factor):
+    """relu: c w, a/c is the same function: the tolerances of ∇L by w and a are in those units."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 2))
+    teacher = gf.MLP.random((2, 3, 1), "relu", bias=False, seed=4, init="normal")
+    share = np.array([factor, 1.0, 1.0])
+    scaled = gf.MLP([share[:, None] * teacher.weights[0], teacher.weights[1] / share], None, "relu")
+    mine = [0, 1, 6]  # w and a of the first neuron
+    units = np.concatenate([np.repeat(share, 2), 1 / share])[mine]
+    sizes, again = (gf.Problem(teacher, network, X).objective.gradient_sizes(network.flat())
+                    for network in (teacher, scaled))  # fmt: skip
+    assert again.size[mine] * units == pytest.approx(sizes.size[mine], rel=1e-9)
+    assert again.rounding[mine] * units == pytest.approx(sizes.rounding[mine], rel=1e-9)
+
+
+def test_a_selu_on_its_way_to_a_hinge_is_not_critical():
+    """w → ∞ and a → 0 with a w finite: L goes on falling, and ∇L by w is 1e-13 of nothing but a."""
+    X = np.linspace(-1.0, 1.0, 9)[:, None]
+    y = np.maximum(X - 0.1, 0.0) + 0.05 * np.cos(7.0 * X)
+    student = gf.MLP(
+        [np.array([[1e6], [1.0]]), np.array([[1e-6, 0.5]])], [np.array([-1e5, 0.3]), None], "selu"
+    )
+    problem = gf.Problem(y, student, X)
+    fitted = gf.train(problem, solver=None, progress=False)
+    doubled = fitted.student.flat()
+    doubled[[0, 2]] *= 2.0
+    doubled[4] /= 2.0
+    assert abs(fitted.theta[0]) > 1e5 and not fitted.converged
+    again = gf.train(problem.with_student(student.with_flat(doubled)), solver=None, progress=False)
+    assert again.loss < fitted.loss

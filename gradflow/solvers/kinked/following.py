@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...boundaries.corner import Resolver
-from ...boundaries.events import BRANCHING, CROSSING, LEAVING, PASSING, SLIDING, Events
-from ...boundaries.manifold import Manifold
+from ...boundaries.events import BRANCHING, CROSSING, LEAVING, PASSING, RESTING, SLIDING, Events
+from ...boundaries.manifold import NONE, Manifold
+from ...boundaries.zeros import resting, weights_into
 from ...objective import Counts, Objective
 from ...support.limits import Limits
 from ...support.progress import Monitor
@@ -17,7 +19,7 @@ from ...support.stopping import StopReason
 from ..compiled import layout as at
 from ..compiled.growth import FOLLOWED
 from ..compiled.scale import MEMORY, ROUNDING
-from ..flow import Flow, nearest_steps
+from ..flow import Flow, build_flow
 from ..measure import root_mean_square
 from ..modes import dense_modes, longest_step, verdict
 from ..records import AcceptedSteps, Checkpoint, FlowState
@@ -49,6 +51,12 @@ AGAIN = 0.4
 
 RESTART = 4.0
 """The step behind an event is at most so many times as long as a first step from there would be."""
+
+MET = 0.5
+"""Boundaries passed at once are met together where they all are at a point this near, in units of the error
+allowed; `MEETING` of them are tried one by one."""
+
+MEETING = 16
 
 CROWD = 4
 """Crossings in one step from which a shorter one that needs none of them located may be the better one."""
@@ -142,6 +150,7 @@ class Following:
         self.before = objective.counts()
         self.t, self.length = 0.0, np.inf
         self.places, self.left = np.zeros((0, 2), np.int64), np.zeros(0, np.int64)
+        self.resting, self.held = np.zeros(len(pieces.layers), dtype=bool), NONE
         self.failed = False
         self.events: list[tuple[float, int, int, int]] = []
         self.accepted = self.rejected = 0
@@ -149,6 +158,7 @@ class Following:
         self.window = np.array([0.0, np.inf, np.inf, 0.0, np.inf, np.inf, np.inf])
         self.spent = 0.0
         self.steps: AcceptedSteps
+        self.spaces: dict = {}
 
     # Where it stands
 
@@ -164,6 +174,7 @@ class Following:
         if not (np.isfinite(states.loss) and np.isfinite(states.gradient).all()):
             self.row_only()
             return StopReason.NON_FINITE
+        self.rest(resting(pieces, self.theta, states.z))
         neurons, samples = self._on_boundary(states.z)
         if neurons.size:
             places = np.stack([neurons, samples], axis=1)
@@ -183,7 +194,21 @@ class Following:
         on = np.zeros(z.shape, dtype=bool)
         for column in range(1, self.pieces.ends.shape[1] - 1):
             on |= z == self.pieces.ends[:, column, None]
+        on[self.resting] = False
         return np.nonzero(on)
+
+    def rest(self, neurons: np.ndarray) -> None:
+        """Hold the neurons so marked (H,) at zero weights from here on, all samples to the left."""
+        self.resting = self.resting | neurons
+        self.held = weights_into(self.pieces, self.resting)
+        self.pieces.phases[neurons] = 0.0
+        kept = ~neurons[self.places[:, 0]]
+        self.places, self.left = self.places[kept], self.left[kept]
+
+    def on(self, places: np.ndarray, left: np.ndarray) -> Manifold:
+        """The boundaries of places near θ, with the neurons that rest."""
+        kinks = self.pieces.ends[places[:, 0], left + 1]
+        return Manifold(self.pieces, self.root, self.theta, places, kinks, self.held)
 
     def take(self, states) -> None:
         """Stand where L, ∇L, z and ∂L/∂h are these."""
@@ -198,10 +223,6 @@ class Following:
         )
         self.steps = AcceptedSteps(self.row()[None], 1)
 
-    def kinks(self) -> np.ndarray:
-        """z of the sliding places."""
-        return self.pieces.ends[self.places[:, 0], self.left + 1]
-
     def limits(self) -> None:
         """The ends of the pieces of all places; the sliding ones have none, nor have pieces without kinks."""
         pieces = self.pieces
@@ -211,19 +232,20 @@ class Following:
         if len(self.places):
             neurons, samples = self.places.T
             self.low[neurons, samples], self.high[neurons, samples] = -np.inf, np.inf
+        self.low[self.resting], self.high[self.resting] = -np.inf, np.inf
 
     def renew(self) -> None:
         """After a change of place or of phases: the manifold, the fractions on it, and the Hessian."""
         self.limits()
-        self.manifold = Manifold(self.pieces, self.root, self.theta, self.places, self.kinks())
+        self.manifold = self.on(self.places, self.left)
         self.refresh()
 
     def refresh(self) -> None:
         """After a step on the same manifold."""
         if len(self.places) and not self.manifold.flat:
-            self.manifold = Manifold(self.pieces, self.root, self.theta, self.places, self.kinks())
+            self.manifold = self.on(self.places, self.left)
         self.hessian = self.pieces.all_derivatives(self.theta)[2]
-        self.stepper = Rosenbrock(self.manifold, self.theta, self.gradient, self.hessian)
+        self.stepper = Rosenbrock(self.manifold, self.theta, self.gradient, self.hessian, self.spaces)
         slope = self.stepper.first
         self.velocity = -self.root * self.manifold.vector(slope)
         self.acceleration = self.root * self.manifold.vector(self.stepper.matrix @ slope)
@@ -262,6 +284,15 @@ class Following:
         self.renew()
         self.clear = 0
 
+    def cross(self, places: np.ndarray, left: np.ndarray, up: np.ndarray) -> None:
+        """Count places as crossed that are still beyond their boundaries; `up` says from which side."""
+        neurons, samples = places.T
+        z = self.pieces.states(self.theta).z[neurons, samples]
+        still = np.where(up, 1.0, -1.0) * (z - self.pieces.ends[neurons, left + 1]) > 0.0
+        self.pieces.phases[neurons[still], samples[still]] = (left + up)[still]
+        for neuron, sample in places[still]:
+            self.events.append((self.t, neuron, sample, CROSSING))
+
     # Steps
 
     def first_length(self) -> float:
@@ -279,21 +310,26 @@ class Following:
         """A step of this length, not accepted."""
         with np.errstate(all="ignore"):
             found = self.stepper.step(length)
-            if found is None or not np.isfinite(found[0]).all():
+            if found is None or not np.isfinite(found[0].sum()):
                 return None
             theta, error = found
             states = self.pieces.states(theta)
-            if not (np.isfinite(states.loss) and np.isfinite(states.gradient).all()):
+            if not (np.isfinite(states.loss) and np.isfinite(states.gradient.sum())):
                 return None
-        size = float(np.sqrt(np.mean((error * self.scale) ** 2)))
+            size = root_mean_square(error * self.scale)
         beyond = np.maximum(states.z - self.high, self.low - states.z)
-        rounding = 4 * EPS * np.abs(states.z).max(axis=1)
-        neurons, samples = np.nonzero(beyond > rounding[:, None])
+        neurons, samples = np.nonzero(beyond > 0.0)
+        if neurons.size:
+            # A neuron asleep on its last boundary does not move; its rounding does not wake it.
+            rounding = 4 * EPS * np.abs(states.z).max(axis=1)[neurons]
+            moved = np.abs(states.z[neurons, samples] - self.z[neurons, samples])
+            kept = (beyond[neurons, samples] > rounding) & (moved > rounding)
+            neurons, samples = neurons[kept], samples[kept]
         parts = np.zeros(0)
         if len(self.places):
             normals, dual = self.manifold.normals, self.manifold.dual
             if not self.manifold.flat:
-                normals, dual = self.pieces.gradients(theta, self.places) * self.root, None
+                normals, dual = self.manifold.at(theta), None
             held = self.pieces.phases[tuple(self.places.T)] - self.left
             parts = self.resolver.fractions(
                 states.gradient, states.slopes, normals, self.places, self.left, held, dual
@@ -311,8 +347,11 @@ class Following:
     def allowed_beyond(self, trial: Trial) -> np.ndarray:
         """How far z of the places may be beyond their boundaries where an event counts as located."""
         normals = self.pieces.gradients(trial.theta, trial.places) * self.root
+        if len(self.places):  # what moves them while it slides
+            normals = self.manifold.tangential(normals)
         squares = np.einsum("ij,ij->i", normals, normals)
-        sizes = np.sqrt(np.mean((normals * self.root * self.scale) ** 2, axis=1))
+        scaled = normals * (self.root * self.scale)
+        sizes = np.sqrt(np.einsum("ij,ij->i", scaled, scaled) / self.theta.size)
         rounding = 16 * EPS * np.abs(trial.z[trial.places[:, 0]]).max(axis=1)
         return np.maximum(LOCATED * squares / np.maximum(sizes, 1e-300), rounding)
 
@@ -345,7 +384,7 @@ class Following:
                 start = sign * (low_z[neurons, samples] - kinks)
                 end = high.beyond - 0.4 * allowed  # aim just beyond
                 start = np.minimum(start - 0.4 * allowed, 0.0)
-                slope_end = sign * (normals @ self._velocity_at(high))
+                slope_end = sign * (normals @ self.velocity_of(high.gradient))
                 slope_start = sign * (normals @ low_speed) if low_speed is not None else None
                 for k in range(len(sign)):
                     if high.beyond[k] <= allowed[k]:
@@ -366,15 +405,17 @@ class Following:
             if len(found.places) or self.left_out(found).any():
                 high = found
             else:
-                low, low_z, low_parts, low_speed = wanted, found.z, found.parts, self._velocity_at(found)
+                low, low_z, low_parts = wanted, found.z, found.parts
+                low_speed = self.velocity_of(found.gradient)
         return high
 
     def parts_now(self) -> np.ndarray:
         """The fractions of the sliding places."""
         return self.pieces.phases[tuple(self.places.T)] - self.left if len(self.places) else np.zeros(0)
 
-    def _velocity_at(self, trial: Trial) -> np.ndarray:
-        return -self.root * self.manifold.vector(self.manifold.along(self.root * trial.gradient))
+    def velocity_of(self, gradient: np.ndarray) -> np.ndarray:
+        """θ' where ∇L is this, along the boundaries on which it slides."""
+        return -self.root * self.manifold.vector(self.manifold.along(self.root * gradient))
 
     def passing(self, trial: Trial) -> tuple[float, float, np.ndarray] | None:
         """What crossing the boundaries of a trial step does within it, and the correction of θ that says so.
@@ -383,7 +424,8 @@ class Following:
         H⁻¹(1 − e^{−rH}) δ = r δ − ½r²Hδ + …, δ the jump of the gradient. Summed over places that is
         (I + γΔt H)⁻¹ (d₁ + γΔt H d₁ − ½H d₂) to second order, d₁ = Σ r δ and d₂ = Σ r² δ. Returned are the
         sizes of the whole and of its second-order part, in units of the error allowed, and the correction.
-        None if a sliding place is left.
+        None if a sliding place is left, or where the flow behind one of the boundaries points back at it, and
+        it may slide.
         """
         if self.left_out(trial).any() or not len(trial.places):
             return None
@@ -401,7 +443,11 @@ class Following:
             pieces.phases[neurons, samples] = old + sign * weight
             jump = pieces.loss_and_gradient(trial.theta)[1] - trial.gradient
             parts.append(self.manifold.along(self.root * jump))
+        pieces.phases[neurons, samples] = old + sign
+        behind = self.velocity_of(pieces.loss_and_gradient(trial.theta)[1])
         pieces.phases[neurons, samples] = old
+        if (sign * (pieces.gradients(trial.theta, trial.places) @ behind) < 0.0).any():
+            return None
         first, second = whole * parts[0], whole**2 * parts[1]
         curved = self.stepper.matrix @ (TABLE.gamma * whole * first - 0.5 * second)
         change, small = self.stepper.damped(first + curved), self.stepper.damped(curved)
@@ -456,13 +502,16 @@ class Following:
             self.length = 0.5 * length
             return None
         self.accept(found, False)
+        found = self.reach_zero(found)
         places = found.places
         neurons, samples = places.T
         pieces = self.pieces
         up = found.z[neurons, samples] > self.high[neurons, samples] if len(places) else np.zeros(0, bool)
         left = pieces.phases[neurons, samples].astype(np.int64) - np.where(up, 0, 1)
-        self.snap(places, left)
-        self.corner(places, left, np.where(up, 1.0, 0.0))
+        met = self.snap(found, left)
+        if not met.all():
+            self.cross(places[~met], left[~met], up[~met])
+        self.corner(places[met], left[met], np.where(up, 1.0, 0.0)[met])
         self.steps.add(self.row()[None])
         self.length = min(proposed, max(self.length, length), RESTART * self.first_length())
         return self.stop()
@@ -493,20 +542,58 @@ class Following:
             self.set_parts(trial.parts)
         self.take(self.pieces.states(self.theta))
         if len(self.places) and not self.manifold.flat:
-            self.manifold = Manifold(self.pieces, self.root, self.theta, self.places, self.kinks())
+            self.manifold = self.on(self.places, self.left)
         self.limits()
         self.refresh()
         self.accepted += 1
         self.steps.add(self.row()[None])
 
-    def snap(self, places: np.ndarray, left: np.ndarray) -> None:
-        """Move θ onto the boundaries just met, by less than the tolerance, and stay on those slid along."""
-        everything = np.concatenate([self.places, places])
-        sides = np.concatenate([self.left, left])
+    def snap(self, found: Trial, left: np.ndarray) -> np.ndarray:
+        """Move θ onto the boundaries just met and those slid along; which of the places (m,) it is on.
+
+        Not onto boundaries that meet far away: those of three samples of a neuron with three weights do where
+        it is zero, however near to them it is. Such places are crossed, by less than the tolerance.
+        """
+        places, met = found.places, np.ones(len(found.places), dtype=bool)
+        if self._onto(places, left, MET):
+            return met
+        met[:] = False
+        speed = np.abs(self.pieces.gradients(self.theta, places) @ self.velocity)
+        first = np.argsort(-found.beyond / np.maximum(speed, 1e-300), kind="stable")[:MEETING]
+        for k in first:
+            met[k] = True
+            met[k] = self._onto(places[met], left[met], np.inf if k == first[0] else MET)
+        return met
+
+    def reach_zero(self, found: Trial) -> Trial:
+        """Let neurons rest that are nearer to zero than the tolerance; the trial without their places."""
+        gone = np.zeros(len(self.resting), dtype=bool)
+        for neuron in np.unique(found.places[:, 0][self.pieces.rests[found.places[:, 0]]]):
+            into = self.pieces.into(int(neuron))
+            gone[neuron] = np.linalg.norm((self.theta * self.scale)[into]) <= MET * np.sqrt(self.theta.size)
+        if not gone.any():
+            return found
+        theta = self.theta.copy()
+        theta[weights_into(self.pieces, gone)] = 0.0
+        gone &= resting(self.pieces, theta, self.pieces.states(theta).z)
+        for neuron in np.flatnonzero(gone):
+            sample = found.places[found.places[:, 0] == neuron][0, 1]
+            self.events.append((self.t, int(neuron), int(sample), RESTING))
+        self.rest(gone)
+        self.theta[self.held] = 0.0
+        kept = ~gone[found.places[:, 0]]
+        return found._replace(places=found.places[kept], beyond=found.beyond[kept])
+
+    def _onto(self, places: np.ndarray, left: np.ndarray, most: float) -> bool:
+        """Move θ onto these boundaries and those slid along, if by less than `most` of the error allowed."""
+        everything, sides = np.concatenate([self.places, places]), np.concatenate([self.left, left])
         if not len(everything):
-            return
-        kinks = self.pieces.ends[everything[:, 0], sides + 1]
-        self.theta = Manifold(self.pieces, self.root, self.theta, everything, kinks).settle(self.theta)
+            return True
+        moved = self.on(everything, sides).settle(self.theta)
+        near = len(places) <= 1 or root_mean_square((moved - self.theta) * self.scale) <= most
+        if near:
+            self.theta = moved
+        return near
 
     def growth_limit(self) -> float:
         """The longest step that does not outrun a mode that grows (`compiled.growth`)."""
@@ -600,7 +687,7 @@ class Following:
         ])  # fmt: skip
         integers = np.concatenate([
             [len(self.places), len(self.events), self.accepted, self.rejected, self.clear],
-            self.places.ravel(), self.left,
+            self.places.ravel(), self.left, self.resting,
         ])  # fmt: skip
         return FlowState(
             numbers, integers.astype(np.int64), np.empty(0), self.steps.rows(), self.steps.count,
@@ -612,7 +699,8 @@ class Following:
         size, phases = self.rates.size, self.pieces.phases
         sliding, events, self.accepted, self.rejected, clear = (int(n) for n in state.integers[:5])
         self.places = state.integers[5 : 5 + 2 * sliding].reshape(-1, 2).copy()
-        self.left = state.integers[5 + 2 * sliding :].copy()
+        self.left = state.integers[5 + 2 * sliding : 5 + 3 * sliding].copy()
+        self.rest(state.integers[5 + 3 * sliding :].astype(bool))
         cuts = np.cumsum([4, 7, size, size, phases.size])
         head, self.window, self.tolerance.memory, theta, held, rows = np.split(state.numbers, cuts)
         self.t, self.length, self.watch, failed = (float(x) for x in head)
@@ -638,19 +726,21 @@ class Following:
         stiffness = np.diff(times) * rows[1:, at.R_CURVATURE]
         if self.steps.stride > 1:
             stiffness[:] = np.inf
-        sampled = nearest_steps(times)
-        place = np.searchsorted(times, sampled, side="right") - 1
-        norms = np.array([self.objective.norm(-v / self.rates) for v in velocity[place]])
-        return Flow(
-            times=sampled,
-            theta=theta[place],
-            losses=rows[place, at.R_LOSS],
-            grad_norms=norms,
+
+        def known(place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            return rows[place, at.R_LOSS], np.array([
+                self.objective.norm(-v / self.rates) for v in velocity[place]
+            ])  # fmt: skip
+
+        return build_flow(
+            self.objective,
             step_times=times,
             step_theta=theta,
             step_velocity=velocity,
             step_acceleration=acceleration,
             stiffness=stiffness,
+            at_steps=True,
+            known=known,
             stop_reason=reason,
             accepted=self.accepted,
             rejected=self.rejected,
@@ -681,13 +771,31 @@ def _root(start: float, end: float, first: float | None, last: float | None) -> 
     The cubic of all four where the slopes are known, a secant where they are not.
     """
     secant = -start / (end - start) if end > start else 0.5
-    if first is None or last is None or not np.isfinite(first + last):
-        return float(np.clip(secant, 0.0, 1.0))
+    if first is None or last is None or not math.isfinite(first + last):
+        return min(max(secant, 0.0), 1.0)
     c3, c2 = first + last - 2.0 * (end - start), 3.0 * (end - start) - 2.0 * first - last
-    roots = np.roots([c3, c2, first, start]) if c3 != 0.0 or c2 != 0.0 else np.array([secant])
-    real = roots[np.abs(roots.imag) <= 1e-9 * np.abs(roots)].real
-    inside = real[(real > 0.0) & (real <= 1.0)]
-    return float(inside.min()) if inside.size else float(np.clip(secant, 0.0, 1.0))
+    low, high = 0.0, 1.0  # values of the cubic there: ≤ 0 and > 0
+    # Where the cubic has an extremum at which it is positive before the end, the first zero is before that.
+    root = c2 * c2 - 3.0 * c3 * first
+    if root > 0.0 and c3 != 0.0:
+        for place in sorted([(-c2 - math.sqrt(root)) / (3.0 * c3), (-c2 + math.sqrt(root)) / (3.0 * c3)]):
+            if 0.0 < place < high:
+                if start + place * (first + place * (c2 + place * c3)) > 0.0:
+                    high = place
+                    break
+                low = place
+    x = min(max(secant, low), high)
+    for _ in range(60):
+        value = start + x * (first + x * (c2 + x * c3))
+        low, high = (x, high) if value <= 0.0 else (low, x)
+        slope = first + x * (2.0 * c2 + 3.0 * x * c3)
+        new = x - value / slope if slope > 0.0 else low
+        if not low < new < high:
+            new = 0.5 * (low + high)
+        if abs(new - x) <= 2.0 * EPS:
+            break
+        x = new
+    return x
 
 
 def follow(

@@ -28,6 +28,55 @@ def _address() -> int:
     return abi.compile_function(held_step.held_step, at.STEP_FUNCTION).address
 
 
+@cache
+def _diagonal(size: int) -> tuple:
+    return np.diag_indices(size)
+
+
+class Workspace:
+    """The arrays of compiled steps that go from one point to the next, for flat boundaries.
+
+    size   P; `order` coordinates
+    """
+
+    def __init__(self, size: int, order: int):
+        self.factor, self.pivots = np.empty((order, order)), np.zeros(order, dtype=np.int32)
+        self.constants = np.array([order, 1, 0, ord("N"), 0], dtype=np.int64)
+        self.ends, self.length = np.empty((2, size)), np.empty(1)
+        self.first, self.matrix = np.empty(order), np.empty((order, order))
+        self.root, self.theta, self.basis = np.empty(size), np.empty(size), np.empty((size, order))
+        self._work = np.empty(2 * size + (TABLE.stages + 1) * order)
+        self.words = np.zeros(held_step.WORDS, dtype=np.int64)
+        ends = self.ends.ctypes.data
+        words = {
+            held_step.SIZE: size, held_step.ORDER: order, held_step.ROOT: self.root.ctypes.data,
+            held_step.THETA: self.theta.ctypes.data, held_step.FIRST: self.first.ctypes.data,
+            held_step.MATRIX: self.matrix.ctypes.data, held_step.TABLEAU: _TABLEAU.ctypes.data,
+            held_step.STAGES: TABLE.stages, held_step.FACTOR: self.factor.ctypes.data,
+            held_step.PIVOTS: self.pivots.ctypes.data, held_step.DGETRF: abi.lapack_address("dgetrf"),
+            held_step.DGETRS: abi.lapack_address("dgetrs"),
+            held_step.CONSTANTS: self.constants.ctypes.data, held_step.WORK: self._work.ctypes.data,
+            held_step.END: ends, held_step.ERROR: ends + 8 * size,
+            held_step.LENGTH: self.length.ctypes.data, held_step.COUNT: self.constants[4:].ctypes.data,
+        }  # fmt: skip
+        for place, word in words.items():
+            self.words[place] = word
+        self.address = self.words.ctypes.data
+        self.call = abi.callable_from_python(_address())
+
+    def at(self, stepper: Rosenbrock) -> None:
+        """Take the point and the piece of a stepper."""
+        manifold = stepper.manifold
+        kernel, descriptor = manifold.pieces.kernel
+        self.words[held_step.KERNEL], self.words[held_step.DESCRIPTOR] = kernel, descriptor
+        self.words[held_step.BASIS] = 0
+        if manifold.basis is not None:
+            self.basis[:] = manifold.basis
+            self.words[held_step.BASIS] = self.basis.ctypes.data
+        self.root[:], self.theta[:] = manifold.root, stepper.theta
+        self.first[:], self.matrix[:] = stepper.first, stepper.matrix
+
+
 class Rosenbrock:
     """Steps of all lengths from one point of a manifold, with one Hessian.
 
@@ -38,18 +87,24 @@ class Rosenbrock:
     gradient : numpy.ndarray, shape (P,)
         The tangential ∇L at θ, in θ.
     hessian : numpy.ndarray, shape (P, P)
+    spaces : dict, optional
+        Workspaces by their order, which steppers share that are used one after the other.
     """
 
-    def __init__(self, manifold: Manifold, theta: np.ndarray, gradient: np.ndarray, hessian: np.ndarray):
+    def __init__(
+        self, manifold: Manifold, theta: np.ndarray, gradient: np.ndarray, hessian: np.ndarray,
+        spaces: dict[int, Workspace] | None = None,
+    ):  # fmt: skip
         self.manifold, self.theta = manifold, theta
+        self._spaces: dict[int, Workspace] = {} if spaces is None else spaces
         self.first = manifold.along(manifold.root * gradient)
         self.matrix = manifold.matrix(hessian)
-        self._words: np.ndarray | None = None
+        self._space: Workspace | None = None
 
     def definite(self, step: float) -> bool:
         """Whether I + Δt H is positive definite."""
         shifted = step * self.matrix
-        shifted[np.diag_indices_from(shifted)] += 1.0
+        shifted[_diagonal(len(shifted))] += 1.0
         return shifted.size == 0 or lapack.dpotrf(shifted, overwrite_a=True)[1] == 0
 
     def step(self, length: float) -> tuple[np.ndarray, np.ndarray] | None:
@@ -60,42 +115,25 @@ class Rosenbrock:
 
     def _flat_step(self, length: float) -> tuple[np.ndarray, np.ndarray] | None:
         """By compiled code."""
-        if self._words is None:
-            self._words = self._prepare()
-        self._length[0] = length
-        abi.callable_from_python(_address())(self._words.ctypes.data, 0, 0, 0, 0, 0)
-        self.manifold.pieces.count(self._constants)
-        if self._constants[held_step.INFO] != 0:
+        if self._space is None:
+            order = self.matrix.shape[0]
+            if order not in self._spaces:
+                self._spaces[order] = Workspace(self.theta.size, order)
+            self._space = self._spaces[order]
+            self._space.at(self)
+        space = self._space
+        space.length[0] = length
+        space.call(space.address, 0, 0, 0, 0, 0)
+        self.manifold.pieces.count(space.constants)
+        if space.constants[held_step.INFO] != 0:
             return None
-        self.solved = self._factor.T, self._pivots - 1
-        return self._ends[0].copy(), self._ends[1].copy()
-
-    def _prepare(self) -> np.ndarray:
-        """The arrays of the compiled step."""
-        manifold, size, order = self.manifold, self.theta.size, self.matrix.shape[0]
-        kernel, descriptor = manifold.pieces.kernel
-        basis = None if manifold.basis is None else np.ascontiguousarray(manifold.basis)
-        self._factor, self._pivots = np.empty((order, order)), np.zeros(order, dtype=np.int32)
-        self._constants = np.array([order, 1, 0, ord("N"), 0], dtype=np.int64)
-        self._ends, self._length = np.empty((2, size)), np.empty(1)
-        arrays = [
-            manifold.root, np.ascontiguousarray(self.theta), np.ascontiguousarray(self.first),
-            np.ascontiguousarray(self.matrix), _TABLEAU, np.empty(2 * size + (TABLE.stages + 1) * order),
-        ]  # fmt: skip
-        root, theta, first, matrix, tableau, work = (x.ctypes.data for x in arrays)
-        ends = self._ends.ctypes.data
-        self._keep = arrays, basis
-        return np.array([
-            kernel, descriptor, size, order, 0 if basis is None else basis.ctypes.data, root, theta, first,
-            matrix, tableau, TABLE.stages, self._factor.ctypes.data, self._pivots.ctypes.data,
-            abi.lapack_address("dgetrf"), abi.lapack_address("dgetrs"), self._constants.ctypes.data, work,
-            ends, ends + 8 * size, self._length.ctypes.data, self._constants[4:].ctypes.data,
-        ], dtype=np.int64)  # fmt: skip
+        self.solved = space.factor.T, space.pivots - 1
+        return space.ends[0].copy(), space.ends[1].copy()
 
     def _curved_step(self, length: float) -> tuple[np.ndarray, np.ndarray] | None:
         table, c = TABLE, TABLE.gamma * length
         matrix = c * self.matrix
-        matrix[np.diag_indices_from(matrix)] += 1.0
+        matrix[_diagonal(len(matrix))] += 1.0
         factor, pivots, info = lapack.dgetrf(matrix, overwrite_a=True)
         if info != 0:
             return None

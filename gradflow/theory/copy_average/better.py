@@ -55,6 +55,11 @@ def conjectured(n: int, k: int) -> float:
     -------
     float
 
+    Raises
+    ------
+    ArgumentError
+        Where n is not below k, or below 1.
+
     Examples
     --------
     >>> round(conjectured(7, 8), 10)  # P-n-C

@@ -160,6 +160,11 @@ def passage(k: int, n: int, seed: int, scale: float = 1.0, looks: int = 200) -> 
     Returns
     -------
     Passage
+
+    Examples
+    --------
+    >>> bool(passage(3, 2, seed=0).closest[1] < 1e-4)  # the end is the one with two buckets
+    True
     """
     start = MLP.random((k + 1, n, 1), "erf", False, seed=seed)
     start = start.with_flat(scale * start.flat())
