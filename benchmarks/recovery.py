@@ -1,7 +1,7 @@
 """Networks recovered from their outputs: Expand-and-Cluster's tasks, by its recipe and by consensus.
 
     python -m benchmarks recovery SLICE … [--draws 0] [--dims 2 …] [--widths 2 …] [--teachers 10]
-                                  [--data mnist10k.npz] [--executor threads] [--workers 1]
+                                  [--expansions 1 …] [--data mnist10k.npz] [--executor threads] [--workers 1]
                                   [--folder FOLDER] [--store FOLDER] [--anew]
 
 Slices: parity (150 teachers d = 2 … 32, r = 2, 4, 8 by `recover`), baseline (the same by
@@ -93,7 +93,7 @@ def _expansion(chosen, pool) -> Slice:
     grid = {
         "input_dim": chosen.dims,
         "width": chosen.widths,
-        "expansion": [1, 2, 4, 8],
+        "expansion": chosen.expansions,
         "teacher": range(chosen.teachers),
     }
     rows = _runs.sweep("expansion", grid, cases.expansion, chosen, pool, keep="rows")
@@ -265,6 +265,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--dims", type=int, nargs="+", default=list(DIMS))
     parser.add_argument("--widths", type=int, nargs="+", default=list(WIDTHS))
     parser.add_argument("--teachers", type=int, default=10)
+    parser.add_argument("--expansions", type=int, nargs="+", default=[1, 2, 4, 8], help="ρ of expansion")
     parser.add_argument("--activations", nargs="+", choices=TABLE, default=list(TABLE))
     parser.add_argument("--deep", nargs="+", choices=list(cases.NETWORKS), default=["8-4-2-1", "16-8-4-2"])
     parser.add_argument("--image-widths", type=int, nargs="+", default=[16, 32])
