@@ -12,12 +12,21 @@ from .result import Recovery
 UNIFORM = 12**0.5
 """Range of a uniform law in units of its standard deviation."""
 
+ALIKE = 2.0**-5
+"""Features whose range is at least this part of the largest have one unit, as the pixels of an image do.
+
+On the 8×8 digits (ranges 1/16 … 1, tanh teacher of 16) four of the first eight students of the right width
+reach the floor with one unit for all pixels, and none of six with a unit for each: damping in units of a
+pixel's own range no longer holds the weights still of those that are hardly ever lit. A feature of another
+size has its own: with one unit a teacher of two inputs is found at a ratio of 20, not at 200.
+"""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Units:
     """Powers of two by which queries and answers are divided: no digit is lost, and scales do not matter.
 
-    features   Float[Array, "d"], of each feature: its range over √12, one for those that do not vary
+    features   Float[Array, "d"]: the largest range over √12, or a feature's own below `ALIKE` of it
     answers    one for all outputs: their standard deviation, all together
 
     The range and not the deviation of a feature: a pixel that is lit in one image of thousands keeps its size
@@ -31,6 +40,8 @@ class Units:
     def of(cls, X: np.ndarray, Y: np.ndarray, features: bool = True) -> Units:
         """Those of queries and answers; of the answers alone without `features`."""
         spread = np.ptp(X, axis=0) if features else np.zeros(X.shape[1])
+        largest = spread.max(initial=0.0)
+        spread = np.where(spread >= ALIKE * largest, largest, spread)
         return cls(_power_of_two(spread / UNIFORM), float(_power_of_two(_deviation(Y))))
 
     def inside(self, X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

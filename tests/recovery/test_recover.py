@@ -7,6 +7,7 @@ import pytest
 
 import gradflow as gf
 from gradflow.recovery import compare, recover
+from gradflow.recovery.units import Units
 
 CLASSES = ("g", "tanh", "sigmoid", "softplus", "gelu", "silu", "relu", "leaky_relu", "selu", "elu", "erf")
 
@@ -208,3 +209,12 @@ def test_an_activation_of_ones_own(cube):
     teacher = gf.teachers.parity(4, 3, seed=3, activation=own)
     found = recover(cube, teacher(cube), own)
     assert found.exact and compare(found.network, teacher, cube).parameters < 1e-12
+
+
+def test_pixels_have_one_unit_and_a_feature_of_another_size_its_own():
+    # Rarely lit pixels in units of their own range kept classifiers of digits from being found.
+    pixels = np.array([[0.0, 0.0, 0.0], [1.0, 1 / 16, 0.0], [0.5, 0.0, 0.0]])
+    units = Units.of(pixels, pixels)
+    assert units.features[0] == units.features[1] and units.features[2] == 1.0
+    mixed = Units.of(pixels * [1.0, 1e-3, 1.0], pixels)
+    assert mixed.features[1] < 1e-3 * mixed.features[0]
