@@ -230,7 +230,8 @@ def descend(activation: str, students: int, dim: int, seed: int, length: float =
     seen = np.flatnonzero(np.repeat(np.linalg.norm(W, axis=1) > DEAD, dim))
     values = np.linalg.eigvalsh(result.problem.hessian(result.theta)[np.ix_(seen, seen)])
     bent = values.size and values[0] < -NEGATIVE * values[-1]
-    minimum = bool(result.grad_norm <= CRITICAL and not bent)
+    # Zero loss within rounding is a minimum, wherever its flow stopped: |∇L| is the root of what is left.
+    minimum = bool((result.zero_loss or result.grad_norm <= CRITICAL) and not bent)
     return End(W, result.loss, result.grad_norm, minimum, teacher, activation)
 
 
