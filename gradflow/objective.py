@@ -165,6 +165,10 @@ class Objective(abc.ABC):
         products = [self.hvp(theta, sign * reach) for sign in signs]
         return hessian_sizes(np.sqrt(np.mean(np.square(products), axis=0)))
 
+    def jacobian_squares(self, theta: np.ndarray) -> np.ndarray:
+        """E (∂f_o/∂θ_i)², shape (outputs, P), of a network f: without an array of samples times P."""
+        raise NotImplementedError(f"{type(self).__name__} has no Jacobian's squares")
+
     def norm(self, gradient: np.ndarray) -> float:
         """The ∞-norm of a gradient in the parameters themselves, whatever the units here."""
         return float(np.abs(gradient).max())

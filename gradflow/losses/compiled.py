@@ -102,10 +102,6 @@ class KernelLoss(Objective):
     def output_parameters(self) -> np.ndarray:
         return np.arange(self.size) >= self._output_start
 
-    def jacobian_squares(self, theta: np.ndarray) -> np.ndarray:
-        """E (∂f_o/∂θ_i)², shape (outputs, P)."""
-        raise NotImplementedError
-
     def gradient_sizes(self, theta: np.ndarray) -> GradientSizes:
         return self.kept("sizes", theta, self._gradient_sizes)
 

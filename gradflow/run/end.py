@@ -253,10 +253,11 @@ def _cosine(result: Result) -> float | None:
     objective = result.problem.objective
     if not objective.sum_of_squares or not 0.0 < result.loss <= NEARLY_ZERO * objective.spread**2:
         return None
-    residuals, jacobian = objective.least_squares(result.theta)
-    jacobian = jacobian[:, result.rates != 0]
-    sizes = np.linalg.norm(jacobian, axis=0) * np.linalg.norm(residuals)
-    return float(np.max(np.abs(jacobian.T @ residuals) / np.where(sizes > 0, sizes, np.inf)))
+    # ∇L = 2 Jᵀρ and L = |ρ|²: from columns' sizes alone, where J has as many rows as there are samples.
+    moves = result.rates != 0
+    products = 0.5 * np.abs(objective.gradient(result.theta))[moves]
+    sizes = np.sqrt(objective.jacobian_squares(result.theta).sum(axis=0) * result.loss)[moves]
+    return float(np.max(products / np.where(sizes > 0, sizes, np.inf)))
 
 
 def _dimension(result: Result) -> tuple[int | None, tuple[tuple[str, int], ...], tuple[str, ...]]:
