@@ -610,6 +610,16 @@ class MLP:
         return network
 
 
+def in_units(network: MLP, outputs: float, features: np.ndarray) -> MLP:
+    """The network with its output layer times `outputs`, and each column of its first one by `features`."""
+    weights, biases = [np.array(W) for W in network.weights], list(network.biases)
+    weights[0] *= features
+    weights[-1] *= outputs
+    if biases[-1] is not None:
+        biases[-1] = biases[-1] * outputs
+    return MLP(weights, biases, list(network.activations))
+
+
 def _named(activation: Any, found: Any) -> Any:
     """The activation that must be given for parameters alone, unless there is no hidden layer."""
     if activation is None and len(found.weights) > 1:

@@ -7,14 +7,14 @@ what multiplies feature j, and 1 elsewhere. Units are powers of two: nothing is 
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import TypeVar
 
 import numpy as np
 
 from ..inputs import Samples
 from ..losses.problem import Problem
-from ..networks import MLP
+from ..networks import MLP, in_units
+from ..support.powers import nearest_power_of_two
 from .channels import Channel
 from .coordinates import Coordinates
 from .limit import Limit
@@ -42,19 +42,19 @@ class Units:
         samples, objective = inputs.samples, problem.objective
         self.features = np.ones(student.sizes[0])
         if objective.scalable:
-            self.outputs = _power(objective.spread)
+            self.outputs = float(nearest_power_of_two(objective.spread))
             if samples is not None:
-                self.features = np.array([_power(size) for size in np.sqrt(np.mean(samples.X**2, axis=0))])
+                self.features = nearest_power_of_two(np.sqrt(np.mean(samples.X**2, axis=0)))
         if self.outputs == 1.0 and (self.features == 1.0).all():
             return
-        self.scales = _scaled(student.with_flat(self.scales), self.outputs, 1.0 / self.features).flat()
-        here = _scaled(student, 1.0 / self.outputs, self.features)
+        self.scales = in_units(student.with_flat(self.scales), self.outputs, 1.0 / self.features).flat()
+        here = in_units(student, 1.0 / self.outputs, self.features)
         if samples is not None:
             scaled, targets = Samples(samples.X / self.features, samples.sample_weight), problem.targets
             assert targets is not None
             self.problem = Problem(targets / self.outputs, here, scaled, threads=problem._threads)
         elif isinstance(problem.teacher, MLP):
-            teacher = _scaled(problem.teacher, 1.0 / self.outputs, self.features)
+            teacher = in_units(problem.teacher, 1.0 / self.outputs, self.features)
             self.problem = Problem(teacher, here, inputs, reduce=problem.reduce)
 
     def of(self, theta: np.ndarray) -> np.ndarray:
@@ -108,17 +108,3 @@ class Units:
             "slope": limit.slope * self.outputs**2 / stretch**2,
             "loss_error": limit.loss_error * self.outputs**2,
         }
-
-
-def _scaled(network: MLP, outputs: float, features: np.ndarray) -> MLP:
-    """The network with its output layer times `outputs`, each column of its first one times `features`."""
-    weights, biases = [np.array(W) for W in network.weights], list(network.biases)
-    weights[0] *= features
-    weights[-1] *= outputs
-    if biases[-1] is not None:
-        biases[-1] = biases[-1] * outputs
-    return MLP(weights, biases, list(network.activations))
-
-
-def _power(size: float) -> float:
-    return 2.0 ** round(math.log2(size)) if 0.0 < size < math.inf else 1.0

@@ -6,7 +6,8 @@ import dataclasses
 
 import numpy as np
 
-from ..networks import MLP
+from ..networks import MLP, in_units
+from ..support.powers import nearest_power_of_two
 from .result import Recovery
 
 UNIFORM = 12**0.5
@@ -42,7 +43,7 @@ class Units:
         spread = np.ptp(X, axis=0) if features else np.zeros(X.shape[1])
         largest = spread.max(initial=0.0)
         spread = np.where(spread >= ALIKE * largest, largest, spread)
-        return cls(_power_of_two(spread / UNIFORM), float(_power_of_two(_deviation(Y))))
+        return cls(nearest_power_of_two(spread / UNIFORM), float(nearest_power_of_two(_deviation(Y))))
 
     def inside(self, X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Queries and answers in these units."""
@@ -76,19 +77,7 @@ class Units:
         )
 
     def _network(self, network: MLP) -> MLP:
-        weights, biases = list(network.weights), list(network.biases)
-        weights[0] = weights[0] / self.features
-        weights[-1] = weights[-1] * self.answers
-        last = biases[-1]
-        biases[-1] = None if last is None else last * self.answers
-        return MLP(weights, biases, list(network.activations))
-
-
-def _power_of_two(size) -> np.ndarray:
-    """The nearest one, by the logarithm; one for zero."""
-    size = np.asarray(size, dtype=np.float64)
-    exponent = np.where(size > 0.0, np.rint(np.log2(np.where(size > 0.0, size, 1.0))), 0.0)
-    return np.ldexp(1.0, np.clip(exponent, -1000, 1000).astype(int))
+        return in_units(network, self.answers, 1.0 / self.features)
 
 
 def _deviation(Y: np.ndarray) -> float:
